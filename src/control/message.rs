@@ -1,0 +1,823 @@
+//! Control protocol, version 1: the messages.
+//!
+//! A connection opens with the media process's [`Greeting`]. After that each line from the client is
+//! a request `{"id":1,"command":"create_call","arguments":{…}}`, answered in order by
+//! `{"id":1,"result":{…}}` or `{"id":1,"error":{"code":"…","message":"…"}}`, and the media process
+//! sends events `{"event":"…","sequence":n,…}` in between. Unknown fields are ignored, unknown
+//! commands are refused by name.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::base::discard::DiscardCounters;
+use crate::srtp::keys::Profile;
+use crate::wire::rtp::{PayloadType, RtpTimestamp, SequenceNumber, Ssrc};
+
+/// The protocol's version; it changes when an old client could misread a new media process.
+pub const PROTOCOL: u32 = 1;
+/// The longest line either side may send, newline included. A `create_call` with a full blob is
+/// 24 KiB; a punted datagram in base64 3 KiB.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+/// The longest blob that can be parked with a call.
+pub const BLOB_BYTES_MAX: usize = 16 * 1024;
+/// The longest call name.
+pub const CALL_NAME_BYTES_MAX: usize = 128;
+/// The most calls in one `list_calls` reply; fewer when their blobs would overrun the line.
+pub const LIST_CALLS_MAX: usize = 64;
+
+/// What the media process says first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Greeting {
+    /// Always `linecard`.
+    pub product: String,
+    /// The product's version.
+    pub version: String,
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+    /// Random, new with every start of the media process: calls of another generation are gone.
+    pub generation: String,
+    /// The media threads.
+    pub threads: Vec<ThreadDescription>,
+    /// Names of optional abilities; a client ignores the ones it does not know.
+    pub capabilities: Vec<String>,
+}
+
+/// One media thread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ThreadDescription {
+    /// Its number, from 0.
+    pub thread: usize,
+    /// The core it is pinned to.
+    pub core: usize,
+    /// The address of its shared port for ICE legs.
+    pub browser: SocketAddr,
+}
+
+/// A call's name: chosen by the controller, unique in the media process, printable ASCII.
+pub type CallName = String;
+
+/// One of the two legs of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The first leg.
+    A,
+    /// The second leg.
+    B,
+}
+
+impl Side {
+    /// Both, in order.
+    pub const BOTH: [Side; 2] = [Side::A, Side::B];
+
+    /// The leg at the other end of the call.
+    pub const fn other(self) -> Side {
+        match self {
+            Side::A => Side::B,
+            Side::B => Side::A,
+        }
+    }
+
+    /// Position in a two-element array.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Every request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Become the controller. Refused with `controlled_elsewhere` while another connection is.
+    TakeControl,
+    /// Answers with an empty result.
+    Ping,
+    /// Make a call with both its legs.
+    CreateCall(Box<CreateCall>),
+    /// Change what is named in one leg; what is absent stays.
+    UpdateLeg(Box<UpdateLeg>),
+    /// Replace the call's blob.
+    Park(Park),
+    /// End a call; its final statistics are the result.
+    DeleteCall(CallArgument),
+    /// A page of calls with their blobs, ordered by name.
+    ListCalls(ListCalls),
+    /// One call's statistics.
+    QueryCall(CallArgument),
+    /// Counters of the whole process.
+    QueryProcess,
+    /// Send a datagram from a thread's browser port (answers to punted STUN and DTLS).
+    SendDatagram(SendDatagram),
+    /// Send a digit as an RFC 4733 event out of one leg.
+    SendDigit(SendDigit),
+    /// Statistics events at an interval, for this connection.
+    Subscribe(Subscribe),
+}
+
+impl Command {
+    /// The command's name on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::TakeControl => "take_control",
+            Command::Ping => "ping",
+            Command::CreateCall(_) => "create_call",
+            Command::UpdateLeg(_) => "update_leg",
+            Command::Park(_) => "park",
+            Command::DeleteCall(_) => "delete_call",
+            Command::ListCalls(_) => "list_calls",
+            Command::QueryCall(_) => "query_call",
+            Command::QueryProcess => "query_process",
+            Command::SendDatagram(_) => "send_datagram",
+            Command::SendDigit(_) => "send_digit",
+            Command::Subscribe(_) => "subscribe",
+        }
+    }
+
+    /// Whether only the controller may give it.
+    pub fn needs_control(&self) -> bool {
+        matches!(
+            self,
+            Command::CreateCall(_)
+                | Command::UpdateLeg(_)
+                | Command::Park(_)
+                | Command::DeleteCall(_)
+                | Command::SendDatagram(_)
+                | Command::SendDigit(_)
+        )
+    }
+}
+
+/// Arguments of `create_call`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CreateCall {
+    /// The new call's name.
+    pub call: CallName,
+    /// Opaque to media, returned by `list_calls`: what the controller needs to pick the call up
+    /// again after it was restarted. At most [`BLOB_BYTES_MAX`].
+    #[serde(default)]
+    pub blob: String,
+    /// The first leg.
+    pub a: LegParameters,
+    /// The second leg.
+    pub b: LegParameters,
+}
+
+/// How a leg is made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LegParameters {
+    /// Where its packets come and go.
+    pub transport: Transport,
+    /// How they are protected.
+    #[serde(default)]
+    pub security: Security,
+    /// What they carry. A leg without one neither sends nor accepts audio.
+    #[serde(default)]
+    pub format: Option<Format>,
+}
+
+/// Where a leg's packets come and go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Transport {
+    /// The thread's shared browser port, RTP and RTCP together (RFC 5761). The remote address is
+    /// the one that the controller nominated after an authenticated check, given by `update_leg`;
+    /// media itself answers consent checks from there (RFC 7675).
+    Ice(IceCredentials),
+    /// A port pair of its own; packets are accepted from exactly the remote address.
+    Plain {
+        /// The far end's RTP address, when known.
+        #[serde(default)]
+        remote: Option<SocketAddr>,
+        /// The far end's RTCP address; default: RTP port + 1.
+        #[serde(default)]
+        remote_rtcp: Option<SocketAddr>,
+    },
+}
+
+/// What authenticates checks on an ICE leg (RFC 8445 §7.2.2: USERNAME is `local:remote`, keyed by
+/// the local password).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IceCredentials {
+    /// Our fragment.
+    pub local_ufrag: String,
+    /// Our password: keys the integrity of checks that the browser sends and of our answers.
+    pub local_password: String,
+    /// The browser's fragment, when known.
+    #[serde(default)]
+    pub remote_ufrag: Option<String>,
+}
+
+impl std::fmt::Debug for IceCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "IceCredentials({}:{:?})", self.local_ufrag, self.remote_ufrag)
+    }
+}
+
+/// How a leg's packets are protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Security {
+    /// Plain RTP.
+    #[default]
+    None,
+    /// SRTP whose keys a handshake will bring: until then nothing is sent or accepted.
+    Pending,
+    /// SRTP with these keys.
+    Srtp(SrtpKeys),
+}
+
+/// SRTP master keys of both directions, each key followed by its salt, in base64
+/// ([`Profile::key_bytes`] + [`Profile::salt_bytes`]).
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SrtpKeys {
+    /// Protection profile.
+    pub profile: Profile,
+    /// Keys what media sends.
+    pub send: String,
+    /// Keys what media receives.
+    pub receive: String,
+}
+
+impl std::fmt::Debug for SrtpKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SrtpKeys({:?}, …)", self.profile)
+    }
+}
+
+/// What a leg carries. Payload types are those on the wire of that direction, so an answerer that
+/// numbered its own differently is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Format {
+    /// What media sends.
+    pub send: SendFormat,
+    /// What media accepts; more than one when the far end may choose per packet.
+    pub receive: Vec<Coding>,
+    /// The RFC 4733 event format that media sends; absent: digits are not sent out of this leg.
+    #[serde(default)]
+    pub send_events: Option<EventFormat>,
+    /// The RFC 4733 event formats that media accepts.
+    #[serde(default)]
+    pub receive_events: Vec<EventFormat>,
+}
+
+/// What media sends out of a leg.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendFormat {
+    /// Codec and payload type.
+    #[serde(flatten)]
+    pub coding: Coding,
+    /// Audio per packet in milliseconds: 10, 20, 30, 40 or 60 (Opus: not 30).
+    #[serde(default = "default_packet_ms")]
+    pub packet_ms: u8,
+    /// Encoder settings, used when `codec` is `opus` and the other leg's codec is not.
+    #[serde(default)]
+    pub encoder: EncoderSettings,
+}
+
+fn default_packet_ms() -> u8 {
+    20
+}
+
+/// A codec under its payload type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coding {
+    /// The codec.
+    pub codec: Codec,
+    /// Its number on the wire.
+    pub payload_type: PayloadType,
+}
+
+/// Audio codecs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// Opus (RFC 6716, RFC 7587): RTP clock 48 kHz.
+    Opus,
+    /// G.711 µ-law: RTP clock 8 kHz.
+    Pcmu,
+    /// G.711 A-law: RTP clock 8 kHz.
+    Pcma,
+}
+
+impl Codec {
+    /// RTP clock in Hz.
+    pub const fn clock_hz(self) -> u32 {
+        match self {
+            Codec::Opus => 48_000,
+            Codec::Pcmu | Codec::Pcma => 8_000,
+        }
+    }
+}
+
+/// Opus encoder settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EncoderSettings {
+    /// Bits per second, 6,000..=128,000.
+    pub bit_rate: u32,
+    /// libopus complexity, 0..=10.
+    pub complexity: u8,
+    /// In-band forward error correction.
+    pub fec: bool,
+    /// Loss the encoder prepares for, 0..=100; in-band FEC is produced only above 0.
+    pub expected_loss_percent: u8,
+}
+
+impl Default for EncoderSettings {
+    /// SILK at complexity 0 and 32 kb/s with FEC: at 24 kb/s and complexity 0 libopus silently
+    /// produces no FEC at all.
+    fn default() -> Self {
+        Self { bit_rate: 32_000, complexity: 0, fec: true, expected_loss_percent: 10 }
+    }
+}
+
+/// A telephone-event payload type with its clock (RFC 4733).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventFormat {
+    /// Its number on the wire.
+    pub payload_type: PayloadType,
+    /// 8,000 or 48,000.
+    pub clock_hz: u32,
+}
+
+/// Arguments of `update_leg`: what is absent stays as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpdateLeg {
+    /// The call.
+    pub call: CallName,
+    /// The leg.
+    pub leg: Side,
+    /// The far end's RTP address (ICE: the nominated one).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<SocketAddr>,
+    /// The far end's RTCP address, plain legs only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_rtcp: Option<SocketAddr>,
+    /// The browser's ICE fragment, ICE legs only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_ufrag: Option<String>,
+    /// New protection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<Security>,
+    /// New format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+}
+
+/// Arguments of `park`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Park {
+    /// The call.
+    pub call: CallName,
+    /// The new blob.
+    pub blob: String,
+}
+
+/// Arguments of commands that name a call only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallArgument {
+    /// The call.
+    pub call: CallName,
+}
+
+/// Arguments of `list_calls`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ListCalls {
+    /// Calls whose names sort after this one; absent: from the first.
+    #[serde(default)]
+    pub after: Option<CallName>,
+}
+
+/// Arguments of `send_datagram`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SendDatagram {
+    /// The thread whose browser port sends.
+    pub thread: usize,
+    /// Where to.
+    pub to: SocketAddr,
+    /// Base64, at most 1,500 bytes decoded.
+    pub payload: String,
+}
+
+/// Arguments of `send_digit`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SendDigit {
+    /// The call.
+    pub call: CallName,
+    /// The leg that the digit leaves by.
+    pub leg: Side,
+    /// `0`–`9`, `*`, `#`, `A`–`D`.
+    pub digit: char,
+    /// 40..=5,000; default 100.
+    #[serde(default = "default_digit_ms")]
+    pub duration_ms: u32,
+}
+
+fn default_digit_ms() -> u32 {
+    100
+}
+
+/// Arguments of `subscribe`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// 100..=60,000; 0 ends the subscription.
+    pub interval_ms: u32,
+    /// One call only; absent: the process's counters.
+    #[serde(default)]
+    pub call: Option<CallName>,
+}
+
+/// Result of `create_call`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallCreated {
+    /// The thread that owns the call.
+    pub thread: usize,
+    /// Where the first leg's far end sends to.
+    pub a: LocalAddresses,
+    /// Where the second leg's far end sends to.
+    pub b: LocalAddresses,
+}
+
+/// Where a leg's far end sends to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalAddresses {
+    /// RTP (ICE: everything).
+    pub rtp: SocketAddr,
+    /// RTCP; equal to `rtp` on an ICE leg.
+    pub rtcp: SocketAddr,
+}
+
+/// Result of `list_calls`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct CallList {
+    /// At most [`LIST_CALLS_MAX`], by name.
+    pub calls: Vec<ListedCall>,
+    /// Whether more sort after the last one.
+    pub more: bool,
+}
+
+/// One call in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListedCall {
+    /// Its name.
+    pub call: CallName,
+    /// What the controller parked.
+    pub blob: String,
+    /// Where it lives and is reached.
+    #[serde(flatten)]
+    pub created: CallCreated,
+}
+
+/// Result of `query_call` and `delete_call`, and the body of a call's `statistics` event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CallStatistics {
+    /// The call.
+    pub call: CallName,
+    /// Its thread.
+    pub thread: usize,
+    /// Since `create_call`.
+    pub age_ms: u64,
+    /// The first leg.
+    pub a: LegStatistics,
+    /// The second leg.
+    pub b: LegStatistics,
+}
+
+/// One leg's statistics.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LegStatistics {
+    /// The far end's address.
+    pub remote: Option<SocketAddr>,
+    /// RTP packets accepted.
+    pub packets_received: u64,
+    /// Their payload bytes.
+    pub bytes_received: u64,
+    /// RTP packets sent.
+    pub packets_sent: u64,
+    /// Their payload bytes.
+    pub bytes_sent: u64,
+    /// Packets expected but never received (RFC 3550 §6.4.1), may be negative by duplicates.
+    pub packets_lost: i64,
+    /// Packets put back in order.
+    pub packets_reordered: u64,
+    /// Frames rebuilt from in-band FEC.
+    pub frames_recovered: u64,
+    /// Frames concealed.
+    pub frames_concealed: u64,
+    /// Interarrival jitter of what was received, in milliseconds (RFC 3550 §6.4.1).
+    pub jitter_ms: f64,
+    /// Round trip by RTCP, when a report came.
+    pub round_trip_ms: Option<f64>,
+    /// Loss that the far end last reported, in percent of the last interval.
+    pub remote_loss_percent: Option<f64>,
+    /// All it ever reported as lost.
+    pub remote_packets_lost: Option<i64>,
+    /// Jitter that the far end last reported, in milliseconds.
+    pub remote_jitter_ms: Option<f64>,
+    /// Telephone events received.
+    pub events_received: u64,
+    /// Telephone events sent.
+    pub events_sent: u64,
+    /// Position of the last packet accepted, then of the last packet sent.
+    pub received: Option<Position>,
+    /// Position of the last packet sent.
+    pub sent: Option<Position>,
+    /// Datagrams discarded, by reason.
+    pub discards: serde_json::Map<String, Value>,
+}
+
+/// A place in an RTP stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Synchronisation source.
+    pub ssrc: Ssrc,
+    /// Sequence number.
+    pub sequence_number: SequenceNumber,
+    /// Times the sequence number wrapped (the SRTP roll-over counter).
+    pub roll_over_counter: u32,
+    /// RTP timestamp.
+    pub timestamp: RtpTimestamp,
+}
+
+/// Result of `query_process`, and the body of the process's `statistics` event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessStatistics {
+    /// Since the start of the media process.
+    pub age_ms: u64,
+    /// One entry a thread.
+    pub threads: Vec<ThreadStatistics>,
+}
+
+/// One media thread's statistics.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ThreadStatistics {
+    /// Calls alive.
+    pub calls: u64,
+    /// Calls ever made.
+    pub calls_created: u64,
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Datagrams sent.
+    pub datagrams_sent: u64,
+    /// Datagrams punted to the controller.
+    pub datagrams_punted: u64,
+    /// Frames decoded.
+    pub frames_decoded: u64,
+    /// Frames encoded.
+    pub frames_encoded: u64,
+    /// CPU time of the thread, in milliseconds.
+    pub cpu_ms: f64,
+    /// Times the ring had no receive buffer left.
+    pub receive_buffers_exhausted: u64,
+    /// Datagrams discarded, by reason.
+    pub discards: serde_json::Map<String, Value>,
+}
+
+/// Makes the `discards` map of a statistics message.
+pub fn discard_map(counters: &DiscardCounters) -> serde_json::Map<String, Value> {
+    match serde_json::to_value(counters) {
+        Ok(Value::Object(map)) => map,
+        _ => serde_json::Map::new(),
+    }
+}
+
+/// A refusal: `{"code":…,"message":…}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlError {
+    /// Stable, for programs.
+    pub code: ErrorCode,
+    /// For people; says what to do instead.
+    pub message: String,
+}
+
+impl ControlError {
+    /// A refusal with its explanation.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Why a request was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The line is not a JSON object; the connection is closed after this reply.
+    BadJson,
+    /// The line is longer than [`LINE_BYTES_MAX`]; the connection is closed after this reply.
+    LineTooLong,
+    /// `id` or `command` is missing or of the wrong type.
+    BadRequest,
+    /// No such command.
+    UnknownCommand,
+    /// The arguments are missing, of the wrong type, or out of range.
+    BadArguments,
+    /// The command needs `take_control` first.
+    NotController,
+    /// Another connection is the controller.
+    ControlledElsewhere,
+    /// No call has this name.
+    UnknownCall,
+    /// A call has this name already.
+    CallExists,
+    /// No such thread.
+    UnknownThread,
+    /// The core has no room for another call.
+    NoCapacity,
+    /// The port range is used up.
+    NoPorts,
+    /// The operating system refused (descriptors, memory).
+    SystemRefused,
+    /// The call cannot do this: no event format, no such combination of codecs.
+    Unsupported,
+}
+
+/// What the media process says without being asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// STUN or DTLS that media does not answer itself; to the controller only.
+    Datagram {
+        /// The thread whose browser port received it.
+        thread: usize,
+        /// Its source.
+        from: SocketAddr,
+        /// Base64.
+        payload: String,
+    },
+    /// A leg's first RTP packet was accepted.
+    MediaStarted {
+        /// The call.
+        call: CallName,
+        /// The leg.
+        leg: Side,
+    },
+    /// A telephone event ended.
+    TelephoneEvent {
+        /// The call.
+        call: CallName,
+        /// The leg it came from.
+        leg: Side,
+        /// The digit.
+        digit: char,
+        /// How long it was held.
+        duration_ms: u32,
+    },
+    /// An ICE leg had no authenticated check for 30 s (RFC 7675 §5.1): its browser is gone. Sent
+    /// once; the call stays until it is deleted.
+    ConsentExpired {
+        /// The call.
+        call: CallName,
+        /// The leg.
+        leg: Side,
+    },
+    /// Subscribed statistics of one call.
+    CallStatistics(Box<CallStatistics>),
+    /// Subscribed statistics of the process.
+    ProcessStatistics(Box<ProcessStatistics>),
+}
+
+/// A request as a line.
+pub fn write_request(id: u64, command: &Command) -> String {
+    let arguments = match command {
+        Command::TakeControl | Command::Ping | Command::QueryProcess => Ok(json!({})),
+        Command::CreateCall(arguments) => serde_json::to_value(arguments),
+        Command::UpdateLeg(arguments) => serde_json::to_value(arguments),
+        Command::Park(arguments) => serde_json::to_value(arguments),
+        Command::DeleteCall(arguments) | Command::QueryCall(arguments) => {
+            serde_json::to_value(arguments)
+        }
+        Command::ListCalls(arguments) => serde_json::to_value(arguments),
+        Command::SendDatagram(arguments) => serde_json::to_value(arguments),
+        Command::SendDigit(arguments) => serde_json::to_value(arguments),
+        Command::Subscribe(arguments) => serde_json::to_value(arguments),
+    };
+    // These types hold only strings, numbers and maps with string keys: serialising cannot fail.
+    let arguments = arguments.unwrap_or(Value::Null);
+    json!({ "id": id, "command": command.name(), "arguments": arguments }).to_string()
+}
+
+/// A parsed request line.
+#[derive(Debug, PartialEq)]
+pub struct Request {
+    /// Echoed in the reply.
+    pub id: u64,
+    /// What is asked.
+    pub command: Command,
+}
+
+/// Why a request line was refused, with the `id` to answer under when it could be read.
+#[derive(Debug, PartialEq)]
+pub struct BadRequest {
+    /// The request's `id`, when it could be read.
+    pub id: Option<u64>,
+    /// The refusal.
+    pub error: ControlError,
+}
+
+/// Reads a request line.
+pub fn read_request(line: &str) -> Result<Request, BadRequest> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        #[serde(default)]
+        id: Option<Value>,
+        #[serde(default)]
+        command: Option<Value>,
+        #[serde(default, borrow)]
+        arguments: Option<&'a RawValue>,
+    }
+
+    let refuse =
+        |id, code, message: String| BadRequest { id, error: ControlError::new(code, message) };
+    let envelope: Envelope = serde_json::from_str(line)
+        .map_err(|error| refuse(None, ErrorCode::BadJson, format!("not a JSON object: {error}")))?;
+    let id = envelope.id.as_ref().and_then(Value::as_u64).ok_or_else(|| {
+        refuse(None, ErrorCode::BadRequest, "`id` must be an integer from 0".to_owned())
+    })?;
+    let name = envelope.command.as_ref().and_then(Value::as_str).ok_or_else(|| {
+        refuse(Some(id), ErrorCode::BadRequest, "`command` must be a string".to_owned())
+    })?;
+    let text = envelope.arguments.map_or("{}", RawValue::get);
+
+    fn arguments<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+    let command = match name {
+        "take_control" => Ok(Command::TakeControl),
+        "ping" => Ok(Command::Ping),
+        "create_call" => arguments(text).map(Command::CreateCall),
+        "update_leg" => arguments(text).map(Command::UpdateLeg),
+        "park" => arguments(text).map(Command::Park),
+        "delete_call" => arguments(text).map(Command::DeleteCall),
+        "list_calls" => arguments(text).map(Command::ListCalls),
+        "query_call" => arguments(text).map(Command::QueryCall),
+        "query_process" => Ok(Command::QueryProcess),
+        "send_datagram" => arguments(text).map(Command::SendDatagram),
+        "send_digit" => arguments(text).map(Command::SendDigit),
+        "subscribe" => arguments(text).map(Command::Subscribe),
+        other => {
+            let message = format!("no command is called `{other}`");
+            return Err(refuse(Some(id), ErrorCode::UnknownCommand, message));
+        }
+    };
+    command
+        .map(|command| Request { id, command })
+        .map_err(|message| refuse(Some(id), ErrorCode::BadArguments, format!("{name}: {message}")))
+}
+
+/// What the client receives after the greeting.
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromMedia {
+    /// The answer to a request.
+    Reply {
+        /// The request's `id`; `None` when media could not read one.
+        id: Option<u64>,
+        /// The result, to be read by the type that belongs to the command.
+        result: Result<Value, ControlError>,
+    },
+    /// An event.
+    Event {
+        /// Counts the events of this connection, from 1: a step of more than one means loss.
+        sequence: u64,
+        /// The event.
+        event: Event,
+    },
+    /// An event of a kind this client does not know; to be ignored.
+    UnknownEvent,
+}
+
+/// A reply as a line.
+pub fn write_reply(id: Option<u64>, result: &Result<Value, ControlError>) -> String {
+    match result {
+        Ok(result) => json!({ "id": id, "result": result }).to_string(),
+        Err(error) => json!({ "id": id, "error": error }).to_string(),
+    }
+}
+
+/// An event as a line.
+pub fn write_event(sequence: u64, event: &Event) -> String {
+    let mut value = serde_json::to_value(event).unwrap_or_default();
+    value["sequence"] = json!(sequence);
+    value.to_string()
+}
+
+/// Reads a line from the media process.
+pub fn read_from_media(line: &str) -> Result<FromMedia, serde_json::Error> {
+    let value: Value = serde_json::from_str(line)?;
+    if value.get("event").is_some() {
+        let sequence = value.get("sequence").and_then(Value::as_u64).unwrap_or(0);
+        return Ok(match serde_json::from_value(value) {
+            Ok(event) => FromMedia::Event { sequence, event },
+            Err(_) => FromMedia::UnknownEvent,
+        });
+    }
+    let id = value.get("id").and_then(Value::as_u64);
+    let result = match value.get("error") {
+        Some(error) => Err(serde_json::from_value(error.clone())?),
+        None => Ok(value.get("result").cloned().unwrap_or_default()),
+    };
+    Ok(FromMedia::Reply { id, result })
+}

@@ -1,0 +1,2 @@
+//! linecard
+fn main() {}

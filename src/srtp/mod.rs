@@ -1,0 +1,3 @@
+//! Secure RTP (RFC 3711, RFC 7714).
+
+pub mod keys;
