@@ -1,1 +1,3 @@
-//! signal
+//! The signaling process.
+
+pub mod flow;
