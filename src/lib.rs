@@ -4,6 +4,7 @@
 
 pub mod audio;
 pub mod base;
+pub mod config;
 pub mod control;
 pub mod dtls;
 pub mod ice;

@@ -1,5 +1,8 @@
-//! What every floor may use and what knows no protocol: clock, randomness, discard reasons, timers.
+//! What every floor may use and what knows no protocol: clock, randomness, discard reasons, faults,
+//! secrets.
 
 pub mod clock;
 pub mod discard;
+pub mod fault;
 pub mod random;
+pub mod secret;
