@@ -1,1 +1,6 @@
-//! os
+//! The operating system's floor: the ring, sockets, wake-ups. Above it nothing makes a system call.
+
+pub mod outbox;
+pub mod ring;
+pub mod sockets;
+pub mod wake;

@@ -1,0 +1,126 @@
+//! Send slots: fixed buffers in which the packet line writes what leaves, and from which the ring
+//! sends without a copy. A slot is with exactly one of three owners: the free list, the line
+//! (queued), or the kernel (in flight).
+
+use std::net::SocketAddr;
+
+use super::ring::SocketIndex;
+
+/// Bytes of a slot: an Ethernet payload; nothing larger is ever sent.
+pub const SLOT_BYTES: usize = 1500;
+
+/// A datagram that waits for the next submission.
+pub struct Queued {
+    /// The socket that sends it.
+    pub socket: SocketIndex,
+    /// Where to; `None` on a connected socket.
+    pub to: Option<SocketAddr>,
+    /// How many bytes of the slot are the datagram.
+    pub length: usize,
+    /// The slot itself.
+    pub slot: Slot,
+}
+
+/// One buffer, owned by whoever holds this.
+pub struct Slot(pub(super) &'static mut [u8]);
+
+/// The send slots of one thread.
+pub struct Outbox {
+    free: Vec<Slot>,
+    queued: Vec<Queued>,
+    slots: usize,
+}
+
+impl Outbox {
+    /// Makes `slots` buffers. They live as long as the process, like the thread that owns them:
+    /// the kernel may read them at any time.
+    pub fn new(slots: usize) -> Self {
+        let memory: &'static mut [u8] = Box::leak(vec![0; slots * SLOT_BYTES].into_boxed_slice());
+        let free = memory.chunks_exact_mut(SLOT_BYTES).map(Slot).collect();
+        Self { free, queued: Vec::with_capacity(slots), slots }
+    }
+
+    /// Lets `write` fill a slot and queues the result: `write` gets the whole slot and returns how
+    /// many bytes it wrote, or its own refusal, which frees the slot again. `None`: no slot is free.
+    pub fn queue<E>(
+        &mut self,
+        socket: SocketIndex,
+        to: Option<SocketAddr>,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Option<Result<usize, E>> {
+        let slot = self.free.pop()?;
+        match write(slot.0) {
+            Ok(length) => {
+                let length = length.min(SLOT_BYTES);
+                self.queued.push(Queued { socket, to, length, slot });
+                Some(Ok(length))
+            }
+            Err(refusal) => {
+                self.free.push(slot);
+                Some(Err(refusal))
+            }
+        }
+    }
+
+    /// Hands every queued datagram to `send`, in order; what it does not take is freed.
+    pub fn submit(&mut self, mut send: impl FnMut(Queued) -> Result<(), Slot>) {
+        for queued in self.queued.drain(..) {
+            if let Err(slot) = send(queued) {
+                self.free.push(slot);
+            }
+        }
+    }
+
+    /// Puts a slot back that is no longer in flight.
+    pub fn free(&mut self, slot: Slot) {
+        self.free.push(slot);
+    }
+
+    /// Slots neither queued nor in flight.
+    pub fn free_slots(&self) -> usize {
+        self.free.len()
+    }
+
+    /// All slots there are.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+}
+
+impl Queued {
+    /// The datagram.
+    pub fn bytes(&self) -> &[u8] {
+        &self.slot.0[..self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_queued_once_and_comes_back() {
+        let mut outbox = Outbox::new(1);
+        let socket = SocketIndex::for_tests(0);
+        let wrote = outbox.queue::<()>(socket, None, |slot| {
+            slot[..3].copy_from_slice(b"abc");
+            Ok(3)
+        });
+        assert_eq!(wrote, Some(Ok(3)));
+        assert_eq!(outbox.queue::<()>(socket, None, |_| Ok(0)), None);
+        outbox.submit(|queued| {
+            assert_eq!(queued.bytes(), b"abc");
+            Err(queued.slot)
+        });
+        assert_eq!(outbox.free_slots(), 1);
+    }
+
+    #[test]
+    fn a_refused_write_frees_its_slot() {
+        let mut outbox = Outbox::new(1);
+        let refused = outbox.queue(SocketIndex::for_tests(0), None, |_| Err("no"));
+        assert_eq!(refused, Some(Err("no")));
+        assert_eq!(outbox.free_slots(), 1);
+        outbox.submit(|_| panic!("nothing was queued"));
+    }
+}

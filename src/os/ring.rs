@@ -1,0 +1,685 @@
+//! The io_uring of one media thread: the only file that knows io_uring.
+//!
+//! In: datagrams of the shared browser port (multishot `recvmsg`, with their source), datagrams of
+//! connected leg sockets (one-shot `recv`, re-armed in the same submission as the sends: over a
+//! thousand sockets that costs half of what multishot does), and wake-ups. Out: what the packet line
+//! queued in the [`Outbox`]. Receive buffers come from one ring-mapped group that is shared by all
+//! sockets.
+//!
+//! When the group runs dry the kernel ends a receive with ENOBUFS. That is counted and the receive is
+//! armed again with the next submission, after the batch has given its buffers back: a socket is
+//! never dead.
+
+#![allow(unsafe_code)] // buffers are shared with the kernel; see SAFETY at each use
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Instant;
+
+use io_uring::types::{BufRingEntry, Fd, Fixed, RecvMsgOut, SubmitArgs, Timespec};
+use io_uring::{IoUring, cqueue, opcode, squeue};
+use socket2::SockAddr;
+
+use super::outbox::{Outbox, Queued, Slot};
+use super::wake::Wake;
+
+/// Submission entries: a batch of sends and re-armed receives; a full queue is submitted and goes on.
+const SUBMISSIONS: u32 = 1024;
+/// Completion entries: every receive buffer and every send slot can complete in one batch.
+const COMPLETIONS: u32 = 8192;
+/// Receive buffers of a thread; a power of two at most 32,768 (io_uring_register_buf_ring(3)).
+const BUFFERS: u16 = 2048;
+/// Bytes of a receive buffer: a 1,500-byte datagram with its source address in front.
+const BUFFER_BYTES: usize = 2048;
+/// The one buffer group.
+const GROUP: u16 = 0;
+/// Room for a source address in front of a datagram of the shared port.
+const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
+
+/// A socket of this ring. Generational: an index that was removed never reaches its successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketIndex {
+    index: u32,
+    generation: u32,
+}
+
+impl SocketIndex {
+    /// An index that belongs to no ring.
+    #[cfg(test)]
+    pub const fn for_tests(index: u32) -> Self {
+        Self { index, generation: 0 }
+    }
+
+    /// The socket's place in the ring's table, from 0, less than the ring's `sockets`.
+    pub const fn position(self) -> usize {
+        self.index as usize
+    }
+}
+
+/// What a wait brought.
+pub enum Arrival {
+    /// A datagram; [`Ring::recycle`] takes its buffer back.
+    Datagram(Datagram),
+    /// Somebody rang the wake.
+    Wake,
+}
+
+/// A received datagram in its buffer.
+pub struct Datagram {
+    /// The socket it came in by.
+    pub socket: SocketIndex,
+    /// Its source, on the shared port.
+    pub from: Option<SocketAddr>,
+    /// Whether its end did not fit the buffer.
+    pub truncated: bool,
+    buffer: &'static mut [u8],
+    start: usize,
+    end: usize,
+    id: u16,
+}
+
+impl Datagram {
+    /// The datagram, to be worked on in place.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.start..self.end]
+    }
+}
+
+/// Counters of a ring.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RingCounters {
+    /// Receives that found no buffer.
+    pub receive_buffers_exhausted: u64,
+    /// Receives that ended with another error (ICMP refusals, mostly).
+    pub receive_errors: u64,
+    /// Sends that the kernel refused.
+    pub send_errors: u64,
+    /// Datagrams handed to the kernel.
+    pub sent: u64,
+    /// Datagrams received.
+    pub received: u64,
+}
+
+/// How a socket receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receive {
+    /// From anybody, with the source.
+    Shared,
+    /// From the connected remote.
+    Connected,
+    /// Not yet: its remote is not known.
+    NotYet,
+}
+
+struct Socket {
+    fd: Option<OwnedFd>,
+    generation: u32,
+    receive: Receive,
+}
+
+struct InFlight {
+    slot: Option<Slot>,
+    to: Option<SockAddr>,
+}
+
+/// What a completion belongs to, packed into its user data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Receive(SocketIndex),
+    Send(u32),
+    Wake,
+    Cancel,
+}
+
+const GENERATION_BITS: u64 = 24;
+
+impl Operation {
+    fn pack(self) -> u64 {
+        match self {
+            Operation::Receive(socket) => {
+                (u64::from(socket.generation) << 32) | u64::from(socket.index)
+            }
+            Operation::Send(in_flight) => (1 << 56) | u64::from(in_flight),
+            Operation::Wake => 2 << 56,
+            Operation::Cancel => 3 << 56,
+        }
+    }
+
+    fn unpack(word: u64) -> Self {
+        let index = word as u32;
+        match word >> 56 {
+            0 => Operation::Receive(SocketIndex { index, generation: (word >> 32) as u32 }),
+            1 => Operation::Send(index),
+            2 => Operation::Wake,
+            _ => Operation::Cancel,
+        }
+    }
+}
+
+/// One thread's ring. Made and used on that thread only.
+pub struct Ring {
+    ring: IoUring,
+    buffers: BufferGroup,
+    sockets: Vec<Socket>,
+    free_sockets: Vec<u32>,
+    in_flight: Vec<InFlight>,
+    free_in_flight: Vec<u32>,
+    completions: VecDeque<(u64, i32, u32)>,
+    message_header: Box<libc::msghdr>,
+    wake: Wake,
+    wake_count: Box<u64>,
+    counters: RingCounters,
+}
+
+impl Ring {
+    /// A ring for at most `sockets` sockets and `sends` datagrams in flight, woken by `wake`.
+    pub fn new(sockets: usize, sends: usize, wake: Wake) -> io::Result<Self> {
+        let ring = IoUring::builder()
+            .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_coop_taskrun()
+            .setup_submit_all()
+            .setup_cqsize(COMPLETIONS)
+            .build(SUBMISSIONS)?;
+        ring.submitter().register_files_sparse(sockets as u32)?;
+        let buffers = BufferGroup::register(&ring)?;
+        // SAFETY: an all-zero msghdr is valid: no name, no vectors, no control data.
+        let mut message_header: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
+        message_header.msg_namelen = NAME_BYTES as u32;
+        let mut this = Self {
+            ring,
+            buffers,
+            sockets: (0..sockets)
+                .map(|_| Socket { fd: None, generation: 0, receive: Receive::NotYet })
+                .collect(),
+            free_sockets: (0..sockets as u32).rev().collect(),
+            in_flight: (0..sends).map(|_| InFlight { slot: None, to: None }).collect(),
+            free_in_flight: (0..sends as u32).rev().collect(),
+            completions: VecDeque::with_capacity(COMPLETIONS as usize),
+            message_header,
+            wake,
+            wake_count: Box::new(0),
+            counters: RingCounters::default(),
+        };
+        this.arm_wake();
+        Ok(this)
+    }
+
+    /// Takes a socket in and, unless told otherwise, starts to receive on it.
+    pub fn add_socket(&mut self, fd: OwnedFd, receive: Receive) -> io::Result<SocketIndex> {
+        let Some(index) = self.free_sockets.pop() else {
+            return Err(io::Error::other("every socket slot of the ring is taken"));
+        };
+        if let Err(error) = self.ring.submitter().register_files_update(index, &[fd.as_raw_fd()]) {
+            self.free_sockets.push(index);
+            return Err(error);
+        }
+        let entry = &mut self.sockets[index as usize];
+        entry.fd = Some(fd);
+        entry.receive = Receive::NotYet;
+        let socket = SocketIndex { index, generation: entry.generation };
+        self.receive_on(socket, receive);
+        Ok(socket)
+    }
+
+    /// Starts to receive on a socket that was added with [`Receive::NotYet`].
+    pub fn receive_on(&mut self, socket: SocketIndex, receive: Receive) {
+        if self.entry(socket).is_some_and(|entry| entry.receive == Receive::NotYet) {
+            self.sockets[socket.position()].receive = receive;
+            self.arm(socket);
+        }
+    }
+
+    /// The descriptor of a socket.
+    pub fn descriptor(&self, socket: SocketIndex) -> Option<&OwnedFd> {
+        self.entry(socket).and_then(|entry| entry.fd.as_ref())
+    }
+
+    /// Ends a socket: what is still in flight completes into nothing.
+    pub fn remove_socket(&mut self, socket: SocketIndex) {
+        if self.entry(socket).is_none() {
+            return;
+        }
+        let receive = Operation::Receive(socket).pack();
+        self.push(opcode::AsyncCancel::new(receive).build(), Operation::Cancel);
+        let entry = &mut self.sockets[socket.position()];
+        entry.generation = (entry.generation + 1) & ((1 << GENERATION_BITS) - 1);
+        entry.receive = Receive::NotYet;
+        entry.fd = None;
+        // Cannot fail for an index inside the table; were it to, the next update replaces it.
+        let _ = self.ring.submitter().register_files_update(socket.index, &[-1]);
+        self.free_sockets.push(socket.index);
+    }
+
+    /// Hands everything queued to the kernel with the next submission.
+    pub fn send(&mut self, outbox: &mut Outbox) {
+        outbox.submit(|queued| self.send_one(queued));
+    }
+
+    fn send_one(&mut self, queued: Queued) -> Result<(), Slot> {
+        let Queued { socket, to, length, slot } = queued;
+        // The table is as large as the outbox, so an entry is free whenever a slot was.
+        let (true, Some(index)) = (self.entry(socket).is_some(), self.free_in_flight.pop()) else {
+            self.counters.send_errors += 1;
+            return Err(slot);
+        };
+        let entry = &mut self.in_flight[index as usize];
+        let bytes = slot.0.as_ptr();
+        entry.slot = Some(slot);
+        entry.to = to.map(SockAddr::from);
+        let send = opcode::Send::new(Fixed(socket.index), bytes, length as u32);
+        let send = match &entry.to {
+            Some(to) => send.dest_addr(to.as_ptr().cast()).dest_addr_len(to.len()),
+            None => send,
+        };
+        self.counters.sent += 1;
+        self.push(send.build(), Operation::Send(index));
+        Ok(())
+    }
+
+    /// Submits what is pending and waits for the first completion, at most until `until`. Slots
+    /// whose datagrams left go back to `outbox`.
+    pub fn wait(&mut self, outbox: &mut Outbox, until: Option<Instant>) -> io::Result<()> {
+        let timespec = until.map(|until| {
+            let left = until.saturating_duration_since(Instant::now());
+            Timespec::new().sec(left.as_secs()).nsec(left.subsec_nanos())
+        });
+        let arguments = match &timespec {
+            Some(timespec) => SubmitArgs::new().timespec(timespec),
+            None => SubmitArgs::new(),
+        };
+        match self.ring.submitter().submit_with_args(1, &arguments) {
+            Ok(_) => {}
+            Err(error) => match error.raw_os_error() {
+                // Time is up; a signal came; completions must be taken first.
+                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => {}
+                _ => return Err(error),
+            },
+        }
+        self.take_completions();
+        self.free_sent(outbox);
+        Ok(())
+    }
+
+    /// Submits what is pending without waiting, in the middle of a long batch.
+    pub fn submit(&mut self) -> io::Result<()> {
+        match self.ring.submit() {
+            Ok(_) => Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next arrival of the last wait.
+    pub fn next_arrival(&mut self) -> Option<Arrival> {
+        while let Some((user_data, result, flags)) = self.completions.pop_front() {
+            match Operation::unpack(user_data) {
+                Operation::Receive(socket) => {
+                    if let Some(datagram) = self.received(socket, result, flags) {
+                        return Some(Arrival::Datagram(datagram));
+                    }
+                }
+                Operation::Wake => {
+                    self.arm_wake();
+                    return Some(Arrival::Wake);
+                }
+                Operation::Send(_) | Operation::Cancel => {}
+            }
+        }
+        None
+    }
+
+    /// Gives a datagram's buffer back to the kernel.
+    pub fn recycle(&mut self, datagram: Datagram) {
+        self.buffers.provide(datagram.id);
+    }
+
+    /// Counters since the start.
+    pub fn counters(&self) -> RingCounters {
+        self.counters
+    }
+
+    fn take_completions(&mut self) {
+        for completion in self.ring.completion() {
+            self.completions.push_back((
+                completion.user_data(),
+                completion.result(),
+                completion.flags(),
+            ));
+        }
+    }
+
+    fn entry(&self, socket: SocketIndex) -> Option<&Socket> {
+        self.sockets
+            .get(socket.position())
+            .filter(|entry| entry.generation == socket.generation && entry.fd.is_some())
+    }
+
+    /// Frees the slots of sends that completed; the queue keeps its receives, in order.
+    fn free_sent(&mut self, outbox: &mut Outbox) {
+        for (user_data, result, _) in &self.completions {
+            let Operation::Send(index) = Operation::unpack(*user_data) else { continue };
+            let entry = &mut self.in_flight[index as usize];
+            if let Some(slot) = entry.slot.take() {
+                outbox.free(slot);
+                entry.to = None;
+                self.free_in_flight.push(index);
+                self.counters.send_errors += u64::from(*result < 0);
+            }
+        }
+    }
+
+    fn received(&mut self, socket: SocketIndex, result: i32, flags: u32) -> Option<Datagram> {
+        let receive = self.entry(socket).map(|entry| entry.receive);
+        if receive.is_some() && !cqueue::more(flags) {
+            self.arm(socket);
+        }
+        let id = cqueue::buffer_select(flags);
+        if result < 0 {
+            match -result {
+                libc::ENOBUFS => self.counters.receive_buffers_exhausted += 1,
+                libc::ECANCELED => {}
+                _ => self.counters.receive_errors += 1,
+            }
+        }
+        let (id, Some(receive), Ok(length)) = (id?, receive, usize::try_from(result)) else {
+            if let Some(id) = id {
+                self.buffers.provide(id);
+            }
+            return None;
+        };
+        self.counters.received += 1;
+        let buffer = self.buffers.take(id);
+        let mut datagram =
+            Datagram { socket, from: None, truncated: false, buffer, start: 0, end: length, id };
+        if receive == Receive::Shared {
+            let Ok(message) = RecvMsgOut::parse(&datagram.buffer[..length], &self.message_header)
+            else {
+                self.buffers.provide(id);
+                return None;
+            };
+            datagram.from = source_address(message.name_data());
+            datagram.truncated = message.is_payload_truncated();
+            let payload = message.payload_data().len();
+            datagram.start = length - payload;
+        } else {
+            datagram.truncated = length == BUFFER_BYTES;
+        }
+        Some(datagram)
+    }
+
+    fn arm(&mut self, socket: SocketIndex) {
+        let entry = match self.sockets[socket.position()].receive {
+            Receive::NotYet => return,
+            Receive::Shared => {
+                opcode::RecvMsgMulti::new(Fixed(socket.index), &*self.message_header, GROUP).build()
+            }
+            Receive::Connected => {
+                opcode::Recv::new(Fixed(socket.index), std::ptr::null_mut(), BUFFER_BYTES as u32)
+                    .buf_group(GROUP)
+                    .build()
+                    .flags(squeue::Flags::BUFFER_SELECT)
+            }
+        };
+        self.push(entry, Operation::Receive(socket));
+    }
+
+    fn arm_wake(&mut self) {
+        let count: *mut u64 = &mut *self.wake_count;
+        let read = opcode::Read::new(Fd(self.wake.as_raw_fd()), count.cast(), 8).build();
+        self.push(read, Operation::Wake);
+    }
+
+    fn push(&mut self, entry: squeue::Entry, operation: Operation) {
+        let entry = entry.user_data(operation.pack());
+        loop {
+            // SAFETY: every buffer, address and header an entry points to is owned by this ring
+            // (`in_flight`, `buffers`, `message_header`, `wake_count`) and stays in place until its
+            // completion was taken; slots and receive buffers live as long as the process.
+            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+                return;
+            }
+            // The queue is full: submitting empties it, and when the kernel first wants its
+            // completions taken (EBUSY), they are.
+            if self.ring.submit().is_err() {
+                self.take_completions();
+            }
+        }
+    }
+}
+
+/// The address in a received name: `sockaddr_in` or `sockaddr_in6`, in the kernel's layout.
+fn source_address(name: &[u8]) -> Option<SocketAddr> {
+    let family = u16::from_ne_bytes(name.get(..2)?.try_into().ok()?);
+    let port = u16::from_be_bytes(name.get(2..4)?.try_into().ok()?);
+    let ip = match i32::from(family) {
+        libc::AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(name.get(4..8)?).ok()?)),
+        libc::AF_INET6 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(name.get(8..24)?).ok()?)),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// The ring-mapped buffer group: a ring of descriptors that the kernel takes buffers from.
+struct BufferGroup {
+    entries: &'static mut [BufRingEntry],
+    memory: *mut u8,
+    tail: u16,
+}
+
+impl BufferGroup {
+    /// Makes the group and provides all its buffers. The memory lives as long as the process, since
+    /// the kernel writes into it until the ring is gone.
+    fn register(ring: &IoUring) -> io::Result<Self> {
+        let count = usize::from(BUFFERS);
+        let layout = std::alloc::Layout::from_size_align(count * size_of::<BufRingEntry>(), 4096)
+            .map_err(io::Error::other)?;
+        // SAFETY: the layout has a size; zeroed descriptors are valid (plain integers).
+        let base = unsafe { std::alloc::alloc_zeroed(layout) }.cast::<BufRingEntry>();
+        if base.is_null() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        // SAFETY: `base` is page-aligned, BUFFERS entries long and never freed.
+        unsafe {
+            ring.submitter().register_buf_ring_with_flags(base as u64, BUFFERS, GROUP, 0)?;
+        }
+        // SAFETY: as above; only this struct touches the descriptors, and the kernel only reads.
+        let entries = unsafe { std::slice::from_raw_parts_mut(base, count) };
+        let memory = Box::leak(vec![0_u8; count * BUFFER_BYTES].into_boxed_slice()).as_mut_ptr();
+        let mut group = Self { entries, memory, tail: 0 };
+        for id in 0..BUFFERS {
+            group.provide(id);
+        }
+        Ok(group)
+    }
+
+    /// Gives buffer `id` to the kernel.
+    fn provide(&mut self, id: u16) {
+        let entry = &mut self.entries[usize::from(self.tail & (BUFFERS - 1))];
+        entry.set_addr(self.memory as u64 + u64::from(id) * BUFFER_BYTES as u64);
+        entry.set_len(BUFFER_BYTES as u32);
+        entry.set_bid(id);
+        self.tail = self.tail.wrapping_add(1);
+        // SAFETY: the first entry's spare field is the ring's tail (io_uring_register_buf_ring(3));
+        // it is aligned and only this thread stores to it.
+        let tail =
+            unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.as_ptr()).cast_mut()) };
+        tail.store(self.tail, Ordering::Release);
+    }
+
+    /// Takes buffer `id`, which the kernel just handed over, until it is provided again.
+    fn take(&mut self, id: u16) -> &'static mut [u8] {
+        debug_assert!(id < BUFFERS);
+        // SAFETY: `id` came from a completion, so the buffer is inside `memory` and the kernel no
+        // longer writes to it; the datagram that holds this slice is consumed by `provide`.
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.memory.add(usize::from(id) * BUFFER_BYTES),
+                BUFFER_BYTES,
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use super::super::sockets::{self, Purpose};
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+
+    fn bound(purpose: Purpose) -> (OwnedFd, SocketAddr) {
+        let socket = sockets::bind("127.0.0.1:0".parse().unwrap(), purpose).unwrap();
+        let address = sockets::local_address(&socket).unwrap();
+        (socket, address)
+    }
+
+    /// Datagrams until `count` came.
+    fn gather(
+        ring: &mut Ring,
+        outbox: &mut Outbox,
+        count: usize,
+    ) -> Vec<(Option<SocketAddr>, Vec<u8>)> {
+        let until = Instant::now() + PATIENCE;
+        let mut gathered = Vec::new();
+        while gathered.len() < count {
+            assert!(Instant::now() < until, "only {} of {count} came", gathered.len());
+            ring.wait(outbox, Some(until)).unwrap();
+            while let Some(arrival) = ring.next_arrival() {
+                if let Arrival::Datagram(mut datagram) = arrival {
+                    gathered.push((datagram.from, datagram.bytes().to_vec()));
+                    ring.recycle(datagram);
+                }
+            }
+        }
+        gathered
+    }
+
+    #[test]
+    fn a_shared_socket_tells_the_source_and_answers() {
+        let mut ring = Ring::new(8, 8, Wake::new().unwrap()).unwrap();
+        let mut outbox = Outbox::new(8);
+        let (fd, address) = bound(Purpose::Shared);
+        let socket = ring.add_socket(fd, Receive::Shared).unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.send_to(b"question", address).unwrap();
+
+        let gathered = gather(&mut ring, &mut outbox, 1);
+        assert_eq!(gathered, [(Some(peer.local_addr().unwrap()), b"question".to_vec())]);
+
+        outbox.queue::<()>(socket, gathered[0].0, |slot| {
+            slot[..6].copy_from_slice(b"answer");
+            Ok(6)
+        });
+        ring.send(&mut outbox);
+        ring.wait(&mut outbox, Some(Instant::now() + PATIENCE)).unwrap();
+        assert_eq!(outbox.free_slots(), 8);
+        let mut buffer = [0; 16];
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(peer.recv(&mut buffer).unwrap(), 6);
+    }
+
+    #[test]
+    fn a_flood_beyond_the_receive_buffers_is_counted_and_the_socket_lives_on() {
+        let mut ring = Ring::new(8, 8, Wake::new().unwrap()).unwrap();
+        let mut outbox = Outbox::new(8);
+        let (fd, address) = bound(Purpose::Shared);
+        ring.add_socket(fd, Receive::Shared).unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut held = Vec::new();
+        let until = Instant::now() + PATIENCE;
+        while ring.counters().receive_buffers_exhausted == 0 {
+            assert!(Instant::now() < until, "the buffers never ran dry");
+            for _ in 0..64 {
+                peer.send_to(b"flood", address).unwrap();
+            }
+            ring.wait(&mut outbox, Some(Instant::now() + Duration::from_millis(1))).unwrap();
+            while let Some(arrival) = ring.next_arrival() {
+                if let Arrival::Datagram(datagram) = arrival {
+                    held.push(datagram);
+                }
+            }
+        }
+        assert_eq!(held.len(), usize::from(BUFFERS));
+        for datagram in held {
+            ring.recycle(datagram);
+        }
+        peer.send_to(b"after", address).unwrap();
+        let mut last = Vec::new();
+        while last != b"after" {
+            last = gather(&mut ring, &mut outbox, 1).pop().unwrap().1;
+        }
+    }
+
+    #[test]
+    fn a_connected_socket_receives_after_an_icmp_refusal() {
+        let mut ring = Ring::new(8, 8, Wake::new().unwrap()).unwrap();
+        let mut outbox = Outbox::new(8);
+        let (fd, address) = bound(Purpose::Leg);
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let remote = peer.local_addr().unwrap();
+        drop(peer);
+        sockets::connect(&fd, remote).unwrap();
+        let socket = ring.add_socket(fd, Receive::Connected).unwrap();
+        outbox.queue::<()>(socket, None, |_| Ok(20));
+        ring.send(&mut outbox);
+        for _ in 0..3 {
+            ring.wait(&mut outbox, Some(Instant::now() + Duration::from_millis(20))).unwrap();
+            assert!(ring.next_arrival().is_none());
+        }
+        assert!(ring.counters().receive_errors >= 1);
+
+        let peer = UdpSocket::bind(remote).unwrap();
+        peer.send_to(b"back", address).unwrap();
+        assert_eq!(gather(&mut ring, &mut outbox, 1)[0].1, b"back");
+    }
+
+    #[test]
+    fn a_removed_socket_is_silent_and_its_index_serves_again() {
+        let mut ring = Ring::new(1, 8, Wake::new().unwrap()).unwrap();
+        let mut outbox = Outbox::new(8);
+        let (fd, address) = bound(Purpose::Shared);
+        let old = ring.add_socket(fd, Receive::Shared).unwrap();
+        ring.wait(&mut outbox, Some(Instant::now())).unwrap();
+        ring.remove_socket(old);
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let _ = peer.send_to(b"ghost", address);
+        let (fd, address) = bound(Purpose::Shared);
+        let new = ring.add_socket(fd, Receive::Shared).unwrap();
+        assert_eq!(old.position(), new.position());
+        assert_ne!(old, new);
+        assert!(ring.descriptor(old).is_none());
+        peer.send_to(b"alive", address).unwrap();
+        assert_eq!(gather(&mut ring, &mut outbox, 1)[0].1, b"alive");
+    }
+
+    #[test]
+    fn a_wake_from_another_thread_ends_the_wait() {
+        let wake = Wake::new().unwrap();
+        let mut ring = Ring::new(1, 1, wake.clone()).unwrap();
+        let mut outbox = Outbox::new(1);
+        for _ in 0..2 {
+            let ringer = wake.clone();
+            let thread = std::thread::spawn(move || ringer.ring());
+            ring.wait(&mut outbox, Some(Instant::now() + PATIENCE)).unwrap();
+            assert!(matches!(ring.next_arrival(), Some(Arrival::Wake)));
+            thread.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn operations_survive_packing() {
+        let socket = SocketIndex { index: u32::MAX, generation: (1 << GENERATION_BITS) - 1 };
+        for operation in
+            [Operation::Receive(socket), Operation::Send(7), Operation::Wake, Operation::Cancel]
+        {
+            assert_eq!(Operation::unpack(operation.pack()), operation);
+        }
+    }
+}
