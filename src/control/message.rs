@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 
 use crate::base::discard::DiscardCounters;
 use crate::srtp::keys::Profile;
-use crate::wire::rtp::{PayloadType, RtpTimestamp, SequenceNumber, Ssrc};
+pub use crate::wire::coding::{Codec, Coding, EventFormat};
+use crate::wire::rtp::{RtpTimestamp, SequenceNumber, Ssrc};
+use crate::wire::sdp::Agreement;
 
 /// The protocol's version; it changes when an old client could misread a new media process.
 pub const PROTOCOL: u32 = 1;
@@ -276,39 +278,17 @@ pub struct SendFormat {
     pub encoder: EncoderSettings,
 }
 
+impl Format {
+    /// What SDP agreed on, with the encoder's settings for what media sends.
+    pub fn agreed(agreement: Agreement, encoder: EncoderSettings) -> Self {
+        let Agreement { send, packet_ms, receive, send_events, receive_events } = agreement;
+        let send = SendFormat { coding: send, packet_ms, encoder };
+        Self { send, receive, send_events, receive_events }
+    }
+}
+
 fn default_packet_ms() -> u8 {
     20
-}
-
-/// A codec under its payload type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Coding {
-    /// The codec.
-    pub codec: Codec,
-    /// Its number on the wire.
-    pub payload_type: PayloadType,
-}
-
-/// Audio codecs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Codec {
-    /// Opus (RFC 6716, RFC 7587): RTP clock 48 kHz.
-    Opus,
-    /// G.711 µ-law: RTP clock 8 kHz.
-    Pcmu,
-    /// G.711 A-law: RTP clock 8 kHz.
-    Pcma,
-}
-
-impl Codec {
-    /// RTP clock in Hz.
-    pub const fn clock_hz(self) -> u32 {
-        match self {
-            Codec::Opus => 48_000,
-            Codec::Pcmu | Codec::Pcma => 8_000,
-        }
-    }
 }
 
 /// Opus encoder settings.
@@ -331,15 +311,6 @@ impl Default for EncoderSettings {
     fn default() -> Self {
         Self { bit_rate: 32_000, complexity: 0, fec: true, expected_loss_percent: 10 }
     }
-}
-
-/// A telephone-event payload type with its clock (RFC 4733).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventFormat {
-    /// Its number on the wire.
-    pub payload_type: PayloadType,
-    /// 8,000 or 48,000.
-    pub clock_hz: u32,
 }
 
 /// Arguments of `update_leg`: what is absent stays as it is.

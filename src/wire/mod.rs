@@ -1,4 +1,6 @@
 //! Bytes ⇄ values, one RFC a file, no state. Everything here is total: any input gives a value or a
 //! named refusal, never a panic, and nothing is allocated from a length that a peer wrote.
 
+pub mod coding;
 pub mod rtp;
+pub mod sdp;
