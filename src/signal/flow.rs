@@ -55,6 +55,9 @@ pub enum FlowEvent {
 pub enum Outgoing {
     /// Send one text message.
     Message(Vec<u8>),
+    /// A request on this flow carried good credentials: the web front's bounds for strangers, in
+    /// time and per source address, no longer apply to it. Sent once or more often.
+    Authenticated,
     /// Close the WebSocket.
     Close,
 }
