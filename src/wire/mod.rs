@@ -2,5 +2,8 @@
 //! named refusal, never a panic, and nothing is allocated from a length that a peer wrote.
 
 pub mod coding;
+pub mod demux;
+pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod telephone_event;
