@@ -1,1 +1,10 @@
-//! audio
+//! Audio: codecs, loss concealment, reordering and digits. Everything here is mono `i16` at 8 kHz,
+//! so one millisecond is [`SAMPLES_PER_MS`] samples, whatever the RTP clock on the wire says.
+
+pub mod g711;
+pub mod opus;
+
+/// The sampling rate of all audio inside.
+pub const SAMPLE_RATE_HZ: u32 = 8_000;
+/// Samples in a millisecond.
+pub const SAMPLES_PER_MS: usize = 8;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+pub use crate::audio::opus::EncoderSettings;
 use crate::base::discard::DiscardCounters;
 use crate::srtp::keys::Profile;
 pub use crate::wire::coding::{Codec, Coding, EventFormat};
@@ -289,28 +290,6 @@ impl Format {
 
 fn default_packet_ms() -> u8 {
     20
-}
-
-/// Opus encoder settings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct EncoderSettings {
-    /// Bits per second, 6,000..=128,000.
-    pub bit_rate: u32,
-    /// libopus complexity, 0..=10.
-    pub complexity: u8,
-    /// In-band forward error correction.
-    pub fec: bool,
-    /// Loss the encoder prepares for, 0..=100; in-band FEC is produced only above 0.
-    pub expected_loss_percent: u8,
-}
-
-impl Default for EncoderSettings {
-    /// SILK at complexity 0 and 32 kb/s with FEC: at 24 kb/s and complexity 0 libopus silently
-    /// produces no FEC at all.
-    fn default() -> Self {
-        Self { bit_rate: 32_000, complexity: 0, fec: true, expected_loss_percent: 10 }
-    }
 }
 
 /// Arguments of `update_leg`: what is absent stays as it is.
