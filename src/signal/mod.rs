@@ -1,3 +1,4 @@
 //! The signaling process.
 
 pub mod flow;
+pub mod web;
