@@ -1,0 +1,471 @@
+//! The client's half of the control protocol, sans-IO: take control of the media process, list the
+//! calls it holds, then give commands and tell whose reply has come.
+//!
+//! ```text
+//! connected → greeting → take_control → list_calls (page by page) → ready → … → lost
+//! ```
+//!
+//! In: lines and the loss of the connection. Out: lines to send, [`Report`]s. Connecting, and doing
+//! so again with back-off, is the shell's; what a reply means is the call's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tracing::{debug, error, info, warn};
+
+use crate::control::message::{
+    CallArgument, CallCreated, CallName, CallStatistics, Command, ControlError, CreateCall,
+    ErrorCode, Event, FromMedia, Greeting, ListCalls, ListedCall, PROTOCOL, Side, read_from_media,
+    write_request,
+};
+
+/// Requests waiting for their replies. Media answers at once and in order; this many unanswered
+/// mean that it has stopped, so the connection is given up.
+const WAITING_MAX: usize = 16 * 1024;
+/// Between two attempts to take control while our predecessor's connection lingers.
+const TAKE_CONTROL_AGAIN: Duration = Duration::from_millis(50);
+
+/// What has come of a command, or of media itself.
+#[derive(Debug)]
+pub enum Report {
+    /// We are in control of a media process of this generation. Its calls follow in
+    /// [`Report::Listed`], then [`Report::Ready`].
+    Controlling {
+        /// Random, new with every start of the media process.
+        generation: String,
+    },
+    /// Calls that media holds.
+    Listed(Vec<ListedCall>),
+    /// Every call has been listed; commands are taken from now on.
+    Ready,
+    /// The connection is gone; its unanswered requests were reported as refused before.
+    Lost,
+    /// The outcome of `create_call`.
+    Created {
+        /// The call.
+        call: CallName,
+        /// Where its legs are reached, or why there is no call.
+        result: Result<CallCreated, ControlError>,
+    },
+    /// An `update_leg` or `send_digit` was refused.
+    Refused {
+        /// The call.
+        call: CallName,
+        /// The leg that the command named.
+        leg: Side,
+        /// Why.
+        error: ControlError,
+    },
+    /// The call is gone from media.
+    Deleted {
+        /// The call.
+        call: CallName,
+        /// Its final statistics, unless media did not know it.
+        statistics: Option<Box<CallStatistics>>,
+    },
+    /// Media speaks of itself.
+    Event(Event),
+}
+
+/// Why a line ended the connection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// Not a line of the protocol.
+    Garbage(String),
+    /// Another product, or another version of the protocol.
+    Protocol(String),
+    /// Too many requests are unanswered.
+    Unanswered,
+}
+
+/// Media is not there: not connected, or its calls are still being listed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Away;
+
+#[derive(Debug)]
+enum State {
+    /// No connection.
+    Away,
+    /// Connected; the first line must be the greeting.
+    AwaitingGreeting,
+    /// `take_control` was asked, or waits until `again`.
+    TakingControl { generation: String, again: Option<Instant> },
+    /// `list_calls` was asked.
+    Listing,
+    /// Commands are taken.
+    Ready,
+}
+
+/// What an unanswered request was for.
+#[derive(Debug)]
+enum Purpose {
+    TakeControl,
+    ListCalls,
+    Create(CallName),
+    Change(CallName, Side),
+    Delete(CallName),
+    /// Nobody waits for the outcome; a refusal is logged.
+    Unattended(&'static str),
+}
+
+/// The client.
+#[derive(Debug)]
+pub struct ControlClient {
+    state: State,
+    next_id: u64,
+    waiting: BTreeMap<u64, Purpose>,
+    lines: VecDeque<String>,
+    reports: VecDeque<Report>,
+    last_event: u64,
+}
+
+impl Default for ControlClient {
+    fn default() -> Self {
+        Self {
+            state: State::Away,
+            next_id: 1,
+            waiting: BTreeMap::new(),
+            lines: VecDeque::new(),
+            reports: VecDeque::new(),
+            last_event: 0,
+        }
+    }
+}
+
+impl ControlClient {
+    /// Whether commands are taken.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready)
+    }
+
+    /// The socket is connected.
+    pub fn connected(&mut self) {
+        self.state = State::AwaitingGreeting;
+        self.last_event = 0;
+    }
+
+    /// The socket is gone: whoever waits for a reply hears that there is none.
+    pub fn lost(&mut self) {
+        if matches!(self.state, State::Away) {
+            return;
+        }
+        self.state = State::Away;
+        self.lines.clear();
+        for (_, purpose) in std::mem::take(&mut self.waiting) {
+            match purpose {
+                Purpose::Create(call) => {
+                    self.reports.push_back(Report::Created { call, result: Err(away()) });
+                }
+                Purpose::Delete(call) => {
+                    self.reports.push_back(Report::Deleted { call, statistics: None });
+                }
+                Purpose::TakeControl
+                | Purpose::ListCalls
+                | Purpose::Change(..)
+                | Purpose::Unattended(_) => {}
+            }
+        }
+        self.reports.push_back(Report::Lost);
+    }
+
+    /// Takes one line. An error means that the connection is of no use and must be closed.
+    pub fn handle_line(&mut self, line: &str, now: Instant) -> Result<(), Unusable> {
+        if matches!(self.state, State::AwaitingGreeting) {
+            return self.greeted(line);
+        }
+        let garbage = |error: serde_json::Error| Unusable::Garbage(error.to_string());
+        match read_from_media(line).map_err(garbage)? {
+            FromMedia::Reply { id, result } => {
+                let purpose = id.and_then(|id| self.waiting.remove(&id)).ok_or_else(|| {
+                    Unusable::Garbage(format!("a reply to a request never made: {id:?}"))
+                })?;
+                self.replied(purpose, result, now)
+            }
+            FromMedia::Event { sequence, event } => {
+                if sequence > self.last_event + 1 {
+                    warn!(missing = sequence - self.last_event - 1, "media events were lost");
+                }
+                self.last_event = sequence;
+                self.reports.push_back(Report::Event(event));
+                Ok(())
+            }
+            FromMedia::UnknownEvent => Ok(()),
+        }
+    }
+
+    fn greeted(&mut self, line: &str) -> Result<(), Unusable> {
+        let greeting: Greeting = serde_json::from_str(line)
+            .map_err(|error| Unusable::Garbage(format!("no greeting: {error}")))?;
+        if greeting.product != "linecard" || greeting.protocol != PROTOCOL {
+            return Err(Unusable::Protocol(format!(
+                "{} speaks protocol {}, we speak linecard's {PROTOCOL}: start media and signal \
+                 from the same version",
+                greeting.product, greeting.protocol
+            )));
+        }
+        self.state = State::TakingControl { generation: greeting.generation, again: None };
+        self.send(&Command::TakeControl, Purpose::TakeControl)
+    }
+
+    fn replied(
+        &mut self,
+        purpose: Purpose,
+        result: Result<Value, ControlError>,
+        now: Instant,
+    ) -> Result<(), Unusable> {
+        match purpose {
+            Purpose::TakeControl => {
+                let State::TakingControl { generation, again } = &mut self.state else {
+                    return Ok(());
+                };
+                match result {
+                    Ok(_) => {
+                        let generation = std::mem::take(generation);
+                        info!(generation, "in control of the media process");
+                        self.reports.push_back(Report::Controlling { generation });
+                        self.state = State::Listing;
+                        let from_the_first = Command::ListCalls(ListCalls::default());
+                        self.send(&from_the_first, Purpose::ListCalls)?;
+                    }
+                    Err(error) if error.code == ErrorCode::ControlledElsewhere => {
+                        debug!("another connection still controls the media process");
+                        *again = Some(now + TAKE_CONTROL_AGAIN);
+                    }
+                    Err(error) => return Err(Unusable::Protocol(error.message)),
+                }
+            }
+            Purpose::ListCalls => {
+                let list: crate::control::message::CallList = result_of(result, "list_calls")?;
+                let after = list.calls.last().map(|listed| listed.call.clone());
+                self.reports.push_back(Report::Listed(list.calls));
+                match (list.more, after) {
+                    (true, Some(after)) => {
+                        let next_page = Command::ListCalls(ListCalls { after: Some(after) });
+                        self.send(&next_page, Purpose::ListCalls)?;
+                    }
+                    _ => {
+                        self.state = State::Ready;
+                        self.reports.push_back(Report::Ready);
+                    }
+                }
+            }
+            Purpose::Create(call) => {
+                let result = match result {
+                    Ok(_) => Ok(result_of(result, "create_call")?),
+                    Err(error) => Err(error),
+                };
+                self.reports.push_back(Report::Created { call, result });
+            }
+            Purpose::Change(call, leg) => {
+                if let Err(error) = result {
+                    self.reports.push_back(Report::Refused { call, leg, error });
+                }
+            }
+            Purpose::Delete(call) => {
+                let statistics = result.ok().and_then(|value| serde_json::from_value(value).ok());
+                self.reports.push_back(Report::Deleted { call, statistics });
+            }
+            Purpose::Unattended(command) => {
+                if let Err(error) = result {
+                    debug!(command, code = ?error.code, message = error.message, "refused");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for a call; [`Report::Created`] follows unless this fails.
+    pub fn create_call(&mut self, arguments: CreateCall) -> Result<(), Away> {
+        let purpose = Purpose::Create(arguments.call.clone());
+        self.command(&Command::CreateCall(Box::new(arguments)), purpose)
+    }
+
+    /// Gives a command about one leg; only a refusal is reported.
+    pub fn change(&mut self, call: &CallName, leg: Side, command: &Command) -> Result<(), Away> {
+        self.command(command, Purpose::Change(call.clone(), leg))
+    }
+
+    /// Ends a call; [`Report::Deleted`] follows unless this fails.
+    pub fn delete_call(&mut self, call: &CallName) -> Result<(), Away> {
+        let command = Command::DeleteCall(CallArgument { call: call.clone() });
+        self.command(&command, Purpose::Delete(call.clone()))
+    }
+
+    /// Gives a command whose outcome changes nothing.
+    pub fn unattended(&mut self, command: &Command) -> Result<(), Away> {
+        self.command(command, Purpose::Unattended(command.name()))
+    }
+
+    fn command(&mut self, command: &Command, purpose: Purpose) -> Result<(), Away> {
+        if !self.is_ready() {
+            return Err(Away);
+        }
+        self.send(command, purpose).map_err(|_| {
+            error!("the media process stopped answering");
+            self.lost();
+            Away
+        })
+    }
+
+    fn send(&mut self, command: &Command, purpose: Purpose) -> Result<(), Unusable> {
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(Unusable::Unanswered);
+        }
+        self.waiting.insert(self.next_id, purpose);
+        self.lines.push_back(write_request(self.next_id, command));
+        self.next_id += 1;
+        Ok(())
+    }
+
+    /// The next line to send, without its line end.
+    pub fn poll_line(&mut self) -> Option<String> {
+        self.lines.pop_front()
+    }
+
+    /// The next thing that happened.
+    pub fn poll_report(&mut self) -> Option<Report> {
+        self.reports.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] has work.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::TakingControl { again, .. } => *again,
+            _ => None,
+        }
+    }
+
+    /// Asks for control again.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let State::TakingControl { again, .. } = &mut self.state
+            && again.is_some_and(|at| at <= now)
+        {
+            *again = None;
+            // Nothing else is waiting in this state, so the bound cannot be met.
+            let _ = self.send(&Command::TakeControl, Purpose::TakeControl);
+        }
+    }
+}
+
+fn away() -> ControlError {
+    ControlError::new(ErrorCode::SystemRefused, "the media process is not there")
+}
+
+fn result_of<T: serde::de::DeserializeOwned>(
+    result: Result<Value, ControlError>,
+    command: &str,
+) -> Result<T, Unusable> {
+    let value =
+        result.map_err(|error| Unusable::Garbage(format!("{command}: {}", error.message)))?;
+    serde_json::from_value(value).map_err(|error| Unusable::Garbage(format!("{command}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::message::{CallList, read_request, write_event, write_reply};
+
+    fn greeting(protocol: u32) -> String {
+        let greeting = Greeting {
+            product: "linecard".to_owned(),
+            version: "0".to_owned(),
+            protocol,
+            generation: "first".to_owned(),
+            threads: Vec::new(),
+            capabilities: Vec::new(),
+        };
+        serde_json::to_string(&greeting).unwrap()
+    }
+
+    /// Takes the next request and answers it.
+    fn answer(
+        client: &mut ControlClient,
+        result: Result<Value, ControlError>,
+        now: Instant,
+    ) -> Command {
+        let request = read_request(&client.poll_line().unwrap()).unwrap();
+        client.handle_line(&write_reply(Some(request.id), &result), now).unwrap();
+        request.command
+    }
+
+    fn list(more: bool) -> Value {
+        let listed = serde_json::json!({
+            "call": "one", "blob": "", "thread": 0,
+            "a": { "rtp": "127.0.0.1:1", "rtcp": "127.0.0.1:2" },
+            "b": { "rtp": "127.0.0.1:3", "rtcp": "127.0.0.1:4" },
+        });
+        serde_json::json!({ "calls": [listed], "more": more })
+    }
+
+    fn ready(now: Instant) -> ControlClient {
+        let mut client = ControlClient::default();
+        client.connected();
+        client.handle_line(&greeting(PROTOCOL), now).unwrap();
+        answer(&mut client, Ok(Value::Null), now);
+        answer(&mut client, Ok(serde_json::to_value(CallList::default()).unwrap()), now);
+        while client.poll_report().is_some() {}
+        assert!(client.is_ready());
+        client
+    }
+
+    #[test]
+    fn control_is_asked_for_until_the_predecessor_lets_go_and_every_page_is_listed() {
+        let mut now = Instant::now();
+        let mut client = ControlClient::default();
+        client.connected();
+        client.handle_line(&greeting(PROTOCOL), now).unwrap();
+        let elsewhere = ControlError::new(ErrorCode::ControlledElsewhere, "not yet");
+        assert_eq!(answer(&mut client, Err(elsewhere), now), Command::TakeControl);
+        assert!(client.poll_line().is_none());
+        now = client.next_timeout().unwrap();
+        client.handle_timeout(now);
+        answer(&mut client, Ok(Value::Null), now);
+        assert!(matches!(client.poll_report(), Some(Report::Controlling { .. })));
+        answer(&mut client, Ok(list(true)), now);
+        let next_page = Command::ListCalls(ListCalls { after: Some("one".to_owned()) });
+        assert!(!client.is_ready());
+        assert_eq!(answer(&mut client, Ok(list(false)), now), next_page);
+        assert!(matches!(client.poll_report(), Some(Report::Listed(_))));
+        assert!(matches!(client.poll_report(), Some(Report::Listed(_))));
+        assert!(matches!(client.poll_report(), Some(Report::Ready)));
+    }
+
+    #[test]
+    fn another_protocol_is_refused_by_name() {
+        let mut client = ControlClient::default();
+        client.connected();
+        let refused = client.handle_line(&greeting(PROTOCOL + 1), Instant::now());
+        assert!(matches!(refused, Err(Unusable::Protocol(_))));
+    }
+
+    #[test]
+    fn who_waits_for_a_reply_hears_that_the_connection_is_gone() {
+        let mut client = ready(Instant::now());
+        client.delete_call(&"one".to_owned()).unwrap();
+        client.lost();
+        let report = client.poll_report();
+        assert!(matches!(report, Some(Report::Deleted { statistics: None, .. })), "{report:?}");
+        assert!(matches!(client.poll_report(), Some(Report::Lost)));
+        assert_eq!(client.delete_call(&"one".to_owned()), Err(Away));
+    }
+
+    #[test]
+    fn garbage_and_replies_to_nothing_end_the_connection() {
+        let now = Instant::now();
+        for line in ["", "[", "{\"id\":7,\"result\":{}}"] {
+            assert!(ready(now).handle_line(line, now).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_event_of_an_unknown_kind_is_ignored() {
+        let now = Instant::now();
+        let mut client = ready(now);
+        client.handle_line("{\"event\":\"new_in_version_9\",\"sequence\":1}", now).unwrap();
+        assert!(client.poll_report().is_none());
+        let event = Event::MediaStarted { call: "one".to_owned(), leg: Side::A };
+        client.handle_line(&write_event(2, &event), now).unwrap();
+        assert!(matches!(client.poll_report(), Some(Report::Event(_))));
+    }
+}
