@@ -3,6 +3,8 @@
 
 pub mod g711;
 pub mod opus;
+pub mod reception;
+pub mod repair;
 
 /// The sampling rate of all audio inside.
 pub const SAMPLE_RATE_HZ: u32 = 8_000;

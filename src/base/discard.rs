@@ -56,6 +56,9 @@ discards! {
     Late = "late",
     /// RTP with a sequence number already played.
     Duplicate = "duplicate",
+    /// RTP whose sequence number is far from the stream's, until a second packet confirms that the
+    /// sender began anew (RFC 3550 A.1).
+    SequenceJump = "sequence_jump",
     /// Audio that ran beside a telephone event, which replaces it.
     DuringTelephoneEvent = "during_telephone_event",
     /// The other leg cannot send yet: no address, keys or format.
