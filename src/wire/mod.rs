@@ -6,5 +6,5 @@ pub mod demux;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
-pub mod telephone_event;
 pub mod sip;
+pub mod telephone_event;
