@@ -1,10 +1,19 @@
 //! Audio formats of one `m=` line, and the choice between two sides (RFC 3264 §6, §7).
 
-use crate::wire::coding::{Coding, EventFormat};
+use super::Refusal;
+use super::lines::Section;
+use crate::wire::coding::{Codec, Coding, EventFormat};
 use crate::wire::rtp::PayloadType;
 
 /// Audio per packet when nobody asks for something else (RFC 3551 §4.2).
 pub const PACKET_MS_DEFAULT: u8 = 20;
+/// What we send in one packet at most; receivers must take up to 200 ms (RFC 3551 §4.2).
+const PACKET_MS: [u8; 5] = [10, 20, 30, 40, 60];
+/// Opus packs 2.5, 5, 10, 20, 40 or 60 ms in a frame (RFC 6716 §2.1.4).
+const OPUS_PACKET_MS: [u8; 4] = [10, 20, 40, 60];
+
+/// Every digit event: 0–9, `*`, `#`, A–D (RFC 4733 §3.2).
+const ALL_DIGITS: u16 = u16::MAX;
 
 /// The formats of one audio line that we know, in the order they were written; others are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,4 +54,239 @@ pub struct Agreement {
     pub send_events: Option<EventFormat>,
     /// The telephone-event formats that we accept.
     pub receive_events: Vec<EventFormat>,
+}
+
+/// Whether RTCP shares the port, which takes payload types away from RTP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum RtcpPort {
+    Own,
+    Shared,
+}
+
+impl AudioFormats {
+    /// Reads an audio line's formats.
+    pub(super) fn read(section: Section<'_>, rtcp: RtcpPort) -> Self {
+        let number = |name| section.own(name).next().and_then(|value| value.parse().ok());
+        let mut formats = AudioFormats {
+            packet_ms: number("ptime").filter(|ms| *ms > 0),
+            packet_ms_max: number("maxptime").filter(|ms| *ms > 0),
+            ..AudioFormats::default()
+        };
+        let mut seen = [false; 128];
+        for payload_type in section.formats().filter_map(|format| format.parse::<u8>().ok()) {
+            let Some(payload_type) = PayloadType::new(payload_type) else { continue };
+            let seen = &mut seen[usize::from(payload_type.value())];
+            // 64–95 would read as RTCP on a shared port (RFC 5761 §4).
+            let hidden = rtcp == RtcpPort::Shared && (64..96).contains(&payload_type.value());
+            if !std::mem::replace(seen, true) && !hidden {
+                formats.add(section, payload_type);
+            }
+        }
+        formats
+    }
+
+    fn add(&mut self, section: Section<'_>, payload_type: PayloadType) {
+        let mapped = parameter_of(section, "rtpmap", payload_type);
+        let Some((name, rate)) = mapped
+            .or(match payload_type {
+                // The static types need no a=rtpmap (RFC 3551 §6).
+                PayloadType::PCMU => Some("PCMU/8000"),
+                PayloadType::PCMA => Some("PCMA/8000"),
+                _ => None,
+            })
+            .and_then(|mapping| mapping.split_once('/'))
+        else {
+            return;
+        };
+        // The channel count after the rate: always 2 for Opus (RFC 7587 §7), else 1.
+        let rate = rate.split('/').next().and_then(|rate| rate.trim().parse::<u32>().ok());
+        let codec = match (name.to_ascii_lowercase().as_str(), rate) {
+            ("opus", Some(48_000)) => Codec::Opus,
+            ("pcmu", Some(8_000)) => Codec::Pcmu,
+            ("pcma", Some(8_000)) => Codec::Pcma,
+            ("red", Some(48_000)) => {
+                self.red = self.red.or(Some(payload_type));
+                return;
+            }
+            ("telephone-event", Some(clock_hz @ (8_000 | 48_000))) => {
+                let ranges = parameter_of(section, "fmtp", payload_type);
+                let digits = ranges.map_or(ALL_DIGITS, digits_of);
+                let format = EventFormat { payload_type, clock_hz };
+                if digits != 0 {
+                    self.events.push(OfferedEvents { format, digits });
+                }
+                return;
+            }
+            _ => return,
+        };
+        self.codings.push(Coding { codec, payload_type });
+    }
+
+    /// What an answer with `chosen`, one of these codings, comes to.
+    pub(super) fn accept(&self, chosen: Coding) -> Agreement {
+        Agreement {
+            send: chosen,
+            packet_ms: self.packet_ms_for(chosen.codec),
+            receive: vec![chosen],
+            send_events: self.events_beside(chosen.codec),
+            receive_events: self.events.iter().map(|events| events.format).collect(),
+        }
+    }
+
+    /// What these formats, an answer, come to against `offered`, our offer. We send with the
+    /// answer's payload types. We receive with ours (RFC 3264 §6.1), and with the answer's as well
+    /// when they differ and mean nothing else to us, because some answerers use their own.
+    pub(super) fn conclude(&self, offered: &AudioFormats) -> Result<Agreement, Refusal> {
+        let free = |theirs: PayloadType| {
+            !offered.codings.iter().any(|ours| ours.payload_type == theirs)
+                && !offered.events.iter().any(|ours| ours.format.payload_type == theirs)
+        };
+        let mut send = None;
+        let mut receive = Vec::new();
+        for theirs in &self.codings {
+            let Some(ours) = offered.codings.iter().find(|ours| ours.codec == theirs.codec) else {
+                continue;
+            };
+            send = send.or(Some(*theirs));
+            push_new(&mut receive, *ours);
+            if free(theirs.payload_type) {
+                push_new(&mut receive, *theirs);
+            }
+        }
+        let send = send.ok_or(Refusal::NoCommonCodec)?;
+        let mut common = AudioFormats::default();
+        let mut receive_events = Vec::new();
+        for theirs in &self.events {
+            let clock_hz = theirs.format.clock_hz;
+            let Some(ours) = offered.events.iter().find(|ours| ours.format.clock_hz == clock_hz)
+            else {
+                continue;
+            };
+            common.events.push(*theirs);
+            push_new(&mut receive_events, ours.format);
+            if free(theirs.format.payload_type) {
+                push_new(&mut receive_events, theirs.format);
+            }
+        }
+        Ok(Agreement {
+            send,
+            packet_ms: self.packet_ms_for(send.codec),
+            receive,
+            send_events: common.events_beside(send.codec),
+            receive_events,
+        })
+    }
+
+    /// The event format to send beside a codec: on its clock, else on any.
+    fn events_beside(&self, codec: Codec) -> Option<EventFormat> {
+        let same_clock = |events: &&OfferedEvents| events.format.clock_hz == codec.clock_hz();
+        self.events.iter().find(same_clock).or(self.events.first()).map(|events| events.format)
+    }
+
+    /// The packet time to send: the one asked for, or the next shorter one that the codec has.
+    fn packet_ms_for(&self, codec: Codec) -> u8 {
+        let wanted = self.packet_ms.unwrap_or(u32::from(PACKET_MS_DEFAULT));
+        let most = wanted.min(self.packet_ms_max.unwrap_or(u32::MAX));
+        let possible: &[u8] = if codec == Codec::Opus { &OPUS_PACKET_MS } else { &PACKET_MS };
+        let fitting = possible.iter().rev().find(|ms| u32::from(**ms) <= most);
+        fitting.or(possible.first()).copied().unwrap_or(PACKET_MS_DEFAULT)
+    }
+}
+
+fn push_new<T: PartialEq>(list: &mut Vec<T>, value: T) {
+    if !list.contains(&value) {
+        list.push(value);
+    }
+}
+
+/// The rest of `a=name:payload_type rest`.
+fn parameter_of<'a>(section: Section<'a>, name: &'a str, of: PayloadType) -> Option<&'a str> {
+    section.own(name).find_map(|value| {
+        let (payload_type, rest) = value.split_once(' ')?;
+        (payload_type.parse() == Ok(of.value())).then(|| rest.trim())
+    })
+}
+
+/// The digits in a list of event ranges such as `0-11,16` (RFC 4733 §2.4.1).
+fn digits_of(ranges: &str) -> u16 {
+    let mut digits = 0;
+    // Old writers put `events=` before the list (RFC 2833 errata).
+    let ranges = ranges.strip_prefix("events=").unwrap_or(ranges);
+    for range in ranges.split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (Ok(first), Ok(last)) = (first.trim().parse::<u8>(), last.trim().parse::<u8>()) else {
+            continue;
+        };
+        for event in first..=last.min(15) {
+            digits |= 1 << event;
+        }
+    }
+    digits
+}
+
+/// Digits as a list of event ranges.
+pub(super) fn ranges_of(digits: u16) -> String {
+    let has = |event: u32| event < 16 && digits & (1 << event) != 0;
+    let mut ranges = Vec::new();
+    let mut event = 0;
+    while event < 16 {
+        let first = event;
+        while has(event) {
+            event += 1;
+        }
+        match event - first {
+            0 => event += 1,
+            1 => ranges.push(format!("{first}")),
+            _ => ranges.push(format!("{first}-{}", event - 1)),
+        }
+    }
+    ranges.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn formats(packet_ms: Option<u32>, packet_ms_max: Option<u32>) -> AudioFormats {
+        AudioFormats { packet_ms, packet_ms_max, ..AudioFormats::default() }
+    }
+
+    #[test]
+    fn the_packet_time_is_the_one_asked_for_or_the_next_shorter_one() {
+        for (ptime, maxptime, g711, opus) in [
+            (None, None, 20, 20),
+            (Some(10), None, 10, 10),
+            (Some(30), None, 30, 20),
+            (Some(40), Some(60), 40, 40),
+            (Some(50), None, 40, 40),
+            (Some(60), None, 60, 60),
+            (Some(120), None, 60, 60),
+            (Some(60), Some(30), 30, 20),
+            (None, Some(10), 10, 10),
+            (Some(5), None, 10, 10),
+        ] {
+            let formats = formats(ptime, maxptime);
+            assert_eq!(formats.packet_ms_for(Codec::Pcmu), g711, "{ptime:?} {maxptime:?}");
+            assert_eq!(formats.packet_ms_for(Codec::Opus), opus, "{ptime:?} {maxptime:?}");
+        }
+    }
+
+    #[test]
+    fn event_ranges_are_read_and_written() {
+        for (read, digits, written) in [
+            ("0-15", 0xffff, "0-15"),
+            ("0-16", 0xffff, "0-15"),
+            ("0-11,16,32-49", 0x0fff, "0-11"),
+            ("events=0-15", 0xffff, "0-15"),
+            ("1,3, 5-6", 0b110_1010, "1,3,5-6"),
+            ("15", 0x8000, "15"),
+            ("16", 0, ""),
+            ("9-2", 0, ""),
+            ("0-300", 0, ""),
+            ("nonsense", 0, ""),
+        ] {
+            assert_eq!(digits_of(read), digits, "{read}");
+            assert_eq!(ranges_of(digits), written, "{read}");
+        }
+    }
 }

@@ -140,6 +140,9 @@ pub enum Direction {
 }
 
 impl Direction {
+    const ALL: [Direction; 4] =
+        [Direction::SendReceive, Direction::SendOnly, Direction::ReceiveOnly, Direction::Inactive];
+
     /// The attribute's name.
     pub const fn name(self) -> &'static str {
         match self {
@@ -159,12 +162,11 @@ impl Direction {
         }
     }
 
-    pub(crate) const fn from_flow(sends: bool, receives: bool) -> Direction {
-        match (sends, receives) {
-            (true, true) => Direction::SendReceive,
-            (true, false) => Direction::SendOnly,
-            (false, true) => Direction::ReceiveOnly,
-            (false, false) => Direction::Inactive,
+    /// The same without receiving: what the writer's hold by `c=0.0.0.0` means (RFC 3264 §8.4).
+    pub(crate) const fn without_receiving(self) -> Direction {
+        match self {
+            Direction::SendReceive | Direction::SendOnly => Direction::SendOnly,
+            Direction::ReceiveOnly | Direction::Inactive => Direction::Inactive,
         }
     }
 
@@ -191,6 +193,8 @@ pub enum Setup {
 }
 
 impl Setup {
+    const ALL: [Setup; 3] = [Setup::Active, Setup::Passive, Setup::ActPass];
+
     /// The attribute's value.
     pub const fn name(self) -> &'static str {
         match self {
