@@ -7,6 +7,7 @@
 
 use crate::base::discard::Discard;
 use crate::wire::rtp::{RtpTimestamp, Ssrc};
+use crate::wire::writer::Writer;
 
 /// Most report blocks, and most BYE sources, in one packet: the count has five bits (§6.4.1).
 pub const REPORT_BLOCKS_MAX: usize = 31;
@@ -295,11 +296,11 @@ pub fn write_compound(out: &mut [u8], compound: &Compound<'_>) -> Option<usize> 
     if compound.reports.len() > REPORT_BLOCKS_MAX || compound.cname.len() > CNAME_BYTES_MAX {
         return None;
     }
-    let mut writer = Writer { out, length: 0 };
+    let mut writer = Writer::new(out);
     write_report(&mut writer, compound)?;
     write_sdes(&mut writer, compound.ssrc, compound.cname)?;
     if compound.presence == Presence::Leaves {
-        writer.header(1, BYE, BYE_BYTES)?;
+        write_header(&mut writer, 1, BYE, BYE_BYTES)?;
         writer.word(compound.ssrc.0)?;
     }
     Some(writer.length)
@@ -310,7 +311,7 @@ fn write_report(writer: &mut Writer<'_>, compound: &Compound<'_>) -> Option<()> 
     let bytes = HEADER_BYTES + 4 + blocks.len() * BLOCK_BYTES;
     match compound.sender {
         Some(sender) => {
-            writer.header(blocks.len(), SENDER_REPORT, bytes + SENDER_BYTES)?;
+            write_header(writer, blocks.len(), SENDER_REPORT, bytes + SENDER_BYTES)?;
             writer.word(compound.ssrc.0)?;
             writer.put(&sender.ntp.to_be_bytes())?;
             writer.word(sender.rtp_timestamp.0)?;
@@ -318,7 +319,7 @@ fn write_report(writer: &mut Writer<'_>, compound: &Compound<'_>) -> Option<()> 
             writer.word(sender.bytes)?;
         }
         None => {
-            writer.header(blocks.len(), RECEIVER_REPORT, bytes)?;
+            write_header(writer, blocks.len(), RECEIVER_REPORT, bytes)?;
             writer.word(compound.ssrc.0)?;
         }
     }
@@ -340,37 +341,24 @@ const fn sdes_bytes(cname_bytes: usize) -> usize {
 }
 
 fn write_sdes(writer: &mut Writer<'_>, ssrc: Ssrc, cname: &str) -> Option<()> {
-    let bytes = sdes_bytes(cname.len());
-    let end = writer.length + bytes;
-    writer.header(1, SDES, bytes)?;
+    write_header(writer, 1, SDES, sdes_bytes(cname.len()))?;
     writer.word(ssrc.0)?;
     writer.put(&[SDES_CNAME, cname.len() as u8])?;
     writer.put(cname.as_bytes())?;
-    writer.put(&[0; 4][..end - writer.length])
+    // At least one zero ends the items.
+    writer.put(&[0])?;
+    writer.pad()
 }
 
-struct Writer<'a> {
-    out: &'a mut [u8],
-    length: usize,
-}
-
-impl Writer<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Option<()> {
-        let end = self.length + bytes.len();
-        self.out.get_mut(self.length..end)?.copy_from_slice(bytes);
-        self.length = end;
-        Some(())
-    }
-
-    fn word(&mut self, word: u32) -> Option<()> {
-        self.put(&word.to_be_bytes())
-    }
-
-    /// `bytes` is the packet's length with this header, a multiple of four.
-    fn header(&mut self, count: usize, packet_type: u8, bytes: usize) -> Option<()> {
-        let [high, low] = ((bytes / 4 - 1) as u16).to_be_bytes();
-        self.put(&[0x80 | count as u8, packet_type, high, low])
-    }
+/// `bytes` is the packet's length with this header, a multiple of four.
+fn write_header(
+    writer: &mut Writer<'_>,
+    count: usize,
+    packet_type: u8,
+    bytes: usize,
+) -> Option<()> {
+    let [high, low] = ((bytes / 4 - 1) as u16).to_be_bytes();
+    writer.put(&[0x80 | count as u8, packet_type, high, low])
 }
 
 #[cfg(test)]
