@@ -1,6 +1,8 @@
 //! Audio: codecs, loss concealment, reordering and digits. Everything here is mono `i16` at 8 kHz,
 //! so one millisecond is [`SAMPLES_PER_MS`] samples, whatever the RTP clock on the wire says.
 
+pub mod conceal;
+pub mod dtmf;
 pub mod g711;
 pub mod opus;
 pub mod reception;

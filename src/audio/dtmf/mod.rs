@@ -1,0 +1,74 @@
+//! Digits as telephone events (RFC 4733): relayed from one leg to the other, or sent on request.
+//!
+//! Both engines give [`EventPacket`]s. Sequence numbers and the rest of the RTP header are the
+//! caller's, and so is the event's onset: the timestamp of its audio timeline when a packet with
+//! the marker bit comes, to which it adds each packet's offset. Audio is not sent while an engine
+//! is active.
+
+mod relay;
+mod sender;
+
+pub use relay::{CompletedDigit, EventRelay, RelayOutput};
+pub use sender::{DIGITS_QUEUED_MAX, DigitRefused, DigitSender};
+
+use crate::wire::telephone_event::TelephoneEvent;
+
+/// How often the packet that ends an event is sent (RFC 4733 §2.5.1.4).
+const END_PACKETS: u8 = 3;
+
+/// A telephone event to send as one RTP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventPacket {
+    /// The RTP marker bit: the first packet of an event (RFC 4733 §2.5.1.1).
+    pub marker: bool,
+    /// Added to the timestamp of the onset, in the outgoing clock: 0, or where a later segment of
+    /// a long event begins (RFC 4733 §2.5.1.3).
+    pub timestamp_offset: u32,
+    /// The payload.
+    pub event: TelephoneEvent,
+}
+
+/// An event on its way out, cut into segments of at most 0xFFFF clock units.
+///
+/// A segment's last packet is sent once, not three times: the timestamp of every later packet tells
+/// the same.
+#[derive(Clone, Copy, Debug)]
+struct OutgoingEvent {
+    event: u8,
+    volume: u8,
+    started: bool,
+    segment_start: u32,
+}
+
+impl OutgoingEvent {
+    fn new(event: u8, volume: u8) -> Self {
+        Self { event, volume, started: false, segment_start: 0 }
+    }
+
+    /// Sends that the event has lasted `total` units of the outgoing clock by now.
+    fn update(&mut self, total: u32, phase: Phase, send: &mut impl FnMut(EventPacket)) {
+        let segment_units = u32::from(u16::MAX);
+        while total.saturating_sub(self.segment_start) > segment_units {
+            self.send(u16::MAX, Phase::Lasting, send);
+            self.segment_start += segment_units;
+        }
+        let duration = total.saturating_sub(self.segment_start);
+        self.send(u16::try_from(duration).unwrap_or(u16::MAX), phase, send);
+    }
+
+    fn send(&mut self, duration: u16, phase: Phase, send: &mut impl FnMut(EventPacket)) {
+        let (event, volume, end) = (self.event, self.volume, phase == Phase::Ended);
+        send(EventPacket {
+            marker: !std::mem::replace(&mut self.started, true),
+            timestamp_offset: self.segment_start,
+            event: TelephoneEvent { event, end, volume, duration },
+        });
+    }
+}
+
+/// Whether an event still lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Lasting,
+    Ended,
+}
