@@ -1,0 +1,180 @@
+"""Calls that do not come about: each ends as its user would expect, with the SIP status and the
+Q.850 cause (RFC 3326, RFC 3398 §7.2.4.1 and §8.2.6.1) on the other leg."""
+
+import pytest
+
+import raw_sip
+from raw_sip import RawSip
+from sipp import header
+
+
+def registered(phone, gateway):
+    phone.register(gateway)
+    phone.wait_for("registered")
+    return phone
+
+
+@pytest.mark.parametrize(("answer", "status", "cause"), [
+    ("486 Busy Here", 486, 17),
+    ("404 Not Found", 404, 1),
+    ("480 Temporarily Unavailable", 480, 18),
+    ("603 Decline", 603, 21),
+    ("488 Not Acceptable Here", 488, 88),
+])
+def test_the_caller_learns_why_the_trunk_refused(answer, status, cause, library, open_phone, start_sipp, start_gateway):
+    trunk = start_sipp("refuse", status=answer)
+    gateway = start_gateway(trunk)
+    phone = registered(open_phone(library), gateway)
+
+    phone.call("+15550100")
+
+    failed = phone.wait_for("failed")
+    assert failed["status"] == status
+    assert f"cause={cause}" in failed["reason"]
+    trunk.wait_until_done()
+    record = gateway.wait_for_record()
+    assert (record["sip_status"], record["q850_cause"]) == (status, cause)
+
+
+def test_a_number_that_the_trunk_does_not_know_is_not_found(open_phone, start_trunk, start_gateway):
+    gateway = start_gateway(start_trunk())
+    phone = registered(open_phone(), gateway)
+
+    phone.call("+15550199")
+
+    failed = phone.wait_for("failed")
+    assert failed["status"] == 404 and "cause=1" in failed["reason"]
+
+
+def test_a_cancelled_call_stops_ringing_at_the_trunk(library, open_phone, start_sipp, start_gateway):
+    trunk = start_sipp("ring")
+    gateway = start_gateway(trunk)
+    phone = registered(open_phone(library), gateway)
+    phone.call("+15550100")
+    phone.wait_for("progress")
+
+    phone.hang_up()
+
+    phone.wait_for("failed", "ended")
+    cancel = trunk.wait_until_received("CANCEL")
+    assert "cause=16" in (header(cancel, "Reason") or "")
+    trunk.wait_until_done()
+
+
+def test_a_caller_who_gives_up_stops_the_browser_ringing(library, open_phone, start_trunk, start_gateway):
+    trunk = start_trunk()
+    gateway = start_gateway(trunk)
+    phone = registered(open_phone(library), gateway)
+    trunk.dial(f"sip:1001@{gateway.sip_address}")
+    phone.wait_for("ringing")
+
+    trunk.hang_up()
+
+    phone.wait_for("failed", "cancelled")
+    trunk.wait_for("CALL_CLOSED")
+
+
+@pytest.mark.parametrize(("status", "cause"), [(486, 17), (603, 21)])
+def test_the_trunk_learns_that_the_browser_declined(status, cause, library, open_phone, closing, start_gateway):
+    trunk = closing(RawSip())
+    gateway = start_gateway(trunk)
+    phone = registered(open_phone(library), gateway)
+    invite = trunk.invite("1001", raw_sip.offer())
+    trunk.send(invite, gateway)
+    phone.wait_for("ringing")
+
+    phone.do("decline", status)
+
+    response = trunk.final_response(invite, gateway)
+    assert raw_sip.status(response) == status
+    assert f"cause={cause}" in header(response, "Reason")
+
+
+@pytest.mark.parametrize(("number", "body", "status", "cause"), [
+    ("+442079469999", raw_sip.offer(), 404, 1),
+    ("1002", raw_sip.offer(), 480, 18),
+    ("1001", raw_sip.offer("18", "a=rtpmap:18 G729/8000\n"), 488, 88),
+], ids=["an unknown number", "a user who is not registered", "no common codec"])
+def test_a_call_from_the_trunk_is_refused_for(number, body, status, cause, open_phone, closing, start_gateway):
+    trunk = closing(RawSip())
+    gateway = start_gateway(trunk)
+    registered(open_phone(), gateway)
+
+    response = trunk.final_response(trunk.invite(number, body), gateway)
+
+    assert raw_sip.status(response) == status
+    assert f"cause={cause}" in header(response, "Reason")
+
+
+def test_a_browser_without_a_common_codec_is_refused(open_phone, start_trunk, start_gateway):
+    gateway = start_gateway(start_trunk())
+    phone = registered(open_phone(), gateway)
+
+    phone.call("+15550100", shaping={"only_codecs": ["G722"]})
+
+    failed = phone.wait_for("failed")
+    assert failed["status"] == 488 and "cause=88" in failed["reason"]
+
+
+def test_a_trunk_that_answers_with_another_codec_is_hung_up(open_phone, start_sipp, start_gateway):
+    trunk = start_sipp("answer", payload_type="18", codec="G729/8000")
+    gateway = start_gateway(trunk)
+    phone = registered(open_phone(), gateway)
+
+    phone.call("+15550100")
+
+    assert phone.wait_for("failed")["status"] in (488, 502)
+    assert "cause=88" in header(trunk.wait_until_received("BYE"), "Reason")
+    trunk.wait_until_done()
+
+
+class SilentTrunk(RawSip):
+    """Takes requests and answers none."""
+
+
+def test_the_next_trunk_takes_over_when_the_first_is_unavailable(open_phone, start_sipp, start_trunk, start_gateway):
+    first = start_sipp("refuse", status="503 Service Unavailable")
+    second = start_trunk()
+    gateway = start_gateway(first, second)
+    phone = registered(open_phone(), gateway)
+
+    phone.call("+15550100")
+
+    phone.wait_for("confirmed")
+    first.wait_until_done()
+    phone.hang_up()
+    second.wait_for("CALL_CLOSED")
+
+
+def test_the_next_trunk_takes_over_when_the_first_is_silent(open_phone, closing, start_trunk, start_gateway):
+    second = start_trunk()
+    gateway = start_gateway(closing(SilentTrunk()), second)
+    phone = registered(open_phone(), gateway)
+
+    phone.call("+15550100")
+
+    phone.wait_for("confirmed", timeout_s=15)
+    phone.hang_up()
+    second.wait_for("CALL_CLOSED")
+
+
+def test_a_call_fails_when_the_only_trunk_is_silent(open_phone, closing, start_gateway):
+    gateway = start_gateway(closing(SilentTrunk()))
+    phone = registered(open_phone(), gateway)
+
+    phone.call("+15550100")
+
+    failed = phone.wait_for("failed", timeout_s=20)
+    assert failed["status"] in (408, 503, 504) and "Q.850" in failed["reason"]
+
+
+def test_a_call_fails_when_the_only_trunk_is_unavailable(open_phone, start_sipp, start_gateway):
+    trunk = start_sipp("refuse", status="503 Service Unavailable")
+    gateway = start_gateway(trunk)
+    phone = registered(open_phone(), gateway)
+
+    phone.call("+15550100")
+
+    failed = phone.wait_for("failed")
+    assert failed["status"] == 503 and "Q.850" in failed["reason"]
+    trunk.wait_until_done()
