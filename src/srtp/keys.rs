@@ -123,13 +123,10 @@ impl MasterKey {
     }
 
     pub(super) fn session_keys(&self, labels: Labels) -> SessionKeys {
-        let (key, salt) = self.bytes.split_at(self.profile.key_bytes());
-        // A 96-bit salt is used as if 16 zero bits followed (RFC 7714 §11): the array's rest is zero.
-        let mut padded_salt = [0; 14];
-        padded_salt.copy_from_slice(&salt[..14.min(salt.len())]);
-        if self.profile.salt_bytes() == 12 {
-            padded_salt[12..].fill(0);
-        }
+        let (key, rest) = self.bytes.split_at(self.profile.key_bytes());
+        // A 96-bit salt is used as if 16 zero bits followed (RFC 7714 §11).
+        let mut salt = Zeroizing::new([0; 14]);
+        salt[..self.profile.salt_bytes()].copy_from_slice(&rest[..self.profile.salt_bytes()]);
         let mut keys = SessionKeys {
             cipher: Zeroizing::new([0; 32]),
             authentication: Zeroizing::new([0; 20]),
@@ -140,7 +137,7 @@ impl MasterKey {
             (labels.authentication, &mut keys.authentication[..]),
             (labels.salt, &mut keys.salt[..self.profile.salt_bytes()]),
         ] {
-            derive(key, &padded_salt, label, out);
+            derive(key, &salt, label, out);
         }
         keys
     }
@@ -198,4 +195,74 @@ where
 {
     CtrCore::<&C, Ctr32BE>::inner_iv_init(cipher, counter.into())
         .apply_keystream_partial(bytes.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROFILE: Profile = Profile::AES_CM_128_HMAC_SHA1_80;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
+        digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    }
+
+    #[test]
+    fn session_keys_are_those_of_rfc_3711_appendix_b_3() {
+        let master = "e1f97a0d3e018be0d64fa32c06de41390ec675ad498afeebb6960b3aabe6";
+        let keys = MasterKey::from_bytes(PROFILE, &bytes(master)).unwrap();
+        let keys = keys.session_keys(Labels::SRTP);
+        assert_eq!(keys.cipher[..16], bytes("c61e7a93744f39ee10734afe3ff7a087"));
+        assert_eq!(keys.salt[..], bytes("30cbbc08863d8c85d49db34a9ae1"));
+        assert_eq!(keys.authentication[..], bytes("cebe321f6ff7716b6fd4ab49af256a156d38baa4"));
+    }
+
+    #[test]
+    fn the_key_stream_is_that_of_rfc_3711_appendix_b_2() {
+        let key: [u8; 16] = bytes("2b7e151628aed2a6abf7158809cf4f3c").try_into().unwrap();
+        let counter = bytes("f0f1f2f3f4f5f6f7f8f9fafbfcfd0000").try_into().unwrap();
+        let mut stream = vec![0; 0xff02 * 16];
+        apply_key_stream(&Aes128Enc::new(&key.into()), &counter, &mut stream);
+        let block = |number: usize| stream[number * 16..][..16].to_vec();
+        assert_eq!(block(0x0000), bytes("e03ead0935c95e80e166b16dd92b4eb4"));
+        assert_eq!(block(0x0001), bytes("d23513162b02d0f72a43a2fe4a5f97ab"));
+        assert_eq!(block(0x0002), bytes("41e95b3bb0a2e8dd477901e4fca894c0"));
+        assert_eq!(block(0xfeff), bytes("ec8cdf7398607cb0f2d21675ea9ea1e4"));
+        assert_eq!(block(0xff00), bytes("362b7c3c6773516318a077d7fc5073ae"));
+        assert_eq!(block(0xff01), bytes("6a2cc3787889374fbeb4c81b17ba6c44"));
+    }
+
+    #[test]
+    fn base64_may_be_padded_or_not() {
+        let profile = Profile::AEAD_AES_128_GCM;
+        let key: Vec<u8> = (0..28).collect();
+        let text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGw==";
+        for text in [text, text.trim_end_matches('=')] {
+            let master = MasterKey::from_base64(profile, text).unwrap();
+            assert_eq!(master.bytes[..28], key);
+        }
+    }
+
+    #[test]
+    fn a_key_of_another_length_is_refused() {
+        for profile in Profile::ALL {
+            let expected = profile.key_bytes() + profile.salt_bytes();
+            for length in (0..64).filter(|length| *length != expected) {
+                let refused = MasterKey::from_bytes(profile, &vec![1; length]).err();
+                assert_eq!(refused, Some(BadMasterKey::WrongLength { expected }));
+            }
+            let long = "A".repeat(10_000);
+            let refused = MasterKey::from_base64(profile, &long).err();
+            assert_eq!(refused, Some(BadMasterKey::WrongLength { expected }));
+        }
+        let refused = MasterKey::from_base64(PROFILE, "not base64!").err();
+        assert_eq!(refused, Some(BadMasterKey::NotBase64));
+    }
+
+    #[test]
+    fn a_key_is_not_in_debug_output() {
+        let master = MasterKey::from_bytes(PROFILE, &[0xa7; 30]).unwrap();
+        assert_eq!(format!("{master:?}"), "MasterKey(AES_CM_128_HMAC_SHA1_80, …)");
+    }
 }

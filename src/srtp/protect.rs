@@ -329,3 +329,6 @@ fn rtcp_source(packet: &[u8]) -> Result<Ssrc, Discard> {
     }
     Ok(Ssrc(u32::from_be_bytes([header[4], header[5], header[6], header[7]])))
 }
+
+#[cfg(test)]
+mod tests;

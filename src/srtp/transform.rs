@@ -299,3 +299,81 @@ fn split_end(buffer: &mut [u8], bytes: usize) -> Result<(&mut [u8], &mut [u8]), 
     let at = buffer.len().checked_sub(bytes).ok_or(Discard::BadSrtp)?;
     Ok(buffer.split_at_mut(at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::rtp::SequenceNumber;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits = hex.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8);
+        let digits: Vec<u8> = digits.collect();
+        digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    }
+
+    /// The session keys of RFC 7714 §16 and §17: 00, 01, … and "Quid pro quo".
+    fn rfc_7714(algorithm: &'static Algorithm) -> Gcm {
+        let mut keys = SessionKeys {
+            cipher: Zeroizing::new([0; 32]),
+            authentication: Zeroizing::new([0; 20]),
+            salt: Zeroizing::new([0; 14]),
+        };
+        keys.cipher.iter_mut().zip(0..).for_each(|(byte, value)| *byte = value);
+        keys.salt[..12].copy_from_slice(b"Quid pro quo");
+        Gcm::new(algorithm, &keys)
+    }
+
+    #[test]
+    fn gcm_rtp_is_that_of_rfc_7714_section_16() {
+        let header = "8040f17b 8041f8d3 5501a0b2";
+        let plain = [&bytes(header)[..], b"Gallia est omnis divisa in partes tres"].concat();
+        for (algorithm, sealed) in [
+            (
+                &AES_128_GCM,
+                "f24de3a3 fb34de6c acba861c 9d7e4bca be633bd5 0d294e6f 42a5f47a 51c7d19b 36de3adf
+                 8833899d 7f27beb1 6a9152cf 765ee439 0cce",
+            ),
+            (
+                &AES_256_GCM,
+                "32b1de78 a822fe12 ef9f78fa 332e33aa b1801238 9a58e2f3 b50b2a02 76ffae0f 1ba63799
+                 b87b7aa3 db36dfff d6b0f9bb 7878d7a7 6c13",
+            ),
+        ] {
+            let gcm = rfc_7714(algorithm);
+            let (ssrc, index) = (Ssrc(0x5501_a0b2), PacketIndex::new(0, SequenceNumber(0xf17b)));
+            let mut packet = [&plain[..], &[0; GCM_TAG_BYTES]].concat();
+            gcm.seal_rtp(&mut packet, 12, ssrc, index).unwrap();
+            assert_eq!(packet, [bytes(header), bytes(sealed)].concat());
+            gcm.open_rtp(&mut packet, 12, ssrc, index).unwrap();
+            assert_eq!(packet[..plain.len()], plain);
+        }
+    }
+
+    #[test]
+    fn gcm_rtcp_is_that_of_rfc_7714_section_17() {
+        let header = "81c8000d 4d617273";
+        let body = "4e545031 4e545032 52545020 0000042a 0000e930 4c756e61
+                    deadbeef deadbeef deadbeef deadbeef deadbeef";
+        let plain = [bytes(header), bytes(body)].concat();
+        for (algorithm, sealed) in [
+            (
+                &AES_128_GCM,
+                "63e94885 dcdab67c a727d766 2f6b7e99 7ff5c0f7 6c06f32d c676a5f1 730d6fda 4ce09b46
+                 86303ded 0bb9275b c84aa458 96cf4d2f c5abf872 45d9eade 800005d4",
+            ),
+            (
+                &AES_256_GCM,
+                "d50ae4d1 f5ce5d30 4ba297e4 7d470c28 2c3ece5d bffe0a50 a2eaa5c1 110555be 8415f658
+                 c61de047 6f1b6fad 1d1eb30c 4446839f 57ff6f6c b26ac3be 800005d4",
+            ),
+        ] {
+            let gcm = rfc_7714(algorithm);
+            let (ssrc, index) = (Ssrc(0x4d61_7273), 0x05d4);
+            let mut packet = [&plain[..], &[0; GCM_TAG_BYTES + RTCP_INDEX_BYTES]].concat();
+            gcm.seal_rtcp(&mut packet, ssrc, index).unwrap();
+            assert_eq!(packet, [bytes(header), bytes(sealed)].concat());
+            gcm.open_rtcp(&mut packet, ssrc, index).unwrap();
+            assert_eq!(packet[..plain.len()], plain);
+        }
+    }
+}
