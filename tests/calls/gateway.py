@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from control import Control
-from ports import ADDRESS, free_block, free_port
+from ports import ADDRESS, free_block, free_port, udp_is_bound
 from waiting import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -94,26 +94,18 @@ class Gateway:
         process.wait(5)
 
     def wait_until_ready(self, timeout_s=15):
-        """Ready is: the control socket greets, a controller holds it, HTTPS accepts, SIP is bound."""
+        """Ready is: the control socket greets, HTTPS accepts, SIP's port is bound."""
         wait_until(self._is_ready, f"the gateway to be ready ({self.directory})", timeout_s)
 
     def _is_ready(self):
         for part, process in self.processes.items():
             assert process.poll() is None, f"linecard {part} ended: {self.log(part)[-2000:]}"
         try:
-            with Control(self.control_path) as control:
-                held = control.request("take_control").get("error", {}).get("code")
-            if held != "controlled_elsewhere":
-                return False
+            self.control().close()
             socket.create_connection((ADDRESS, self.wss_port), timeout=1).close()
         except OSError:
             return False
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind((ADDRESS, self.sip_port))
-                return False
-            except OSError:
-                return True
+        return udp_is_bound(self.sip_port)
 
     def control(self):
         return Control(self.control_path)

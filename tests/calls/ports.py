@@ -3,6 +3,7 @@
 import itertools
 import os
 import socket
+from pathlib import Path
 
 ADDRESS = "127.0.0.1"
 # Below the range that Linux hands out by itself (32768), so that nobody takes one of ours meanwhile.
@@ -33,3 +34,9 @@ def _is_free(port):
             except OSError:
                 return False
     return True
+
+
+def udp_is_bound(port):
+    """Whether somebody has this UDP port: asked of the kernel, for trying it would take it."""
+    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
+    return any(line.split()[1].endswith(f":{port:04X}") for line in lines)

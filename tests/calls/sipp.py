@@ -5,7 +5,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from ports import ADDRESS, free_block, free_port
+from ports import ADDRESS, free_block, free_port, udp_is_bound
 from waiting import wait_until
 
 SCENARIOS = Path(__file__).parent / "sipp"
@@ -39,7 +39,7 @@ class Sipp:
             command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT,
             cwd=self.directory,
         )
-        wait_until(lambda: _is_bound(self.port), f"SIPp on port {self.port}", 5)
+        wait_until(lambda: udp_is_bound(self.port), f"SIPp on port {self.port}", 5)
 
     @property
     def address(self):
@@ -81,9 +81,3 @@ def header(message, name):
     """The value of a SIP message's header, or None."""
     found = re.search(rf"^{name}\s*:\s*(.*?)\s*$", message, re.MULTILINE | re.IGNORECASE)
     return found.group(1) if found else None
-
-
-def _is_bound(port):
-    """Whether a UDP socket has this port (/proc/net/udp)."""
-    lines = Path("/proc/net/udp").read_text().splitlines()[1:]
-    return any(line.split()[1].endswith(f":{port:04X}") for line in lines)
