@@ -9,13 +9,13 @@ import os
 import subprocess
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 
 from audio import BROWSER_HZ
 from ports import ADDRESS
+from waiting import wait_until
 
 BUNDLES = Path(__file__).parent.parent / "browser" / "dist"
 
@@ -69,17 +69,12 @@ class Chromium:
         assert "error" not in reply, f"{method}: {reply['error']}"
         return reply["result"]
 
-    def open(self, url):
-        """A page of its own, sharing nothing with the others."""
+    def open(self):
+        """An empty page of its own, sharing nothing with the others."""
         context = self.command("Target.createBrowserContext")["browserContextId"]
         target = self.command("Target.createTarget", url="about:blank", browserContextId=context)["targetId"]
         session = self.command("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        page = Page(self, context, session)
-        page.command("Page.enable")
-        page.command("Runtime.enable")
-        page.command("Page.navigate", url=url)
-        page.wait_for_load()
-        return page
+        return Page(self, context, session)
 
     def events_of(self, session, method):
         with self.arrived:
@@ -132,16 +127,17 @@ class Page:
         self.browser = browser
         self.context = context
         self.session = session
+        self.command("Page.enable")
+        self.command("Runtime.enable")
 
     def command(self, method, timeout_s=10, **parameters):
         return self.browser.command(method, self.session, timeout_s, **parameters)
 
-    def wait_for_load(self, timeout_s=15):
-        browser = self.browser
-        deadline = time.monotonic() + timeout_s
-        while not browser.events_of(self.session, "Page.loadEventFired"):
-            assert time.monotonic() < deadline, f"the page did not load in {timeout_s} s"
-            time.sleep(0.02)
+    def go(self, url, timeout_s=15):
+        """Loads a page wholly."""
+        failure = self.command("Page.navigate", timeout_s, url=url).get("errorText")
+        assert not failure, f"{url}: {failure}"
+        wait_until(lambda: self.browser.events_of(self.session, "Page.loadEventFired"), url, timeout_s)
 
     def evaluate(self, expression, timeout_s=10):
         """The value of a JavaScript expression; a promise is awaited, an exception fails the test."""

@@ -126,8 +126,9 @@ def pytest_runtest_makereport(item, call):
 def open_phone(chromium, test_pages, closing):
     """Opens a page with JsSIP or SIP.js."""
     def open_page(library="jssip", browser=None):
-        page = (browser or chromium).open(test_pages.url(library))
-        return closing(Phone(page, library))
+        phone = closing(Phone((browser or chromium).open(), library))
+        phone.page.go(test_pages.url(library))
+        return phone
     return open_page
 
 
