@@ -50,6 +50,8 @@ discards! {
     UnknownPayloadType = "unknown_payload_type",
     /// The codec refused the payload.
     BadPayload = "bad_payload",
+    /// The codec could not encode a frame: our fault, never seen.
+    EncoderFailed = "encoder_failed",
     /// A telephone-event payload that does not parse (RFC 4733 §2.3).
     BadTelephoneEvent = "bad_telephone_event",
     /// RTP that arrived after its place had been filled.

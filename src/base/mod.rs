@@ -6,3 +6,4 @@ pub mod discard;
 pub mod fault;
 pub mod random;
 pub mod secret;
+pub mod timers;

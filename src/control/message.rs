@@ -523,6 +523,10 @@ pub struct ThreadStatistics {
     pub cpu_ms: f64,
     /// Times the ring had no receive buffer left.
     pub receive_buffers_exhausted: u64,
+    /// Port pairs that rest or are free.
+    pub port_pairs_free: u64,
+    /// Times a port pair was found to be held by another program.
+    pub port_pairs_taken_elsewhere: u64,
     /// Datagrams discarded, by reason.
     pub discards: serde_json::Map<String, Value>,
 }

@@ -1,1 +1,179 @@
-//! media
+//! The media process: one thread a core, each with its own ring, browser port, calls and codec
+//! states, and one control thread that serves the Unix socket.
+//!
+//! Read [`line`] first: the packet line. [`thread`] is the loop around it, [`call`], [`leg`] and
+//! [`stream`] are its nouns; [`control`] is the way in.
+
+pub mod call;
+mod channel;
+mod consent;
+mod control;
+pub mod format;
+pub mod leg;
+pub mod line;
+pub mod outgoing;
+mod ports;
+mod reports;
+pub mod security;
+pub mod stream;
+mod thread;
+pub mod timeline;
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Instant;
+
+use tokio::net::UnixListener;
+use tokio::sync::mpsc;
+use tracing::info;
+
+use self::channel::{CoreEnd, Reports};
+use self::control::{Control, Core};
+use self::ports::PortPool;
+use self::thread::Thread;
+use crate::base::fault::Fault;
+use crate::base::random;
+use crate::config::Media;
+use crate::control::message::ThreadDescription;
+use crate::os::directory;
+use crate::os::sockets::{self, Purpose};
+
+/// Runs the media process until it is told to end (SIGTERM, SIGINT) or a thread fails.
+pub fn run(config: &Media) -> Result<(), Fault> {
+    sockets::raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::new(error, "the control thread", "free some memory"))?;
+    runtime.block_on(async {
+        let listener = listen(&config.control).await?;
+        let reports = Reports::new()
+            .map_err(|error| Fault::new(error, "eventfd", "raise the limit of open files"))?;
+        let (cores, mut failures) = start_threads(config, &reports).await?;
+        let generation = random::token(&mut random::from_system(), 16);
+        let control = Control::new(cores, config.calls_per_core, generation);
+        info!(control = %config.control.display(), cores = ?config.cores, "media is ready");
+        let serving = tokio::task::LocalSet::new();
+        let ended = serving
+            .run_until(async {
+                tokio::select! {
+                    () = control.serve(listener, reports) => Ok(()),
+                    failure = failures.recv() => Err(failure),
+                    () = told_to_end() => Ok(()),
+                }
+            })
+            .await;
+        // The path is ours alone: the listener held it.
+        let _ = std::fs::remove_file(&config.control);
+        ended.map_err(|failure| {
+            let what = failure.unwrap_or_else(|| "a media thread ended".to_owned());
+            Fault::new(what, "a media thread", "start again; report this with the kernel's version")
+        })
+    })
+}
+
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut signals = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    let [terminate, interrupt] = &mut signals;
+    match (terminate, interrupt) {
+        (Ok(terminate), Ok(interrupt)) => {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        }
+        _ => std::future::pending().await,
+    }
+}
+
+/// The control socket. One that a dead process left is replaced; a live one is a fault.
+async fn listen(path: &Path) -> Result<UnixListener, Fault> {
+    let place = format!("{}, [media].control", path.display());
+    if tokio::net::UnixStream::connect(path).await.is_ok() {
+        let remedy = "end that process, or choose another path";
+        return Err(Fault::new("another media process serves this socket", place, remedy));
+    }
+    if let Some(parent) = path.parent() {
+        directory::make_private(parent)?;
+    }
+    let _ = std::fs::remove_file(path);
+    let fault = |error| Fault::new(error, &place, "choose a path in a directory you can write");
+    let listener = UnixListener::bind(path).map_err(fault)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(fault)?;
+    Ok(listener)
+}
+
+/// Starts every thread and waits until each has its ring, arena and port.
+async fn start_threads(
+    config: &Media,
+    reports: &Reports,
+) -> Result<(Vec<Core>, mpsc::Receiver<String>), Fault> {
+    let threads = config.cores.len();
+    let (failed, failures) = mpsc::channel(threads.max(1));
+    let mut cores = Vec::with_capacity(threads);
+    for (thread, core) in config.cores.iter().copied().enumerate() {
+        let port = config.browser_port.saturating_add(thread as u16);
+        let browser = SocketAddr::new(config.address, port);
+        let socket = sockets::bind(browser, Purpose::Shared).map_err(|error| {
+            let place = format!("{browser} (UDP), [media].browser_port");
+            Fault::new(error, place, "choose a free port, or end who holds this one")
+        })?;
+        let (handle, end) = reports
+            .connect(thread)
+            .map_err(|error| Fault::new(error, "eventfd", "raise the limit of open files"))?;
+        start_thread(core, end, socket, config.calls_per_core, failed.clone()).await?;
+        let ports =
+            PortPool::new(config.address, config.trunk_ports, thread, threads, Instant::now());
+        cores.push(Core {
+            description: ThreadDescription { thread, core, browser },
+            handle,
+            ports,
+        });
+    }
+    Ok((cores, failures))
+}
+
+async fn start_thread(
+    core: usize,
+    end: CoreEnd,
+    socket: OwnedFd,
+    calls: usize,
+    failed: mpsc::Sender<String>,
+) -> Result<(), Fault> {
+    let (ready, started) = tokio::sync::oneshot::channel();
+    let number = end.thread;
+    let body = move || {
+        let pinned = core_affinity::set_for_current(core_affinity::CoreId { id: core });
+        let thread = Thread::new(end, socket, calls);
+        match thread {
+            Ok(thread) => {
+                let _ = ready.send(Ok(pinned));
+                let error = thread.run();
+                let _ = failed.blocking_send(format!("media thread {number}: {error}"));
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        }
+    };
+    let place = format!("media thread {number} on core {core}");
+    std::thread::Builder::new()
+        .name(format!("media-{number}"))
+        .spawn(body)
+        .map_err(|error| Fault::new(error, &place, "raise the limit of threads"))?;
+    match started.await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(Fault::new(
+            "the core is not there, or not allowed for this process",
+            format!("core {core}, [media].cores"),
+            "name cores that `nproc` and the container's CPU set allow",
+        )),
+        Ok(Err(error)) => Err(Fault::new(
+            format!("io_uring or memory refused: {error}"),
+            place,
+            "allow io_uring (sysctl kernel.io_uring_disabled=0, the container's seccomp profile) \
+             and raise the limit of locked memory",
+        )),
+        Err(_) => Err(Fault::new("the thread ended as it began", place, "report this")),
+    }
+}

@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn a_slot_is_queued_once_and_comes_back() {
         let mut outbox = Outbox::new(1);
-        let socket = SocketIndex::for_tests(0);
+        let socket = SocketIndex::detached(0);
         let wrote = outbox.queue::<()>(socket, None, |slot| {
             slot[..3].copy_from_slice(b"abc");
             Ok(3)
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn a_refused_write_frees_its_slot() {
         let mut outbox = Outbox::new(1);
-        let refused = outbox.queue(SocketIndex::for_tests(0), None, |_| Err("no"));
+        let refused = outbox.queue(SocketIndex::detached(0), None, |_| Err("no"));
         assert_eq!(refused, Some(Err("no")));
         assert_eq!(outbox.free_slots(), 1);
         outbox.submit(|_| panic!("nothing was queued"));

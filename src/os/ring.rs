@@ -47,9 +47,8 @@ pub struct SocketIndex {
 }
 
 impl SocketIndex {
-    /// An index that belongs to no ring.
-    #[cfg(test)]
-    pub const fn for_tests(index: u32) -> Self {
+    /// An index that belongs to no ring, for tests, benches and simulation.
+    pub const fn detached(index: u32) -> Self {
         Self { index, generation: 0 }
     }
 

@@ -1,8 +1,12 @@
 //! Waking another thread: an eventfd that the sleeper waits for in its ring or its runtime.
 
+#![allow(unsafe_code)] // one promise to the runtime: the descriptor stays ours
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
+
+use tokio::io::unix::AsyncFd;
 
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -21,6 +25,13 @@ impl Wake {
     pub fn ring(&self) {
         // The only failure is a counter at its maximum, and then the sleeper is awake anyway.
         let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// For a sleeper in a tokio runtime. Must be called inside one.
+    pub fn waiter(&self) -> io::Result<AsyncFd<Wake>> {
+        // SAFETY: the descriptor is owned by the `Wake` inside, is never replaced, and so stays
+        // open and the same for as long as the runtime watches it.
+        unsafe { AsyncFd::register(self.clone()) }.map_err(io::Error::from)
     }
 
     /// Takes all rings so far, so that the next wait sleeps.

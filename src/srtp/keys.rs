@@ -143,6 +143,14 @@ impl MasterKey {
     }
 }
 
+/// Compared in constant time.
+impl PartialEq for MasterKey {
+    fn eq(&self, other: &Self) -> bool {
+        use subtle::ConstantTimeEq;
+        self.profile == other.profile && bool::from(self.bytes.ct_eq(&*other.bytes))
+    }
+}
+
 impl std::fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "MasterKey({:?}, …)", self.profile)

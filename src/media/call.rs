@@ -1,0 +1,123 @@
+//! A call: two legs and the stream in each direction between them. It lives and dies on one core.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::format::LegFormat;
+use super::leg::Leg;
+use super::stream::{Path, Stream};
+use crate::audio::opus::OpusArena;
+use crate::control::message::{CallStatistics, Codec, ControlError, Side};
+
+/// Two legs and what passes between them.
+pub struct Call {
+    /// Its name, for events and statistics.
+    pub name: Arc<str>,
+    /// The legs, by [`Side::index`].
+    pub legs: [Leg; 2],
+    /// The live entry among the thread's timers.
+    pub armed: Option<Instant>,
+    streams: [Stream; 2],
+    created: Instant,
+}
+
+/// Legs that cannot be joined, given back so that their sockets can be closed.
+pub struct RefusedCall {
+    /// Why.
+    pub error: ControlError,
+    /// The legs.
+    pub legs: [Leg; 2],
+}
+
+impl Call {
+    /// Joins two legs.
+    pub fn new(
+        name: Arc<str>,
+        legs: [Leg; 2],
+        arena: &Rc<OpusArena>,
+        now: Instant,
+    ) -> Result<Self, Box<RefusedCall>> {
+        let streams = [Stream::new(now), Stream::new(now)];
+        let mut call = Self { name, legs, armed: None, streams, created: now };
+        match call.build_paths(arena) {
+            Ok(()) => Ok(call),
+            Err(error) => Err(Box::new(RefusedCall { error, legs: call.legs })),
+        }
+    }
+
+    /// The leg that hears, the leg that sends, and the stream between them.
+    #[inline]
+    pub fn direction(&mut self, from: Side) -> (&mut Leg, &mut Leg, &mut Stream) {
+        let [a, b] = &mut self.legs;
+        let stream = &mut self.streams[from.index()];
+        match from {
+            Side::A => (a, b, stream),
+            Side::B => (b, a, stream),
+        }
+    }
+
+    /// Gives a leg another format. Refused, and nothing changed, when the legs would no longer fit.
+    pub fn set_format(
+        &mut self,
+        side: Side,
+        format: LegFormat,
+        arena: &Rc<OpusArena>,
+    ) -> Result<(), ControlError> {
+        if self.legs[side.index()].format.as_ref() == Some(&format) {
+            return Ok(());
+        }
+        let old = self.legs[side.index()].format.replace(format);
+        // The paths are built before the old ones go, so that a refusal leaves those in place; at
+        // the very edge of the arena a change may be refused that would fit in the other order.
+        let built = self.build_paths(arena);
+        if built.is_err() {
+            self.legs[side.index()].format = old;
+        }
+        built
+    }
+
+    fn build_paths(&mut self, arena: &Rc<OpusArena>) -> Result<(), ControlError> {
+        let format = |side: Side| self.legs[side.index()].format.as_ref();
+        let from_a = Path::between(format(Side::A), format(Side::B), arena)?;
+        let from_b = Path::between(format(Side::B), format(Side::A), arena)?;
+        for (side, path) in [(Side::A, from_a), (Side::B, from_b)] {
+            let (_, to, stream) = self.direction(side);
+            let clock_hz = to.format.as_ref().map_or(8_000, |format| format.codec.clock_hz());
+            to.outgoing.set_clock(clock_hz, stream.playout.timeline.end());
+            to.set_digit_clock();
+            stream.playout.path = path;
+        }
+        Ok(())
+    }
+
+    /// When the call wants [`super::line::wake`].
+    #[inline]
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let legs = self.legs.iter().filter_map(Leg::next_timeout);
+        let streams = self.streams.iter().flat_map(|stream| {
+            [stream.window.next_timeout(), stream.playout.events.relay.next_timeout()]
+        });
+        legs.chain(streams.flatten()).min()
+    }
+
+    /// The call's statistics.
+    pub fn statistics(&self, thread: usize, now: Instant) -> CallStatistics {
+        let leg = |side: Side| {
+            let stream = &self.streams[side.index()];
+            self.legs[side.index()].statistics(stream.window.packets_reordered())
+        };
+        CallStatistics {
+            call: self.name.to_string(),
+            thread,
+            age_ms: now.saturating_duration_since(self.created).as_millis() as u64,
+            a: leg(Side::A),
+            b: leg(Side::B),
+        }
+    }
+
+    /// What a leg sends, for those who look at calls.
+    pub fn codec(&self, side: Side) -> Option<Codec> {
+        self.legs[side.index()].format.as_ref().map(|format| format.codec)
+    }
+}

@@ -1,0 +1,232 @@
+//! What passes between the control thread and the core threads: typed commands one way, replies and
+//! events the other, over bounded lock-free queues with an eventfd to wake the reader.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+
+use super::format::LegFormat;
+use super::security::Keys;
+use crate::control::message::{
+    CallStatistics, ControlError, IceCredentials, Side, ThreadStatistics,
+};
+use crate::os::wake::Wake;
+
+/// Commands that wait for one core. The control thread answers each connection before it reads its
+/// next line, so this is the number of connections that can be served at once.
+pub const COMMANDS_MAX: usize = 1024;
+/// Replies and events that wait for the control thread.
+const REPORTS_MAX: usize = 4096;
+/// The part of [`REPORTS_MAX`] that events may fill; the rest is kept for replies, of which there
+/// are never more than commands, so that a flood of punted datagrams cannot lose one.
+const EVENTS_MAX: usize = REPORTS_MAX - COMMANDS_MAX;
+
+/// Names a call on its thread; a freed place gets a new generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallKey {
+    /// Place in the thread's table.
+    pub place: u32,
+    /// Times the place was used before.
+    pub generation: u32,
+}
+
+/// Matches a reply to its command.
+pub type Token = u64;
+
+/// A leg as the control thread hands it over: everything that could be refused was checked, every
+/// socket is bound.
+pub struct NewLeg {
+    /// Where its packets come and go.
+    pub transport: NewTransport,
+    /// Its protection.
+    pub security: Keys,
+    /// What it carries.
+    pub format: Option<LegFormat>,
+}
+
+/// A new leg's transport.
+pub enum NewTransport {
+    /// On the thread's shared port.
+    Ice(IceCredentials),
+    /// On its own pair.
+    Plain {
+        /// Bound RTP and RTCP sockets.
+        sockets: [OwnedFd; 2],
+        /// The far end's RTP and RTCP addresses, when known.
+        remote: Option<[SocketAddr; 2]>,
+    },
+}
+
+/// Changes to a leg; `None` leaves things as they are.
+#[derive(Default)]
+pub struct LegChange {
+    /// Far end: RTP address, and RTCP address where it is not the next port.
+    pub remote: Option<(SocketAddr, Option<SocketAddr>)>,
+    /// The browser's fragment.
+    pub remote_ufrag: Option<String>,
+    /// New protection.
+    pub security: Option<Keys>,
+    /// New format.
+    pub format: Option<LegFormat>,
+}
+
+/// A command to a core.
+pub enum Command {
+    /// Make a call.
+    Create {
+        /// Its name, for events and statistics.
+        name: Arc<str>,
+        /// Its legs.
+        legs: Box<[NewLeg; 2]>,
+    },
+    /// Change a leg.
+    Update(CallKey, Side, Box<LegChange>),
+    /// End a call.
+    Delete(CallKey),
+    /// Report a call's statistics.
+    Query(CallKey),
+    /// Report the thread's statistics.
+    QueryThread,
+    /// Send a datagram from the shared port.
+    SendDatagram(SocketAddr, Vec<u8>),
+    /// Send a digit out of a leg.
+    SendDigit(CallKey, Side, char, u32),
+}
+
+/// A core's answer to a command.
+pub enum Reply {
+    /// `Create` succeeded.
+    Created(CallKey),
+    /// Done, nothing to tell.
+    Done,
+    /// A call's statistics: of `Query`, and the final ones of `Delete`.
+    Call(Box<CallStatistics>),
+    /// The thread's statistics.
+    Thread(Box<ThreadStatistics>),
+}
+
+/// What a core says on its own.
+#[derive(Debug)]
+pub enum CoreEvent {
+    /// STUN or DTLS for signaling.
+    Punt(SocketAddr, Vec<u8>),
+    /// First packet of a leg.
+    MediaStarted(Arc<str>, Side),
+    /// A telephone event ended.
+    TelephoneEvent(Arc<str>, Side, char, u32),
+    /// No authenticated check for too long.
+    ConsentExpired(Arc<str>, Side),
+}
+
+/// From a core to the control thread.
+pub enum Report {
+    /// The answer to the command with this token.
+    Reply(Token, Result<Reply, ControlError>),
+    /// An event of this thread.
+    Event(usize, CoreEvent),
+}
+
+/// The control thread's end of one core's queues.
+#[derive(Clone)]
+pub struct CoreHandle {
+    commands: Arc<ArrayQueue<(Token, Command)>>,
+    wake: Wake,
+}
+
+impl CoreHandle {
+    /// Hands a command over; a full queue gives it back.
+    pub fn give(&self, token: Token, command: Command) -> Result<(), Command> {
+        self.commands.push((token, command)).map_err(|(_, command)| command)?;
+        self.wake.ring();
+        Ok(())
+    }
+}
+
+/// A core's end of its queues.
+pub struct CoreEnd {
+    /// The thread's number.
+    pub thread: usize,
+    /// Rung when commands wait.
+    pub wake: Wake,
+    commands: Arc<ArrayQueue<(Token, Command)>>,
+    reports: Reports,
+}
+
+impl CoreEnd {
+    /// The next command.
+    pub fn next_command(&self) -> Option<(Token, Command)> {
+        self.commands.pop()
+    }
+
+    /// Answers a command. Never fails: places are kept for replies.
+    pub fn reply(&self, token: Token, reply: Result<Reply, ControlError>) {
+        let kept = self.reports.queue.push(Report::Reply(token, reply));
+        debug_assert!(kept.is_ok(), "replies outnumber commands");
+        self.reports.wake.ring();
+    }
+
+    /// Tells an event; `false` when the queue is full and it was dropped.
+    #[must_use]
+    pub fn tell(&self, event: CoreEvent) -> bool {
+        if self.reports.queue.len() >= EVENTS_MAX {
+            return false;
+        }
+        let told = self.reports.queue.push(Report::Event(self.thread, event)).is_ok();
+        self.reports.wake.ring();
+        told
+    }
+}
+
+/// The queue that all cores report to.
+#[derive(Clone)]
+pub struct Reports {
+    queue: Arc<ArrayQueue<Report>>,
+    /// Rung when reports wait.
+    pub wake: Wake,
+}
+
+impl Reports {
+    /// The queue, one a process.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Self { queue: Arc::new(ArrayQueue::new(REPORTS_MAX)), wake: Wake::new()? })
+    }
+
+    /// The next report.
+    pub fn next(&self) -> Option<Report> {
+        self.queue.pop()
+    }
+
+    /// Both ends of a core's queues.
+    pub fn connect(&self, thread: usize) -> std::io::Result<(CoreHandle, CoreEnd)> {
+        let commands = Arc::new(ArrayQueue::new(COMMANDS_MAX));
+        let wake = Wake::new()?;
+        let handle = CoreHandle { commands: Arc::clone(&commands), wake: wake.clone() };
+        Ok((handle, CoreEnd { thread, wake, commands, reports: self.clone() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_events_leaves_room_for_every_reply() {
+        let reports = Reports::new().unwrap();
+        let (_, core) = reports.connect(0).unwrap();
+        let from = "127.0.0.1:9".parse().unwrap();
+        let mut told = 0;
+        while core.tell(CoreEvent::Punt(from, Vec::new())) {
+            told += 1;
+        }
+        assert_eq!(told, EVENTS_MAX);
+        for token in 0..COMMANDS_MAX as Token {
+            core.reply(token, Ok(Reply::Done));
+        }
+        let replies = std::iter::from_fn(|| reports.next())
+            .filter(|report| matches!(report, Report::Reply(..)))
+            .count();
+        assert_eq!(replies, COMMANDS_MAX);
+    }
+}

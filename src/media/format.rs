@@ -1,0 +1,178 @@
+//! A leg's format, checked once when it is set and then looked up by payload type.
+
+use std::time::Duration;
+
+use crate::audio::opus::EncoderSettings;
+use crate::control::message::{Codec, ControlError, ErrorCode, EventFormat, Format};
+use crate::wire::rtp::PayloadType;
+
+/// The codings and event formats a leg may accept at once.
+const RECEIVE_MAX: usize = 8;
+
+/// What a payload type means on a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// Nobody negotiated it.
+    Unknown,
+    /// Audio.
+    Audio(Codec),
+    /// Telephone events with this clock.
+    Events {
+        /// 8,000 or 48,000.
+        clock_hz: u32,
+    },
+}
+
+/// A leg's format.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LegFormat {
+    meanings: [Meaning; 128],
+    /// The codec sent.
+    pub codec: Codec,
+    /// Its payload type.
+    pub payload_type: PayloadType,
+    /// Samples of 8 kHz audio in a packet sent.
+    pub packet_samples: usize,
+    /// Settings should Opus have to be encoded.
+    pub encoder: EncoderSettings,
+    /// The event format sent.
+    pub send_events: Option<EventFormat>,
+}
+
+impl LegFormat {
+    /// Checks `format`; a refusal names the field.
+    pub fn new(format: &Format) -> Result<Self, ControlError> {
+        let refuse = |what: String| Err(ControlError::new(ErrorCode::BadArguments, what));
+        let send = &format.send;
+        let packet_ms = send.packet_ms;
+        let possible: &[u8] = match send.coding.codec {
+            Codec::Opus => &[10, 20, 40, 60],
+            Codec::Pcmu | Codec::Pcma => &[10, 20, 30, 40, 60],
+        };
+        if !possible.contains(&packet_ms) {
+            let codec = send.coding.codec;
+            return refuse(format!(
+                "format.send.packet_ms: {packet_ms} is not one of {possible:?} for {codec:?}"
+            ));
+        }
+        if !EncoderSettings::BIT_RATE.contains(&send.encoder.bit_rate) {
+            return refuse("format.send.encoder.bit_rate: must be 6000 to 128000".to_owned());
+        }
+        if send.encoder.complexity > EncoderSettings::COMPLEXITY_MAX {
+            return refuse("format.send.encoder.complexity: must be 0 to 10".to_owned());
+        }
+        if send.encoder.expected_loss_percent > 100 {
+            return refuse(
+                "format.send.encoder.expected_loss_percent: must be 0 to 100".to_owned(),
+            );
+        }
+        if format.receive.is_empty()
+            || format.receive.len() > RECEIVE_MAX
+            || format.receive_events.len() > RECEIVE_MAX
+        {
+            return refuse(format!("format.receive: must list 1 to {RECEIVE_MAX} codings"));
+        }
+
+        let mut meanings = [Meaning::Unknown; 128];
+        let audio = format.receive.iter().map(|c| (c.payload_type, Meaning::Audio(c.codec)));
+        let events = format
+            .receive_events
+            .iter()
+            .map(|e| (e.payload_type, Meaning::Events { clock_hz: e.clock_hz }));
+        for (payload_type, meaning) in audio.chain(events) {
+            let place = &mut meanings[usize::from(payload_type.value())];
+            if *place != Meaning::Unknown {
+                let number = payload_type.value();
+                return refuse(format!("format: payload type {number} is received as two things"));
+            }
+            *place = meaning;
+        }
+        let clocks = format.receive_events.iter().chain(&format.send_events);
+        if clocks.into_iter().any(|event| ![8_000, 48_000].contains(&event.clock_hz)) {
+            return refuse("format: an event clock_hz must be 8000 or 48000".to_owned());
+        }
+        Ok(Self {
+            meanings,
+            codec: send.coding.codec,
+            payload_type: send.coding.payload_type,
+            packet_samples: usize::from(packet_ms) * 8,
+            encoder: send.encoder,
+            send_events: format.send_events,
+        })
+    }
+
+    /// What `payload_type` means when it is received.
+    #[inline]
+    pub fn meaning(&self, payload_type: PayloadType) -> Meaning {
+        self.meanings[usize::from(payload_type.value())]
+    }
+
+    /// Whether any payload type is received as audio that `test` accepts.
+    pub fn receives(&self, test: impl Fn(Codec) -> bool) -> bool {
+        self.meanings.iter().any(|meaning| matches!(meaning, Meaning::Audio(codec) if test(*codec)))
+    }
+
+    /// Audio in a packet sent.
+    pub fn packet_duration(&self) -> Duration {
+        Duration::from_micros(self.packet_samples as u64 * 125)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(json: serde_json::Value) -> Result<LegFormat, ControlError> {
+        LegFormat::new(&serde_json::from_value(json).unwrap())
+    }
+
+    #[test]
+    fn payload_types_mean_what_was_negotiated() {
+        let format = format(serde_json::json!({
+            "send": {"codec": "opus", "payload_type": 111},
+            "receive": [{"codec": "opus", "payload_type": 111}, {"codec": "pcmu", "payload_type": 0}],
+            "receive_events": [{"payload_type": 126, "clock_hz": 8000}],
+        }))
+        .unwrap();
+        let meaning = |number| format.meaning(PayloadType::new(number).unwrap());
+        assert_eq!(meaning(111), Meaning::Audio(Codec::Opus));
+        assert_eq!(meaning(0), Meaning::Audio(Codec::Pcmu));
+        assert_eq!(meaning(126), Meaning::Events { clock_hz: 8_000 });
+        assert_eq!(meaning(8), Meaning::Unknown);
+        assert_eq!(format.packet_samples, 160);
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_refused_by_name() {
+        for (field, json) in [
+            (
+                "packet_ms",
+                serde_json::json!({"codec": "opus", "payload_type": 111, "packet_ms": 30}),
+            ),
+            ("packet_ms", serde_json::json!({"codec": "pcmu", "payload_type": 0, "packet_ms": 25})),
+            (
+                "bit_rate",
+                serde_json::json!({"codec": "opus", "payload_type": 1, "encoder": {"bit_rate": 1}}),
+            ),
+            (
+                "complexity",
+                serde_json::json!({"codec": "opus", "payload_type": 1, "encoder": {"complexity": 11}}),
+            ),
+        ] {
+            let receive = serde_json::json!([{"codec": "pcmu", "payload_type": 0}]);
+            let error = format(serde_json::json!({"send": json, "receive": receive})).unwrap_err();
+            assert!(error.message.contains(field), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_payload_type_cannot_mean_two_things() {
+        let error = format(serde_json::json!({
+            "send": {"codec": "pcmu", "payload_type": 0},
+            "receive": [{"codec": "pcmu", "payload_type": 0}],
+            "receive_events": [{"payload_type": 0, "clock_hz": 8000}],
+        }))
+        .unwrap_err();
+        assert_eq!(error.code, ErrorCode::BadArguments);
+    }
+}

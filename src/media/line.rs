@@ -1,0 +1,485 @@
+//! THE PACKET LINE: from a datagram that one leg received to the datagrams that the other sends.
+//!
+//! ```text
+//!  [rtp]   authenticate ─► parse ─► recognise ─► order ─┐
+//!                                                       ├─► Play ─► audio ─► place ─► decode ─► assemble ─► encode ─► send
+//!                                                       │        └► event ─► re-clock ─► send
+//!                                                       └─► Gap  ─► remembered; place fills it: FEC, else concealment
+//!  [rtcp]  authenticate ─► parse ─► statistics
+//!  [wake]  gaps held long enough, digits, reports, consent
+//! ```
+//!
+//! By default nothing waits: a packet leaves as soon as it can. Only a gap holds up what is behind
+//! it, for 20 to 60 ms; then it is filled and everything leaves at once, so that delay never stays.
+//! What leaves has one sequence and one time line, see [`super::timeline`].
+//!
+//! In: a leg's datagram, `now`. Out: datagrams in the [`Outbox`] and [`Notice`]s. Which leg a
+//! datagram belongs to was decided by [`super::thread`]; nothing here reads a clock or a socket.
+
+use std::time::Instant;
+
+use super::call::Call;
+use super::format::Meaning;
+use super::leg::{Continuity, Leg, LegCounters};
+use super::stream::{Encoder, Path, Playout, Transcoder};
+use crate::audio::dtmf::RelayOutput;
+use crate::audio::g711::{self, Law};
+use crate::audio::opus::Filled;
+use crate::audio::repair::{Packet, Step};
+use crate::base::clock::WallAnchor;
+use crate::base::discard::Discard;
+use crate::base::random::Random;
+use crate::control::message::{Codec, Side};
+use crate::os::outbox::Outbox;
+use crate::wire::rtp::RtpPacket;
+use crate::wire::telephone_event::{EVENT_BYTES, TelephoneEvent};
+
+/// The longest gap that is filled: six packets of 20 ms. What is missing beyond is a pause; the
+/// codecs have faded to silence by then.
+const FILL_SAMPLES_MAX: u64 = 960;
+
+/// What the line tells besides what it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A leg's first packet was accepted.
+    MediaStarted(Side),
+    /// A digit ended; how long it was held, in milliseconds.
+    DigitEnded(Side, char, u32),
+    /// An ICE leg's consent ended.
+    ConsentExpired(Side),
+}
+
+/// What the line works with: one a thread.
+pub struct Surroundings<'a> {
+    /// Where datagrams are put.
+    pub outbox: &'a mut Outbox,
+    /// Where notices are put; the caller empties it after each packet.
+    pub notices: &'a mut Vec<Notice>,
+    /// Codec frames of the thread.
+    pub frames: &'a mut FrameCounters,
+    /// Ties `now` to the wall clock, for RTCP.
+    pub wall: &'a WallAnchor,
+    /// Spreads the reports.
+    pub random: &'a mut Random,
+}
+
+/// Codec frames of a thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FrameCounters {
+    /// Packets decoded.
+    pub decoded: u64,
+    /// Packets encoded.
+    pub encoded: u64,
+}
+
+/// An RTP datagram that `side` received.
+pub fn rtp(
+    call: &mut Call,
+    side: Side,
+    datagram: &mut [u8],
+    now: Instant,
+    around: &mut Surroundings<'_>,
+) -> Result<(), Discard> {
+    let (from, to, stream) = call.direction(side);
+
+    // Authenticate: nothing changes before the tag is good (RFC 3711 §3.3).
+    let length = from.security.open(datagram)?;
+    // Parse.
+    let packet = RtpPacket::parse(&datagram[..length])?;
+    // Recognise: what it is, and whose.
+    let meaning = from.meaning(packet.header.payload_type);
+    if meaning == Meaning::Unknown {
+        return Err(Discard::UnknownPayloadType);
+    }
+    match from.hear(&packet, meaning, now) {
+        Continuity::Same => {}
+        Continuity::First => around.notices.push(Notice::MediaStarted(side)),
+        Continuity::NewSource => stream.restart(),
+    }
+    // Order: the window calls back with what has its turn.
+    let Leg { counters, format, .. } = from;
+    let meaning_of = |payload_type| {
+        format.as_ref().map_or(Meaning::Unknown, |format| format.meaning(payload_type))
+    };
+    let mut onward = Onward { side, counters, to, playout: &mut stream.playout, now, around };
+    let packet = Packet { header: packet.header, payload: packet.payload };
+    stream.window.accept(packet, now, |step| onward.step(step, meaning_of))
+}
+
+/// An RTCP datagram that `side` received.
+pub fn rtcp(
+    call: &mut Call,
+    side: Side,
+    datagram: &mut [u8],
+    now: Instant,
+    around: &mut Surroundings<'_>,
+) -> Result<(), Discard> {
+    call.legs[side.index()].hear_rtcp(datagram, around.wall, now)
+}
+
+/// A call's time has come: see [`Call::next_timeout`].
+pub fn wake(call: &mut Call, now: Instant, around: &mut Surroundings<'_>) {
+    for side in Side::BOTH {
+        let (from, to, stream) = call.direction(side);
+        let Leg { counters, format, .. } = from;
+        let meaning_of = |payload_type| {
+            format.as_ref().map_or(Meaning::Unknown, |format| format.meaning(payload_type))
+        };
+        let mut onward = Onward { side, counters, to, playout: &mut stream.playout, now, around };
+        stream.window.handle_timeout(now, |step| onward.step(step, meaning_of));
+        onward.wake_events();
+        onward.send_digits();
+        if to.take_consent_expiry(now) {
+            around.notices.push(Notice::ConsentExpired(side.other()));
+        }
+        let report = to.send_due_report(around.wall, around.random, now, around.outbox);
+        count(&mut to.counters, report);
+    }
+}
+
+/// A datagram that cannot leave is the fault of nobody who waits for an answer: it is counted.
+fn count(counters: &mut LegCounters, result: Result<(), Discard>) {
+    if let Err(reason) = result {
+        counters.discards.count(reason);
+    }
+}
+
+/// A stream's way to the other leg.
+struct Onward<'a, 'b> {
+    /// The leg that heard.
+    side: Side,
+    counters: &'a mut LegCounters,
+    to: &'a mut Leg,
+    playout: &'a mut Playout,
+    now: Instant,
+    around: &'a mut Surroundings<'b>,
+}
+
+impl Onward<'_, '_> {
+    fn step(
+        &mut self,
+        step: Step<'_>,
+        meaning_of: impl Fn(crate::wire::rtp::PayloadType) -> Meaning,
+    ) {
+        match step {
+            Step::Play(packet) => {
+                let played = match meaning_of(packet.header.payload_type) {
+                    Meaning::Audio(codec) => self.audio(codec, packet),
+                    Meaning::Events { clock_hz } => self.event(clock_hz, packet),
+                    Meaning::Unknown => Err(Discard::UnknownPayloadType),
+                };
+                self.playout.missing_packets = 0;
+                count(self.counters, played);
+            }
+            Step::Gap { missing_packets, .. } => self.playout.missing_packets = missing_packets,
+            Step::Restart => self.playout.restart(),
+        }
+    }
+
+    /// Audio in its turn.
+    fn audio(&mut self, codec: Codec, packet: Packet<'_>) -> Result<(), Discard> {
+        if packet.payload.is_empty() {
+            return Ok(()); // Some trunks keep NAT bindings alive so.
+        }
+        if !self.to.can_send() {
+            return Err(Discard::NoDestination);
+        }
+        if self.playout.events.relay.is_active() || self.to.digits.is_active() {
+            return Err(Discard::DuringTelephoneEvent);
+        }
+        match &mut self.playout.path {
+            Path::Closed => Err(Discard::NoDestination),
+            Path::Relay(_) => self.relay(codec, packet),
+            Path::Transcode(_) => self.transcode(codec, packet),
+        }
+    }
+
+    /// The payload passes as it is, and so do gaps: the far end fills them.
+    fn relay(&mut self, codec: Codec, packet: Packet<'_>) -> Result<(), Discard> {
+        let Some(format) = &self.to.format else { return Err(Discard::NoDestination) };
+        let payload_type = format.payload_type;
+        let samples = crate::audio::opus::packet_samples(packet.payload)
+            .map_err(|_| Discard::BadPayload)? as u64;
+        let timeline = &mut self.playout.timeline;
+        let gap = timeline.gap_before(packet.header.timestamp, codec.clock_hz(), self.now);
+        self.to.outgoing.advance(self.playout.missing_packets);
+        let timestamp = self.to.outgoing.timestamp_of(timeline.end() + gap);
+        timeline.advance(gap + samples, self.now);
+        let (now, outbox) = (self.now, &mut *self.around.outbox);
+        self.to.send(payload_type, packet.header.marker, timestamp, now, outbox, |out| {
+            let out = out.get_mut(..packet.payload.len()).ok_or(Discard::TooLarge)?;
+            out.copy_from_slice(packet.payload);
+            Ok(packet.payload.len())
+        })
+    }
+
+    /// Place, decode, assemble, encode.
+    fn transcode(&mut self, codec: Codec, packet: Packet<'_>) -> Result<(), Discard> {
+        let timeline = &mut self.playout.timeline;
+        let gap = timeline.gap_before(packet.header.timestamp, codec.clock_hz(), self.now);
+        if gap > 0 {
+            let lost = self.playout.missing_packets > 0;
+            self.fill(gap, if lost { Some(packet.payload) } else { None })?;
+        }
+        let Path::Transcode(transcoder) = &mut self.playout.path else {
+            return Err(Discard::NoDestination);
+        };
+        let samples = transcoder.decode(codec, packet.payload)?;
+        self.around.frames.decoded += 1;
+        self.playout.timeline.advance(samples as u64, self.now);
+        self.send_full_packets()
+    }
+
+    /// What lies between the audio so far and the next packet. After a loss it is rebuilt from the
+    /// next packet's in-band FEC or concealed; a pause of the sender's stays a pause, only the packet
+    /// that it cut short is completed. What is not filled is left out: the next packet sent begins
+    /// a talkspurt.
+    fn fill(&mut self, gap: u64, next: Option<&[u8]>) -> Result<(), Discard> {
+        let Path::Transcode(transcoder) = &mut self.playout.path else { return Ok(()) };
+        let mut left = gap;
+        if let Some(next) = next {
+            let samples = left.min(FILL_SAMPLES_MAX);
+            match transcoder.fill(samples as usize, Some(next)) {
+                Filled::FromFec => self.counters.frames_recovered += 1,
+                Filled::Concealed => self.counters.frames_concealed += 1,
+            }
+            left -= samples;
+            self.playout.timeline.advance(samples, self.now);
+            self.send_full_packets()?;
+        }
+        let Path::Transcode(transcoder) = &mut self.playout.path else { return Ok(()) };
+        let completes = transcoder.missing_to_full().min(left);
+        if completes > 0 {
+            transcoder.fill(completes as usize, None);
+            left -= completes;
+            self.playout.timeline.advance(completes, self.now);
+            self.send_full_packets()?;
+        }
+        if left > 0 {
+            self.playout.timeline.advance(left, self.now);
+            self.playout.talkspurt = true;
+        }
+        Ok(())
+    }
+
+    /// Encodes and sends every packet that is full. A packet that cannot be sent is counted; the
+    /// ones behind it still are.
+    fn send_full_packets(&mut self) -> Result<(), Discard> {
+        let Path::Transcode(transcoder) = &mut self.playout.path else { return Ok(()) };
+        let Some(format) = &self.to.format else { return Err(Discard::NoDestination) };
+        let payload_type = format.payload_type;
+        let mut outcome = Ok(());
+        let mut done = 0;
+        while transcoder.pending - done >= transcoder.packet_samples {
+            let waiting = (transcoder.pending - done) as u64;
+            let position = self.playout.timeline.end() - waiting;
+            let timestamp = self.to.outgoing.timestamp_of(position);
+            let marker = std::mem::take(&mut self.playout.talkspurt);
+            let (now, outbox) = (self.now, &mut *self.around.outbox);
+            let pcm = &transcoder.pcm[done..done + transcoder.packet_samples];
+            let encoder = &mut transcoder.encoder;
+            let sent = self
+                .to
+                .send(payload_type, marker, timestamp, now, outbox, |out| encoder.encode(pcm, out));
+            self.around.frames.encoded += 1;
+            outcome = outcome.and(sent);
+            done += transcoder.packet_samples;
+        }
+        transcoder.pcm.copy_within(done..transcoder.pending, 0);
+        transcoder.pending -= done;
+        outcome
+    }
+
+    /// A telephone event in its turn.
+    fn event(&mut self, clock_hz: u32, packet: Packet<'_>) -> Result<(), Discard> {
+        let event = TelephoneEvent::parse(packet.payload)?;
+        self.playout.set_event_clocks(clock_hz, self.to);
+        let timestamp = packet.header.timestamp;
+        let playout = &mut *self.playout;
+        let audio_clock_hz = match &playout.path {
+            Path::Relay(codec) => codec.clock_hz(),
+            Path::Transcode(transcoder) => transcoder.heard.clock_hz(),
+            Path::Closed => return Err(Discard::NoDestination),
+        };
+        let mut outputs = Outputs::default();
+        playout.events.relay.handle_event(timestamp, event, self.now, |out| outputs.push(out));
+        // The event begins where its timestamp says, if that is on the audio's clock.
+        let onset = (clock_hz == audio_clock_hz).then_some(timestamp);
+        self.send_events(&outputs, onset)
+    }
+
+    /// Ends events whose end was lost, and repeats ends.
+    fn wake_events(&mut self) {
+        let mut outputs = Outputs::default();
+        self.playout.events.relay.handle_timeout(self.now, |output| outputs.push(output));
+        let sent = self.send_events(&outputs, None);
+        count(self.counters, sent);
+    }
+
+    fn send_events(
+        &mut self,
+        outputs: &Outputs,
+        onset: Option<crate::wire::rtp::RtpTimestamp>,
+    ) -> Result<(), Discard> {
+        let mut outcome = Ok(());
+        for output in outputs.iter() {
+            match output {
+                RelayOutput::Send(packet) => {
+                    if packet.marker {
+                        self.begin_event(onset);
+                    }
+                    outcome = outcome.and(self.send_event(packet, self.playout.events.onset));
+                }
+                RelayOutput::Completed(digit) => {
+                    self.counters.events_received += 1;
+                    let notice = Notice::DigitEnded(self.side, digit.digit, digit.duration_ms);
+                    self.around.notices.push(notice);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Completes the audio before an event and notes where the event begins.
+    fn begin_event(&mut self, onset: Option<crate::wire::rtp::RtpTimestamp>) {
+        let complete = match &self.playout.path {
+            Path::Transcode(transcoder) => transcoder.missing_to_full(),
+            _ => 0,
+        };
+        let filled = self.fill(complete, None);
+        count(self.counters, filled);
+        let timeline = &mut self.playout.timeline;
+        match onset {
+            Some(timestamp) => {
+                let clock_hz = self.playout.events.clocks_hz.0;
+                let gap = timeline.gap_before(timestamp, clock_hz, self.now);
+                timeline.advance(gap, self.now);
+            }
+            None => {
+                timeline.catch_up(self.now);
+            }
+        }
+        self.playout.events.onset = timeline.end();
+        self.playout.talkspurt = true;
+        self.to.counters.events_sent += 1;
+    }
+
+    /// Sends what the controller wants dialled out of the other leg.
+    fn send_digits(&mut self) {
+        if self.to.digits.next_timeout().is_none_or(|due| due > self.now) {
+            return;
+        }
+        let mut outputs = Outputs::default();
+        self.to.digits.handle_timeout(self.now, |packet| outputs.push(RelayOutput::Send(packet)));
+        let sent = self.send_events(&outputs, None);
+        count(self.counters, sent);
+    }
+
+    fn send_event(
+        &mut self,
+        packet: crate::audio::dtmf::EventPacket,
+        onset: u64,
+    ) -> Result<(), Discard> {
+        let format = self.to.format.as_ref().and_then(|format| format.send_events);
+        let format = format.ok_or(Discard::NoDestination)?;
+        let timestamp = self.to.outgoing.timestamp_of(onset) + packet.timestamp_offset;
+        let (now, outbox) = (self.now, &mut *self.around.outbox);
+        self.to.send(format.payload_type, packet.marker, timestamp, now, outbox, |out| {
+            packet.event.write(out.first_chunk_mut().ok_or(Discard::TooLarge)?);
+            Ok(EVENT_BYTES)
+        })
+    }
+}
+
+impl Playout {
+    /// The relay for events of this clock; it changes between events only.
+    fn set_event_clocks(&mut self, in_hz: u32, to: &Leg) {
+        let out_hz = to.format.as_ref().and_then(|format| format.send_events);
+        let clocks_hz = (in_hz, out_hz.map_or(8_000, |format| format.clock_hz));
+        if self.events.clocks_hz != clocks_hz && !self.events.relay.is_active() {
+            self.events.clocks_hz = clocks_hz;
+            self.events.relay = crate::audio::dtmf::EventRelay::new(clocks_hz.0, clocks_hz.1, 20);
+        }
+    }
+}
+
+impl Transcoder {
+    /// Appends a packet's audio; returns its samples.
+    fn decode(&mut self, codec: Codec, payload: &[u8]) -> Result<usize, Discard> {
+        let out = &mut self.pcm[self.pending..];
+        let samples = match codec {
+            Codec::Opus => {
+                let opus = self.opus.as_mut().ok_or(Discard::UnknownPayloadType)?;
+                opus.decode(payload, out).map_err(|_| Discard::BadPayload)?
+            }
+            Codec::Pcmu | Codec::Pcma => {
+                let law = if codec == Codec::Pcmu { Law::Mu } else { Law::A };
+                let out = out.get_mut(..payload.len()).ok_or(Discard::BadPayload)?;
+                g711::decode(law, payload, out);
+                self.concealer.received(out);
+                payload.len()
+            }
+        };
+        self.heard = codec;
+        self.pending += samples;
+        Ok(samples)
+    }
+
+    /// Appends audio that was never received; `next` is the packet after the gap.
+    fn fill(&mut self, samples: usize, next: Option<&[u8]>) -> Filled {
+        let out = &mut self.pcm[self.pending..];
+        let samples = samples.min(out.len());
+        let out = &mut out[..samples];
+        self.pending += samples;
+        match (&mut self.opus, self.heard, next) {
+            (Some(opus), Codec::Opus, Some(next)) => opus.recover(next, out),
+            (Some(opus), Codec::Opus, None) => {
+                opus.conceal(out);
+                Filled::Concealed
+            }
+            _ => {
+                self.concealer.conceal(out);
+                Filled::Concealed
+            }
+        }
+    }
+
+    /// Samples that complete the packet in the making; 0 when none is.
+    fn missing_to_full(&self) -> u64 {
+        if self.pending == 0 { 0 } else { (self.packet_samples - self.pending) as u64 }
+    }
+}
+
+impl Encoder {
+    fn encode(&mut self, pcm: &[i16], out: &mut [u8]) -> Result<usize, Discard> {
+        match self {
+            Encoder::Opus(encoder) => encoder.encode(pcm, out).map_err(|_| Discard::EncoderFailed),
+            Encoder::G711(law) => {
+                let out = out.get_mut(..pcm.len()).ok_or(Discard::TooLarge)?;
+                g711::encode(*law, pcm, out);
+                Ok(pcm.len())
+            }
+        }
+    }
+}
+
+/// What an event engine gave in one go: an end of the old event, a start of the new one, and a
+/// segment or two between.
+#[derive(Default)]
+struct Outputs {
+    outputs: [Option<RelayOutput>; 8],
+    length: usize,
+}
+
+impl Outputs {
+    fn push(&mut self, output: RelayOutput) {
+        if let Some(place) = self.outputs.get_mut(self.length) {
+            *place = Some(output);
+            self.length += 1;
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = RelayOutput> + '_ {
+        self.outputs.iter().flatten().copied()
+    }
+}

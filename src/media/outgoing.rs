@@ -1,0 +1,190 @@
+//! What a leg sends: one source with one continuous sequence and time line for the whole call,
+//! whatever happens to what comes in.
+
+use std::time::Instant;
+
+use crate::base::random::Random;
+use crate::control::message::Position;
+use crate::wire::rtcp::SenderInformation;
+use crate::wire::rtp::{PayloadType, RtpHeader, RtpTimestamp, SequenceNumber, Ssrc};
+use rand::RngExt;
+
+/// The sending half of a leg's RTP.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    ssrc: Ssrc,
+    next: SequenceNumber,
+    roll_over_counter: u32,
+    /// RTP timestamp and position at which the present clock began.
+    base_timestamp: RtpTimestamp,
+    base_position: u64,
+    clock_hz: u32,
+    packets: u64,
+    bytes: u64,
+    last: Option<(RtpHeader, Instant)>,
+    /// Packets when the last report left.
+    reported: u64,
+}
+
+impl Outgoing {
+    /// A new source: everything random as RFC 3550 §5.1 asks, except that the first sequence number
+    /// leaves a receiver that misses the start room to guess the roll-over (RFC 3711 §3.3.1).
+    pub fn new(random: &mut Random) -> Self {
+        Self {
+            ssrc: Ssrc(random.random()),
+            next: SequenceNumber(random.random_range(0..0x8000)),
+            roll_over_counter: 0,
+            base_timestamp: RtpTimestamp(random.random()),
+            base_position: 0,
+            clock_hz: 8_000,
+            packets: 0,
+            bytes: 0,
+            last: None,
+            reported: 0,
+        }
+    }
+
+    /// Our source identifier.
+    pub const fn ssrc(&self) -> Ssrc {
+        self.ssrc
+    }
+
+    /// Goes on with another RTP clock from `position`, without a jump of the timestamp.
+    pub fn set_clock(&mut self, clock_hz: u32, position: u64) {
+        if self.clock_hz != clock_hz {
+            self.base_timestamp = self.timestamp_of(position);
+            self.base_position = position;
+            self.clock_hz = clock_hz;
+        }
+    }
+
+    /// The RTP timestamp of a position in 8 kHz samples.
+    pub fn timestamp_of(&self, position: u64) -> RtpTimestamp {
+        let samples = position.wrapping_sub(self.base_position) as u32;
+        self.base_timestamp + samples.wrapping_mul(self.clock_hz / 8_000)
+    }
+
+    /// The header of the next packet.
+    pub fn header(
+        &self,
+        payload_type: PayloadType,
+        marker: bool,
+        timestamp: RtpTimestamp,
+    ) -> RtpHeader {
+        // The first packet of all begins a talkspurt (RFC 3551 §4.1).
+        let marker = marker || self.packets == 0;
+        let sequence_number = self.next;
+        RtpHeader { marker, payload_type, sequence_number, timestamp, ssrc: self.ssrc }
+    }
+
+    /// Counts a packet that left.
+    pub fn sent(&mut self, header: RtpHeader, payload_bytes: usize, now: Instant) {
+        self.packets += 1;
+        self.bytes += payload_bytes as u64;
+        self.last = Some((header, now));
+        self.advance(1);
+    }
+
+    /// Leaves `missing` sequence numbers out, for packets that the far end is to know were lost.
+    pub fn advance(&mut self, missing: u16) {
+        let (next, wrapped) = self.next.0.overflowing_add(missing);
+        self.next = SequenceNumber(next);
+        self.roll_over_counter = self.roll_over_counter.wrapping_add(u32::from(wrapped));
+    }
+
+    /// Packets sent.
+    pub const fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// Payload bytes sent.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// When the last packet left.
+    pub fn last_sent(&self) -> Option<Instant> {
+        self.last.map(|(_, at)| at)
+    }
+
+    /// The last packet's place.
+    pub fn position(&self) -> Option<Position> {
+        let (header, _) = self.last?;
+        let wrapped = u32::from(header.sequence_number.0 > self.next.0);
+        Some(Position {
+            ssrc: self.ssrc,
+            sequence_number: header.sequence_number,
+            roll_over_counter: self.roll_over_counter.wrapping_sub(wrapped),
+            timestamp: header.timestamp,
+        })
+    }
+
+    /// What a sender report says at `now` (`ntp` on the wall clock); `None` when nothing was sent
+    /// since the last one, which makes it a receiver report (RFC 3550 §6.4).
+    pub fn sender_information(&mut self, ntp: u64, now: Instant) -> Option<SenderInformation> {
+        let (header, at) = self.last?;
+        if std::mem::replace(&mut self.reported, self.packets) == self.packets {
+            return None;
+        }
+        let passed_us = now.saturating_duration_since(at).as_micros() as u64;
+        let passed = (passed_us * u64::from(self.clock_hz) / 1_000_000) as u32;
+        Some(SenderInformation {
+            ntp,
+            rtp_timestamp: header.timestamp + passed,
+            packets: self.packets as u32,
+            bytes: self.bytes as u32,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::random;
+
+    fn send(outgoing: &mut Outgoing, position: u64, now: Instant) -> RtpHeader {
+        let timestamp = outgoing.timestamp_of(position);
+        let header = outgoing.header(PayloadType::PCMU, false, timestamp);
+        outgoing.sent(header, 160, now);
+        header
+    }
+
+    #[test]
+    fn the_roll_over_counter_counts_wraps_with_and_without_missing_packets() {
+        let mut outgoing = Outgoing::new(&mut random::from_seed(1));
+        let now = Instant::now();
+        outgoing.next = SequenceNumber(0xFFFF);
+        send(&mut outgoing, 0, now);
+        assert_eq!(outgoing.position().unwrap().roll_over_counter, 0);
+        assert_eq!(outgoing.position().unwrap().sequence_number.0, 0xFFFF);
+        send(&mut outgoing, 160, now);
+        assert_eq!(outgoing.position().unwrap().roll_over_counter, 1);
+        outgoing.advance(0xFFFF);
+        send(&mut outgoing, 320, now);
+        assert_eq!(outgoing.position().unwrap().roll_over_counter, 2);
+    }
+
+    #[test]
+    fn a_change_of_clock_does_not_make_the_timestamp_jump() {
+        let mut outgoing = Outgoing::new(&mut random::from_seed(2));
+        let before = outgoing.timestamp_of(1600);
+        outgoing.set_clock(48_000, 1600);
+        assert_eq!(outgoing.timestamp_of(1600), before);
+        assert_eq!(outgoing.timestamp_of(1760).distance(before), 960);
+    }
+
+    #[test]
+    fn a_sender_report_ties_the_wall_clock_to_the_rtp_clock() {
+        let mut outgoing = Outgoing::new(&mut random::from_seed(3));
+        let now = Instant::now();
+        assert_eq!(outgoing.sender_information(7, now), None);
+        let header = send(&mut outgoing, 0, now);
+        let later = now + Duration::from_millis(10);
+        let report = outgoing.sender_information(7, later).unwrap();
+        assert_eq!(report.rtp_timestamp.distance(header.timestamp), 80);
+        assert_eq!((report.packets, report.bytes), (1, 160));
+        assert_eq!(outgoing.sender_information(8, later), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! One direction of a call: from what one leg hears to what the other sends. Which stages it has is
+//! decided here, when a format changes, not per packet.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::format::LegFormat;
+use super::timeline::Timeline;
+use crate::audio::conceal::Concealer;
+use crate::audio::dtmf::EventRelay;
+use crate::audio::g711::Law;
+use crate::audio::opus::{OpusArena, OpusDecoder, OpusEncoder, PACKET_SAMPLES_MAX};
+use crate::audio::repair::RepairWindow;
+use crate::control::message::{Codec, ControlError, ErrorCode};
+
+/// Samples that can wait for a packet to be full: what is left of the longest packet sent (60 ms),
+/// and one received packet at its longest.
+const PENDING_SAMPLES_MAX: usize = 480 + PACKET_SAMPLES_MAX;
+
+/// One direction of a call.
+pub struct Stream {
+    /// Puts packets in order.
+    pub window: RepairWindow,
+    /// What follows.
+    pub playout: Playout,
+}
+
+/// What happens to packets in order.
+pub struct Playout {
+    /// Where audio belongs on the outgoing time line.
+    pub timeline: Timeline,
+    /// The audio stages.
+    pub path: Path,
+    /// The telephone events.
+    pub events: Events,
+    /// Packets that the window just reported missing.
+    pub missing_packets: u16,
+    /// The next packet sent begins a talkspurt.
+    pub talkspurt: bool,
+}
+
+/// Telephone events of a stream.
+pub struct Events {
+    /// Their clocks.
+    pub relay: EventRelay,
+    /// In and out, in Hz.
+    pub clocks_hz: (u32, u32),
+    /// Position at which the present event began.
+    pub onset: u64,
+}
+
+/// The audio stages of a stream.
+pub enum Path {
+    /// One of the legs has no format yet.
+    Closed,
+    /// The payload passes as it is.
+    Relay(Codec),
+    /// Decoded and encoded anew.
+    Transcode(Box<Transcoder>),
+}
+
+/// Decoder, frame assembly and encoder.
+pub struct Transcoder {
+    /// Decodes Opus, where the leg may receive it.
+    pub opus: Option<OpusDecoder>,
+    /// Fills gaps in G.711.
+    pub concealer: Concealer,
+    /// What was decoded last: it fills a gap.
+    pub heard: Codec,
+    /// Makes the payload that is sent.
+    pub encoder: Encoder,
+    /// Samples of a packet sent.
+    pub packet_samples: usize,
+    /// Audio that waits for a packet to be full.
+    pub pcm: [i16; PENDING_SAMPLES_MAX],
+    /// How much of it is filled.
+    pub pending: usize,
+}
+
+/// Makes payloads.
+pub enum Encoder {
+    /// Opus.
+    Opus(OpusEncoder),
+    /// G.711.
+    G711(Law),
+}
+
+impl Stream {
+    /// A stream that waits for its formats.
+    pub fn new(now: Instant) -> Self {
+        let clocks_hz = (8_000, 8_000);
+        Self {
+            window: RepairWindow::new(now),
+            playout: Playout {
+                timeline: Timeline::default(),
+                path: Path::Closed,
+                events: Events { relay: EventRelay::new(8_000, 8_000, 20), clocks_hz, onset: 0 },
+                missing_packets: 0,
+                talkspurt: true,
+            },
+        }
+    }
+
+    /// Begins anew with another source; the outgoing time line goes on.
+    pub fn restart(&mut self) {
+        self.window.reset();
+        self.playout.restart();
+    }
+}
+
+impl Playout {
+    /// Begins anew with another source; the outgoing time line goes on.
+    pub fn restart(&mut self) {
+        self.timeline.restart();
+        self.missing_packets = 0;
+    }
+}
+
+impl Path {
+    /// The stages that lead from one format to the other.
+    pub fn between(
+        from: Option<&LegFormat>,
+        to: Option<&LegFormat>,
+        arena: &Rc<OpusArena>,
+    ) -> Result<Self, ControlError> {
+        let (Some(from), Some(to)) = (from, to) else { return Ok(Self::Closed) };
+        let opus_heard = from.receives(|codec| codec == Codec::Opus);
+        let encoder = match to.codec {
+            Codec::Opus if opus_heard && from.receives(|codec| codec != Codec::Opus) => {
+                let message =
+                    "a leg that receives both Opus and G.711 cannot feed one that sends Opus";
+                return Err(ControlError::new(ErrorCode::Unsupported, message));
+            }
+            Codec::Opus if opus_heard => return Ok(Self::Relay(Codec::Opus)),
+            Codec::Opus => Encoder::Opus(arena.encoder(to.encoder).map_err(no_capacity)?),
+            Codec::Pcmu => Encoder::G711(Law::Mu),
+            Codec::Pcma => Encoder::G711(Law::A),
+        };
+        let opus = opus_heard.then(|| arena.decoder()).transpose().map_err(no_capacity)?;
+        Ok(Self::Transcode(Box::new(Transcoder {
+            heard: if opus.is_some() { Codec::Opus } else { Codec::Pcmu },
+            opus,
+            concealer: Concealer::new(),
+            encoder,
+            packet_samples: to.packet_samples,
+            pcm: [0; PENDING_SAMPLES_MAX],
+            pending: 0,
+        })))
+    }
+}
+
+fn no_capacity(full: crate::audio::opus::ArenaFull) -> ControlError {
+    ControlError::new(ErrorCode::NoCapacity, full.to_string())
+}

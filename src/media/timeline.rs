@@ -1,0 +1,126 @@
+//! Where incoming audio belongs on the outgoing time line.
+//!
+//! A position counts 8 kHz samples since the stream began and only ever grows. The sender's RTP
+//! clock decides it, so that a silence stays as long as it was; where that clock jumps wildly or
+//! restarts (a new source, a switch that re-invents its timestamps), the time that really passed
+//! decides instead. What goes out is therefore one time line, whatever comes in.
+
+use std::time::{Duration, Instant};
+
+use crate::wire::rtp::RtpTimestamp;
+
+/// A jump of the sender's clock beyond this is not a pause but a new clock.
+const JUMP_MAX: i64 = 10 * SAMPLES_PER_SECOND as i64;
+const SAMPLES_PER_SECOND: u64 = 8_000;
+
+/// The sender's clock tied to our positions.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    timestamp: RtpTimestamp,
+    position: u64,
+}
+
+/// The time line of one stream; it begins with the first packet.
+#[derive(Clone, Debug, Default)]
+pub struct Timeline {
+    anchor: Option<Anchor>,
+    end: u64,
+    last: Option<Instant>,
+}
+
+impl Timeline {
+    /// Position after the last audio so far.
+    pub const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Samples between the last audio and a packet with this timestamp: 0 when it follows directly.
+    /// `clock_hz` is the clock of the packet's codec, a multiple of 8 kHz.
+    pub fn gap_before(&mut self, timestamp: RtpTimestamp, clock_hz: u32, now: Instant) -> u64 {
+        let per_sample = i64::from(clock_hz) / SAMPLES_PER_SECOND as i64;
+        let by_clock = self.anchor.map(|anchor| {
+            let passed = i64::from(timestamp.distance(anchor.timestamp)) / per_sample.max(1);
+            anchor.position as i64 + passed - self.end as i64
+        });
+        let gap = match by_clock {
+            // Overlapping audio follows directly: a position is never given twice.
+            Some(gap) if (-JUMP_MAX..=0).contains(&gap) => 0,
+            Some(gap) if (0..=JUMP_MAX).contains(&gap) => gap as u64,
+            _ => self.passed_beyond_end(now),
+        };
+        self.anchor = Some(Anchor { timestamp, position: self.end + gap });
+        gap
+    }
+
+    /// Adds audio that was played: sent, or about to be.
+    pub fn advance(&mut self, samples: u64, now: Instant) {
+        self.end += samples;
+        self.last = Some(now);
+    }
+
+    /// The source changed: its timestamps start anywhere.
+    pub fn restart(&mut self) {
+        self.anchor = None;
+    }
+
+    /// Moves the end to where it would be had audio gone on until `now`, and returns by how much.
+    pub fn catch_up(&mut self, now: Instant) -> u64 {
+        let skipped = self.passed_beyond_end(now);
+        self.advance(skipped, now);
+        skipped
+    }
+
+    fn passed_beyond_end(&self, now: Instant) -> u64 {
+        let passed = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        passed.as_micros() as u64 * SAMPLES_PER_SECOND / 1_000_000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKET: u64 = 160;
+
+    fn play(timeline: &mut Timeline, timestamp: u32, now: Instant) -> u64 {
+        let gap = timeline.gap_before(RtpTimestamp(timestamp), 48_000, now);
+        timeline.advance(gap + PACKET, now);
+        gap
+    }
+
+    #[test]
+    fn packets_that_follow_leave_no_gap_even_across_the_wrap() {
+        let (mut timeline, now) = (Timeline::default(), Instant::now());
+        let first = u32::MAX - 1000;
+        for packet in 0..100_u32 {
+            assert_eq!(play(&mut timeline, first.wrapping_add(packet * 960), now), 0);
+        }
+        assert_eq!(timeline.end(), 100 * PACKET);
+    }
+
+    #[test]
+    fn a_pause_stays_as_long_as_the_sender_made_it() {
+        let (mut timeline, now) = (Timeline::default(), Instant::now());
+        play(&mut timeline, 0, now);
+        assert_eq!(play(&mut timeline, 960 + 48_000, now), 8_000);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_wildly_or_restarts_costs_the_time_that_passed() {
+        let (mut timeline, now) = (Timeline::default(), Instant::now());
+        play(&mut timeline, 0, now);
+        let later = now + Duration::from_millis(20);
+        assert_eq!(play(&mut timeline, 2_000_000_000, later), 160);
+        timeline.restart();
+        assert_eq!(play(&mut timeline, 5, later + Duration::from_millis(40)), 320);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_never_gives_a_position_twice() {
+        let (mut timeline, now) = (Timeline::default(), Instant::now());
+        play(&mut timeline, 96_000, now);
+        assert_eq!(play(&mut timeline, 95_000, now), 0);
+        assert_eq!(play(&mut timeline, 95_960, now), 0);
+        assert_eq!(timeline.end(), 3 * PACKET);
+    }
+}
