@@ -1,6 +1,6 @@
 //! Requests and responses (RFC 3261 §7), how an answer is begun (§8.2.6) and how both are written.
 
-use super::{BadHeader, HeaderName, Headers, Method, Status, Uri};
+use super::{BadHeader, CSeq, HeaderName, Headers, Method, Status, Uri};
 
 /// A SIP message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +67,15 @@ impl Request {
         self.headers.set(HeaderName::ContentType, content_type);
         self.body = body.into();
         self
+    }
+
+    /// Raises the CSeq number by one, as a request sent again with credentials needs
+    /// (RFC 3261 §22.2), and returns it.
+    pub fn raise_cseq(&mut self) -> Result<u32, BadHeader> {
+        let CSeq { number, method } = self.headers.cseq()?;
+        let number = number + 1;
+        self.headers.set(HeaderName::CSeq, CSeq { number, method });
+        Ok(number)
     }
 
     /// The request as it goes on the wire.

@@ -28,6 +28,7 @@ pub use parse::{Malformed, Unparsable, parse_datagram, parse_websocket};
 pub use status::Status;
 pub use token::Token;
 pub use uri::{BadUri, Host, SipScheme, SipUri, TelUri, Uri};
+pub(crate) use value::quote;
 pub use value::{
     AuthParameters, CSeq, Contacts, ContentType, NameAddr, Reason, ResponsePort, SentBy, Transport,
     Via,
