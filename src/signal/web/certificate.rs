@@ -1,8 +1,6 @@
 //! The HTTPS certificate: read from the operator's files, or made once and kept, so that the
 //! exception a browser's user clicked survives a restart. TLS 1.2 and 1.3 (RFC 8446).
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,22 +63,13 @@ fn make(signal: &Signal, certificate: &Path, key: &Path) -> Result<(), Fault> {
     write(certificate, pair.0.pem().as_bytes())
 }
 
-/// Writes a file that only this user can read.
 fn write(path: &Path, text: &[u8]) -> Result<(), Fault> {
     path.parent().map_or(Ok(()), directory::make_private)?;
-    // Replaced, not truncated: whoever has the old file open keeps the old file.
-    let _ = std::fs::remove_file(path);
-    std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .and_then(|mut file| file.write_all(text))
-        .map_err(|error| {
-            Fault::new(
-                format!("cannot keep the self-signed certificate: {error}"),
-                path.display(),
-                "make its directory writable, or give [signal].certificate and [signal].key",
-            )
-        })
+    directory::write_private(path, text).map_err(|error| {
+        Fault::new(
+            format!("cannot keep the self-signed certificate: {error}"),
+            path.display(),
+            "make its directory writable, or give [signal].certificate and [signal].key",
+        )
+    })
 }

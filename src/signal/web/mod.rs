@@ -54,13 +54,20 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The phone page's files.
-const PAGE: &str = include_str!("phone.html");
-const FILES: [(&str, &str, &str); 4] = [
-    ("/phone.css", "text/css; charset=utf-8", include_str!("phone.css")),
-    ("/phone.js", "text/javascript; charset=utf-8", include_str!("phone.js")),
-    ("/user_agent.js", "text/javascript; charset=utf-8", include_str!("user_agent.js")),
-    ("/md5.js", "text/javascript; charset=utf-8", include_str!("md5.js")),
+const PAGE: &str = include_str!("phone/phone.html");
+const FILES: [(&str, &str, &str); 8] = [
+    ("/phone.css", CSS, include_str!("phone/phone.css")),
+    ("/phone.js", JAVASCRIPT, include_str!("phone/phone.js")),
+    ("/user_agent.js", JAVASCRIPT, include_str!("phone/user_agent.js")),
+    ("/call.js", JAVASCRIPT, include_str!("phone/call.js")),
+    ("/sip_message.js", JAVASCRIPT, include_str!("phone/sip_message.js")),
+    ("/md5.js", JAVASCRIPT, include_str!("phone/md5.js")),
+    ("/line_view.js", JAVASCRIPT, include_str!("phone/line_view.js")),
+    ("/sound.js", JAVASCRIPT, include_str!("phone/sound.js")),
 ];
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 /// Where the page has the SIP domain filled in.
 const DOMAIN_MARK: &str = "{{domain}}";
 
@@ -230,7 +237,7 @@ fn router(domain: &str, allowed_origins: Vec<Origin>, events: mpsc::Sender<FlowE
         if headers.contains_key(header::UPGRADE) {
             open(route, caller, headers, upgrade).await
         } else {
-            file("text/html; charset=utf-8", page.to_string())
+            file(HTML, page.to_string())
         }
     };
     files.route("/", get(root)).route("/sip", any(open)).with_state(sip)
