@@ -13,4 +13,5 @@ pub mod os;
 pub mod signal;
 pub mod sip;
 pub mod srtp;
+pub mod up;
 pub mod wire;

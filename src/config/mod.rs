@@ -229,7 +229,12 @@ impl Machine {
 impl Config {
     /// Reads a configuration file.
     pub fn load(path: &Path) -> Result<Self, Fault> {
-        Self::parse(&text_of(path)?, &Machine::here()).map_err(|mistakes| fault(path, &mistakes))
+        Self::read(&text_of(path)?, path, &Machine::here())
+    }
+
+    /// Reads the text of `path`, which is only named.
+    pub fn read(text: &str, path: &Path, machine: &Machine) -> Result<Self, Fault> {
+        Self::parse(text, machine).map_err(|mistakes| fault(path, &mistakes))
     }
 
     /// Reads a configuration text; on failure every mistake in it.

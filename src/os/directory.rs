@@ -2,8 +2,8 @@
 //! records lie. It may be below a world-writable `/tmp`, so it is used only when nobody else can
 //! have prepared it.
 
-use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::base::fault::Fault;
@@ -39,6 +39,17 @@ pub fn make_private(directory: &Path) -> Result<(), Fault> {
         directory.display(),
         "remove it, or choose another place with [media].control",
     ))
+}
+
+/// Writes a file that only this user can read. An older file of the name is replaced, not
+/// overwritten: whoever has it open keeps the old text.
+pub fn write_private(path: &Path, text: &[u8]) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(path)?.write_all(text)
 }
 
 #[cfg(test)]

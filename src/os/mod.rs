@@ -2,6 +2,7 @@
 
 pub mod directory;
 pub mod outbox;
+pub mod process;
 pub mod ring;
 pub mod sockets;
 pub mod wake;
