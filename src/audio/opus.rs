@@ -426,3 +426,6 @@ pub fn version() -> &'static str {
     let text = unsafe { CStr::from_ptr(ffi::opus_get_version_string()) };
     text.to_str().unwrap_or("unknown")
 }
+
+#[cfg(test)]
+mod tests;
