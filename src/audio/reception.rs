@@ -199,3 +199,172 @@ fn in_clock(time: Duration, clock_hz: u32) -> u32 {
     let units = time.as_secs() * clock + u64::from(time.subsec_nanos()) * clock / 1_000_000_000;
     units as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CLOCK_HZ: u32 = 8_000;
+
+    fn receive(reception: &mut Reception, numbers: impl IntoIterator<Item = u16>) {
+        numbers.into_iter().for_each(|number| reception.received_event(SequenceNumber(number)));
+    }
+
+    #[test]
+    fn nothing_received_is_nothing_to_report() {
+        let mut reception = Reception::new(CLOCK_HZ);
+        assert_eq!(reception.report(), None);
+        assert_eq!((reception.lost(), reception.extended_highest_sequence()), (0, None));
+    }
+
+    #[test]
+    fn loss_is_reported_by_interval_and_in_all() {
+        let mut reception = Reception::new(CLOCK_HZ);
+        receive(&mut reception, (0..100).filter(|number| number % 4 != 1));
+        let report = reception.report().unwrap();
+        assert_eq!((report.fraction_lost, report.cumulative_lost), (64, 25));
+        assert_eq!(report.extended_highest_sequence, 99);
+
+        receive(&mut reception, 100..200);
+        let report = reception.report().unwrap();
+        assert_eq!((report.fraction_lost, report.cumulative_lost), (0, 25));
+        // Nothing in the interval.
+        assert_eq!(reception.report().unwrap().fraction_lost, 0);
+    }
+
+    #[test]
+    fn packets_out_of_order_are_not_lost() {
+        let mut reception = Reception::new(CLOCK_HZ);
+        receive(&mut reception, [5, 7, 6, 10, 9, 8]);
+        assert_eq!(reception.lost(), 0);
+        assert_eq!(reception.report().unwrap().fraction_lost, 0);
+    }
+
+    #[test]
+    fn duplicates_make_the_loss_negative_and_the_fraction_zero() {
+        let mut reception = Reception::new(CLOCK_HZ);
+        receive(&mut reception, [5, 6, 6, 6]);
+        let report = reception.report().unwrap();
+        assert_eq!((report.fraction_lost, report.cumulative_lost), (0, -2));
+    }
+
+    #[test]
+    fn wraps_are_counted() {
+        let mut reception = Reception::new(CLOCK_HZ);
+        receive(&mut reception, (0..200_000u32).map(|number| (65_000 + number) as u16));
+        assert_eq!(reception.extended_highest_sequence(), Some(65_000 + 199_999));
+        assert_eq!(reception.lost(), 0);
+    }
+
+    #[test]
+    fn a_stream_that_begins_anew_keeps_the_loss_so_far() {
+        let mut reception = Reception::new(CLOCK_HZ);
+        receive(&mut reception, [1, 2, 5]); // 3 and 4 lost
+        receive(&mut reception, [40_000]); // one packet astray says nothing
+        assert_eq!(reception.extended_highest_sequence(), Some(5));
+        receive(&mut reception, [40_001, 40_003]);
+        assert_eq!(reception.extended_highest_sequence(), Some(40_003));
+        let report = reception.report().unwrap();
+        assert_eq!((report.fraction_lost, report.cumulative_lost), (85, 3));
+    }
+
+    #[test]
+    fn all_that_can_be_lost_fits_the_report() {
+        let mut reception = Reception::new(CLOCK_HZ);
+        receive(&mut reception, (0..20_000u32).map(|number| (number * 1_000) as u16));
+        assert!(reception.lost() > 0x7F_FFFF);
+        let report = reception.report().unwrap();
+        assert_eq!((report.fraction_lost, report.cumulative_lost), (255, 0x7F_FFFF));
+    }
+
+    /// Packets 20 ms apart whose arrival is late by so many milliseconds.
+    fn jitter_of(clock_hz: u32, late_ms: impl Iterator<Item = u64>) -> Reception {
+        let mut reception = Reception::new(clock_hz);
+        let start = Instant::now();
+        for (number, late_ms) in late_ms.enumerate() {
+            let timestamp = (number as u32 * clock_hz / 50).wrapping_add(u32::MAX - 4_000);
+            let arrival = start + Duration::from_millis(20 * number as u64 + late_ms);
+            reception.received(SequenceNumber(number as u16), RtpTimestamp(timestamp), arrival);
+        }
+        reception
+    }
+
+    #[test]
+    fn an_even_stream_has_no_jitter() {
+        assert_eq!(jitter_of(48_000, std::iter::repeat_n(0, 1_000)).jitter(), 0);
+    }
+
+    #[test]
+    fn jitter_settles_at_the_mean_difference() {
+        for clock_hz in [8_000, 48_000] {
+            let reception = jitter_of(clock_hz, (0..1_000).map(|number| number % 2 * 6));
+            let jitter_ms = reception.jitter_ms();
+            assert!((jitter_ms - 6.0).abs() < 0.1, "{jitter_ms} at {clock_hz} Hz");
+            let units = reception.jitter();
+            assert!(units.abs_diff(clock_hz * 6 / 1_000) <= 1, "{units} at {clock_hz} Hz");
+        }
+    }
+
+    /// The formula of RFC 3550 §6.4.1 in floating point.
+    #[test]
+    fn jitter_follows_the_formula() {
+        let late_ms = [0u64, 3, 1, 12, 0, 40, 2, 2, 9, 0, 5];
+        let mut expected = 0.0f64;
+        for two in late_ms.windows(2) {
+            expected += ((two[1] as f64 - two[0] as f64).abs() * 8.0 - expected) / 16.0;
+        }
+        let jitter = jitter_of(8_000, late_ms.into_iter()).jitter();
+        assert!((f64::from(jitter) - expected).abs() <= 1.0, "{jitter}, formula {expected}");
+    }
+
+    #[test]
+    fn a_timeline_that_jumps_is_not_jitter() {
+        let mut reception = jitter_of(8_000, std::iter::repeat_n(0, 100));
+        let now = Instant::now() + Duration::from_secs(3);
+        reception.received(SequenceNumber(100), RtpTimestamp(0x7000_0000), now);
+        assert_eq!(reception.jitter(), 0);
+    }
+
+    #[test]
+    fn another_clock_keeps_the_jitter_in_time() {
+        let mut reception = jitter_of(48_000, (0..1_000).map(|number| number % 2 * 6));
+        let before_ms = reception.jitter_ms();
+        reception.set_clock(8_000);
+        assert!((reception.jitter_ms() - before_ms).abs() < 0.1);
+    }
+
+    proptest! {
+        #[test]
+        fn without_duplicates_loss_is_what_is_missing(
+            first: u16,
+            present in prop::collection::vec(any::<bool>(), 1..2_000),
+        ) {
+            let mut reception = Reception::new(CLOCK_HZ);
+            let numbers: Vec<u16> = (0..present.len())
+                .filter(|place| present[*place])
+                .map(|place| first.wrapping_add(place as u16))
+                .collect();
+            receive(&mut reception, numbers.iter().copied());
+            if let (Some(low), Some(high)) = (numbers.first(), numbers.last()) {
+                let expected = i64::from(high.wrapping_sub(*low)) + 1;
+                prop_assert_eq!(reception.lost(), expected - numbers.len() as i64);
+            }
+        }
+
+        #[test]
+        fn anything_can_be_counted(
+            packets in prop::collection::vec((any::<u16>(), any::<u32>(), 0u64..u64::MAX / 4), 0..50),
+        ) {
+            let mut reception = Reception::new(48_000);
+            let start = Instant::now();
+            for (number, timestamp, ns) in packets {
+                let now = start + Duration::from_nanos(ns);
+                reception.received(SequenceNumber(number), RtpTimestamp(timestamp), now);
+                let report = reception.report().unwrap();
+                prop_assert!(report.jitter <= TIMELINE_JUMP_S * 48_000);
+            }
+        }
+    }
+}

@@ -389,3 +389,6 @@ impl Hold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,482 @@
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::rtp::{PayloadType, RtpTimestamp, Ssrc};
+
+/// What the line was told, as numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    Play(u16),
+    Gap(u16, u16),
+    Restart,
+}
+use Told::{Gap, Play, Restart};
+
+/// A window under a clock in milliseconds, and everything it told.
+struct Bench {
+    window: RepairWindow,
+    start: Instant,
+    told: Vec<Told>,
+}
+
+/// Every packet's payload is made from its number, so that a mix-up shows.
+fn payload_of(number: u16) -> Vec<u8> {
+    number.to_be_bytes().repeat(1 + usize::from(number) % 80)
+}
+
+fn header_of(number: u16) -> RtpHeader {
+    RtpHeader {
+        marker: false,
+        payload_type: PayloadType::PCMU,
+        sequence_number: SequenceNumber(number),
+        timestamp: RtpTimestamp(u32::from(number) * 160),
+        ssrc: Ssrc(1),
+    }
+}
+
+fn note(told: &mut Vec<Told>, step: Step<'_>) {
+    let number = |packet: Packet<'_>| {
+        let number = packet.header.sequence_number.0;
+        assert_eq!(packet.header, header_of(number));
+        number
+    };
+    told.push(match step {
+        Step::Play(packet) => Play(number(packet)),
+        Step::Gap { missing_packets, next } => Gap(missing_packets, number(next)),
+        Step::Restart => Restart,
+    });
+}
+
+impl Bench {
+    fn new() -> Self {
+        let start = Instant::now();
+        Self { window: RepairWindow::new(start), start, told: Vec::new() }
+    }
+
+    fn at(&self, ms: u64) -> Instant {
+        self.start + Duration::from_millis(ms)
+    }
+
+    /// Runs the timeouts up to `ms`, then takes the packet in.
+    fn arrive(&mut self, number: u16, ms: u64) -> Result<(), Discard> {
+        self.arrive_with(number, &payload_of(number), ms)
+    }
+
+    fn arrive_with(&mut self, number: u16, payload: &[u8], ms: u64) -> Result<(), Discard> {
+        self.pass(ms);
+        let (now, told) = (self.at(ms), &mut self.told);
+        let packet = Packet { header: header_of(number), payload };
+        self.window.accept(packet, now, |step| {
+            if let Step::Play(packet) = step
+                && packet.payload.len() < HELD_PAYLOAD_BYTES_MAX
+            {
+                assert_eq!(packet.payload, payload_of(packet.header.sequence_number.0));
+            }
+            note(told, step);
+        })
+    }
+
+    fn pass(&mut self, ms: u64) {
+        while let Some(due) = self.window.next_timeout().filter(|due| *due <= self.at(ms)) {
+            let told = &mut self.told;
+            self.window.handle_timeout(due, |step| note(told, step));
+        }
+    }
+
+    fn hold_ms(&self, ms: u64) -> u128 {
+        self.window.hold(self.at(ms)).as_millis()
+    }
+
+    fn take(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
+}
+
+#[test]
+fn packets_in_order_pass_at_once() {
+    let mut bench = Bench::new();
+    for number in [65_534, 65_535, 0, 1] {
+        bench.arrive(number, 0).unwrap();
+        assert_eq!(bench.take(), [Play(number)]);
+        assert_eq!(bench.window.next_timeout(), None);
+    }
+    assert_eq!(bench.window.packets_reordered(), 0);
+}
+
+#[test]
+fn a_packet_in_order_is_not_copied() {
+    let mut bench = Bench::new();
+    let payload = payload_of(5);
+    let packet = Packet { header: header_of(5), payload: &payload };
+    let now = bench.at(0);
+    let mut played = None;
+    bench
+        .window
+        .accept(packet, now, |step| {
+            if let Step::Play(packet) = step {
+                played = Some(packet.payload.as_ptr());
+            }
+        })
+        .unwrap();
+    assert_eq!(played, Some(payload.as_ptr()));
+}
+
+#[test]
+fn two_packets_swapped_are_put_back() {
+    let mut bench = Bench::new();
+    bench.arrive(65_535, 0).unwrap();
+    bench.arrive(1, 20).unwrap();
+    assert_eq!(bench.take(), [Play(65_535)]);
+    bench.arrive(0, 30).unwrap();
+    assert_eq!(bench.take(), [Play(0), Play(1)]);
+    assert_eq!(bench.window.next_timeout(), None);
+    assert_eq!(bench.window.packets_reordered(), 1);
+}
+
+#[test]
+fn a_gap_is_reported_after_the_hold() {
+    let mut bench = Bench::new();
+    bench.arrive(10, 0).unwrap();
+    bench.arrive(13, 60).unwrap();
+    assert_eq!(bench.window.next_timeout(), Some(bench.at(80)));
+    bench.pass(79);
+    assert_eq!(bench.take(), [Play(10)]);
+    bench.pass(80);
+    assert_eq!(bench.take(), [Gap(2, 13), Play(13)]);
+    assert_eq!(bench.window.next_timeout(), None);
+}
+
+#[test]
+fn the_hold_counts_from_the_first_packet_after_each_gap() {
+    let mut bench = Bench::new();
+    bench.arrive(10, 0).unwrap();
+    bench.arrive(14, 40).unwrap();
+    bench.arrive(12, 50).unwrap(); // waits no longer than 14
+    bench.pass(60);
+    assert_eq!(bench.take(), [Play(10), Gap(1, 12), Play(12), Gap(1, 14), Play(14)]);
+}
+
+#[test]
+fn a_gap_behind_a_gap_has_its_own_time() {
+    let mut bench = Bench::new();
+    bench.arrive(10, 0).unwrap();
+    bench.arrive(12, 40).unwrap();
+    bench.arrive(14, 55).unwrap();
+    bench.pass(60);
+    assert_eq!(bench.take(), [Play(10), Gap(1, 12), Play(12)]);
+    bench.pass(75);
+    assert_eq!(bench.take(), [Gap(1, 14), Play(14)]);
+}
+
+#[test]
+fn a_packet_that_comes_as_its_gap_is_due_is_still_played() {
+    let mut bench = Bench::new();
+    bench.arrive(10, 0).unwrap();
+    bench.arrive(12, 40).unwrap();
+    let (now, told) = (bench.at(70), &mut bench.told);
+    let payload = payload_of(11); // the timeout of 60 ms was not handled
+    let packet = Packet { header: header_of(11), payload: &payload };
+    bench.window.accept(packet, now, |step| note(told, step)).unwrap();
+    assert_eq!(bench.take(), [Play(10), Play(11), Play(12)]);
+}
+
+#[test]
+fn a_late_packet_and_a_duplicate_are_told_apart() {
+    let mut bench = Bench::new();
+    for number in [10, 11, 13] {
+        bench.arrive(number, 0).unwrap();
+    }
+    assert_eq!(bench.arrive(13, 5), Err(Discard::Duplicate)); // held
+    bench.pass(30);
+    assert_eq!(bench.arrive(12, 90), Err(Discard::Late));
+    assert_eq!(bench.arrive(12, 91), Err(Discard::Duplicate));
+    assert_eq!(bench.arrive(13, 92), Err(Discard::Duplicate));
+    assert_eq!(bench.arrive(11, 93), Err(Discard::Duplicate));
+    assert_eq!(bench.arrive(9, 94), Err(Discard::Late)); // from before the first
+    assert_eq!(bench.take(), [Play(10), Play(11), Gap(1, 13), Play(13)]);
+}
+
+#[test]
+fn a_full_window_gives_up_its_first_gap_at_once() {
+    let mut bench = Bench::new();
+    bench.arrive(0, 0).unwrap();
+    for number in 2..10 {
+        bench.arrive(number, 1).unwrap();
+    }
+    assert_eq!(bench.take(), [Play(0)]);
+    bench.arrive(11, 2).unwrap();
+    let mut expected = vec![Gap(1, 2)];
+    expected.extend((2..10).map(Play));
+    assert_eq!(bench.take(), expected);
+    bench.arrive(10, 3).unwrap();
+    assert_eq!(bench.take(), [Play(10), Play(11)]);
+}
+
+#[test]
+fn a_full_window_plays_a_packet_before_all_others_at_once() {
+    let mut bench = Bench::new();
+    bench.arrive(0, 0).unwrap();
+    for number in 3..11 {
+        bench.arrive(number, 1).unwrap();
+    }
+    bench.arrive(2, 2).unwrap();
+    let mut expected = vec![Play(0), Gap(1, 2)];
+    expected.extend((2..11).map(Play));
+    assert_eq!(bench.take(), expected);
+}
+
+#[test]
+fn a_packet_too_large_to_hold_closes_the_gaps_before_it() {
+    let mut bench = Bench::new();
+    bench.arrive(0, 0).unwrap();
+    bench.arrive(2, 1).unwrap();
+    bench.arrive(6, 1).unwrap();
+    bench.arrive_with(5, &[0; HELD_PAYLOAD_BYTES_MAX + 1], 2).unwrap();
+    assert_eq!(bench.take(), [Play(0), Gap(1, 2), Play(2), Gap(2, 5), Play(5), Play(6)]);
+    bench.arrive_with(8, &[0; HELD_PAYLOAD_BYTES_MAX], 3).unwrap();
+    assert_eq!(bench.take(), []);
+}
+
+#[test]
+fn a_late_packet_lengthens_the_hold_and_time_shortens_it() {
+    let mut bench = Bench::new();
+    bench.arrive(0, 0).unwrap();
+    bench.arrive(2, 10).unwrap();
+    assert_eq!(bench.arrive(1, 45), Err(Discard::Late)); // 35 ms after 2
+    assert_eq!(bench.hold_ms(45), 40);
+
+    // So the next one that is as late is put back.
+    bench.arrive(4, 100).unwrap();
+    bench.arrive(3, 138).unwrap();
+    assert_eq!(bench.take(), [Play(0), Gap(1, 2), Play(2), Play(3), Play(4)]);
+
+    assert_eq!(bench.hold_ms(138), 43);
+    assert_eq!(bench.hold_ms(5_137), 43);
+    assert_eq!(bench.hold_ms(5_138), 33);
+    assert_eq!(bench.hold_ms(60_000), 20);
+}
+
+#[test]
+fn the_hold_never_exceeds_its_bound() {
+    let mut bench = Bench::new();
+    bench.arrive(0, 0).unwrap();
+    bench.arrive(2, 0).unwrap();
+    assert_eq!(bench.arrive(1, 60), Err(Discard::Late));
+    assert_eq!(bench.hold_ms(60), 60);
+}
+
+#[test]
+fn a_packet_too_late_for_any_hold_does_not_lengthen_it() {
+    let mut bench = Bench::new();
+    bench.arrive(0, 0).unwrap();
+    bench.arrive(2, 0).unwrap();
+    assert_eq!(bench.arrive(1, 61), Err(Discard::Late));
+    assert_eq!(bench.hold_ms(61), 20);
+}
+
+#[test]
+fn loss_alone_does_not_lengthen_the_hold() {
+    let mut bench = Bench::new();
+    let mut ms = 0;
+    for number in (0..400).filter(|number| number % 10 != 9) {
+        ms = u64::from(number) * 20;
+        bench.arrive(number, ms).unwrap();
+    }
+    assert_eq!(bench.hold_ms(ms), 20);
+}
+
+#[test]
+fn a_stream_that_begins_anew_is_followed_after_two_packets() {
+    for second in [1_102, 40_000, 65_000] {
+        let mut bench = Bench::new();
+        bench.arrive(100, 0).unwrap();
+        bench.arrive(102, 1).unwrap();
+        assert_eq!(bench.arrive(second, 2), Err(Discard::SequenceJump));
+        bench.arrive(second + 1, 3).unwrap();
+        let expected = [Play(100), Gap(1, 102), Play(102), Restart, Play(second + 1)];
+        assert_eq!(bench.take(), expected, "{second}");
+        assert_eq!(bench.window.next_timeout(), None);
+        bench.arrive(second + 2, 4).unwrap();
+        assert_eq!(bench.take(), [Play(second + 2)]);
+    }
+}
+
+#[test]
+fn packets_astray_do_not_disturb_the_stream() {
+    let mut bench = Bench::new();
+    bench.arrive(100, 0).unwrap();
+    for (number, astray) in [(101, 30_000), (102, 20_000), (103, 30_001), (104, 20_001)] {
+        assert_eq!(bench.arrive(astray, 1), Err(Discard::SequenceJump));
+        bench.arrive(number, 1).unwrap();
+    }
+    let played: Vec<_> = (100..105).map(Play).collect();
+    assert_eq!(bench.take(), played);
+}
+
+#[test]
+fn a_gap_of_a_thousand_packets_is_a_gap_and_one_more_a_jump() {
+    let mut bench = Bench::new();
+    bench.arrive(0, 0).unwrap();
+    bench.arrive(1_001, 0).unwrap();
+    bench.pass(100);
+    assert_eq!(bench.take(), [Play(0), Gap(1_000, 1_001), Play(1_001)]);
+    assert_eq!(bench.arrive(2_003, 100), Err(Discard::SequenceJump));
+}
+
+#[test]
+fn after_a_reset_anything_may_come() {
+    let mut bench = Bench::new();
+    bench.arrive(100, 0).unwrap();
+    bench.arrive(102, 0).unwrap();
+    bench.window.reset();
+    assert_eq!(bench.window.next_timeout(), None);
+    bench.arrive(99, 1).unwrap();
+    assert_eq!(bench.take(), [Play(100), Play(99)]);
+}
+
+/// What the sender's path does to a packet.
+#[derive(Clone, Copy, Debug)]
+struct Fate {
+    delay_ms: u64,
+    copies: u8,
+    large: bool,
+}
+
+/// Mostly in time, some late within the shortest hold, some far too late.
+fn fate() -> impl Strategy<Value = Fate> {
+    let delay_ms = prop_oneof![6 => 0u64..5, 2 => 0u64..60, 1 => 0u64..400];
+    let copies = prop_oneof![1 => Just(0u8), 8 => Just(1), 1 => Just(2)];
+    (delay_ms, copies, prop::bool::weighted(0.05)).prop_map(|(delay_ms, copies, large)| Fate {
+        delay_ms,
+        copies,
+        large,
+    })
+}
+
+/// Arrivals as (ms, number from the first, large), in the order of time.
+fn arrivals(fates: &[Fate]) -> Vec<(u64, u16, bool)> {
+    let mut arrivals = Vec::new();
+    for (number, fate) in fates.iter().enumerate() {
+        for copy in 0..u64::from(fate.copies) {
+            let ms = number as u64 * 20 + fate.delay_ms + copy * 7;
+            arrivals.push((ms, number as u16, fate.large));
+        }
+    }
+    arrivals.sort_by_key(|(ms, number, _)| (*ms, *number));
+    arrivals
+}
+
+proptest! {
+    /// Against the naive model: a set of numbers, and the rule that everything is accounted for.
+    #[test]
+    fn each_packet_is_played_once_in_order_and_in_time(
+        first: u16,
+        fates in prop::collection::vec(fate(), 1..120),
+    ) {
+        let mut bench = Bench::new();
+        let mut arrived = BTreeMap::new();
+        let mut discarded = BTreeSet::new();
+        let mut played: Vec<u16> = Vec::new();
+        let mut gap = None;
+        for (ms, offset, large) in arrivals(&fates) {
+            let number = first.wrapping_add(offset);
+            let payload = if large { vec![0; 600] } else { payload_of(number) };
+            // Nothing waits longer than the bound, by what is played up to just before this.
+            bench.pass(ms);
+            let told = bench.take();
+            collect(&told, &mut played, &mut gap);
+            for (held, since) in &arrived {
+                let waiting = !played.contains(held) && !discarded.contains(held);
+                prop_assert!(!waiting || ms - since < 60, "{} waits since {}", held, since);
+            }
+            match bench.arrive_with(number, &payload, ms) {
+                Ok(()) => prop_assert!(arrived.insert(number, ms).is_none()),
+                Err(Discard::Late | Discard::Duplicate) => {
+                    if let Entry::Vacant(place) = arrived.entry(number) {
+                        place.insert(ms);
+                        discarded.insert(number);
+                    }
+                }
+                Err(other) => prop_assert!(false, "{:?}", other),
+            }
+            let told = bench.take();
+            collect(&told, &mut played, &mut gap);
+        }
+        bench.pass(u64::MAX / 2_000_000);
+        let told = bench.take();
+        collect(&told, &mut played, &mut gap);
+        for number in arrived.keys() {
+            let count = played.iter().filter(|one| *one == number).count();
+            prop_assert_eq!(count, usize::from(!discarded.contains(number)));
+        }
+        prop_assert_eq!(bench.window.next_timeout(), None);
+    }
+
+    /// Delays below the shortest hold, with nothing lost: no gap, no discard.
+    #[test]
+    fn no_loss_is_invented_when_everything_arrives_within_the_hold(
+        first: u16,
+        delays_ms in prop::collection::vec(0u64..20, 1..100),
+        packet_ms in prop::sample::select(vec![5u64, 10, 20]),
+    ) {
+        let mut bench = Bench::new();
+        let mut arrivals: Vec<(u64, u16)> = delays_ms
+            .iter()
+            .enumerate()
+            // The first is in time, for the stream starts with whatever comes first.
+            .map(|(number, delay)| {
+                let delay = if number == 0 { 0 } else { *delay };
+                (number as u64 * packet_ms + delay, number as u16)
+            })
+            .collect();
+        arrivals.sort_unstable();
+        for (ms, offset) in arrivals {
+            prop_assert_eq!(bench.arrive(first.wrapping_add(offset), ms), Ok(()));
+        }
+        let all: Vec<_> =
+            (0..delays_ms.len()).map(|offset| Play(first.wrapping_add(offset as u16))).collect();
+        prop_assert_eq!(bench.take(), all);
+    }
+
+    #[test]
+    fn any_numbers_at_any_time_keep_the_bounds(
+        packets in prop::collection::vec((any::<u16>(), 0u64..100, 0usize..600), 0..200),
+    ) {
+        let mut now = Instant::now();
+        let mut window = RepairWindow::new(now);
+        for (number, step_ms, length) in packets {
+            now += Duration::from_millis(step_ms);
+            window.handle_timeout(now, |_| ());
+            let packet = Packet { header: header_of(number % 4_000), payload: &vec![0; length] };
+            let _ = window.accept(packet, now, |_| ());
+            let due = window.next_timeout();
+            prop_assert!(due.is_none_or(|due| due > now && due <= now + HOLD_MAX));
+        }
+    }
+}
+
+/// Checks the steps: numbers go up by one, or by what a gap says before.
+fn collect(told: &[Told], played: &mut Vec<u16>, gap: &mut Option<(u16, u16)>) {
+    for one in told {
+        match *one {
+            Gap(missing, next) => {
+                assert!(missing > 0 && gap.is_none());
+                *gap = Some((missing, next));
+            }
+            Play(number) => {
+                let missing = gap.take().map_or(0, |(missing, next)| {
+                    assert_eq!(next, number);
+                    missing
+                });
+                if let Some(last) = played.last() {
+                    assert_eq!(number, last.wrapping_add(missing).wrapping_add(1));
+                }
+                played.push(number);
+            }
+            Restart => panic!("nothing jumped"),
+        }
+    }
+}
