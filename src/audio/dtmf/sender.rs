@@ -173,3 +173,161 @@ impl DigitSender {
         u32::try_from(units).unwrap_or(u32::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (ms, marker, event, offset, duration, end)
+    type Sent = (u64, bool, u8, u32, u16, bool);
+
+    /// Handles every timeout when it is due.
+    fn run(sender: &mut DigitSender, start: Instant, until_ms: u64) -> Vec<Sent> {
+        let until = start + Duration::from_millis(until_ms);
+        let mut sent = Vec::new();
+        while let Some(due) = sender.next_timeout().filter(|due| *due <= until) {
+            let ms = (due - start).as_millis() as u64;
+            sender.handle_timeout(due, |packet| sent.push(flat(ms, packet)));
+        }
+        sent
+    }
+
+    fn flat(ms: u64, packet: EventPacket) -> Sent {
+        let event = packet.event;
+        let (offset, duration) = (packet.timestamp_offset, event.duration);
+        (ms, packet.marker, event.event, offset, duration, event.end)
+    }
+
+    #[test]
+    fn a_digit_is_a_packet_every_packet_time_and_three_that_end_it() {
+        let start = Instant::now();
+        let mut sender = DigitSender::new(8_000, 20);
+        assert_eq!(sender.next_timeout(), None);
+        sender.push('#', 100, start).unwrap();
+        assert!(!sender.is_active());
+        let expected = [
+            (0, true, 11, 0, 160, false),
+            (20, false, 11, 0, 320, false),
+            (40, false, 11, 0, 480, false),
+            (60, false, 11, 0, 640, false),
+            (80, false, 11, 0, 800, true),
+            (100, false, 11, 0, 800, true),
+            (120, false, 11, 0, 800, true),
+        ];
+        assert_eq!(run(&mut sender, start, 70), expected[..4]);
+        assert!(sender.is_active());
+        assert_eq!(run(&mut sender, start, 1_000), expected[4..]);
+        assert!(!sender.is_active());
+        assert_eq!(sender.next_timeout(), None);
+    }
+
+    #[test]
+    fn a_digit_is_sent_in_the_clock_of_its_format() {
+        let start = Instant::now();
+        let mut sender = DigitSender::new(48_000, 20);
+        sender.push('1', 100, start).unwrap();
+        let sent = run(&mut sender, start, 1_000);
+        assert_eq!(sent[0], (0, true, 1, 0, 960, false));
+        assert_eq!(sent[4], (80, false, 1, 0, 4_800, true));
+    }
+
+    #[test]
+    fn digits_are_50_ms_apart() {
+        let start = Instant::now();
+        let mut sender = DigitSender::new(8_000, 20);
+        for digit in ['1', '1', '2'] {
+            sender.push(digit, 100, start).unwrap();
+        }
+        let onsets: Vec<(u64, u8)> = run(&mut sender, start, 1_000)
+            .into_iter()
+            .filter(|sent| sent.1)
+            .map(|sent| (sent.0, sent.2))
+            .collect();
+        assert_eq!(onsets, [(0, 1), (150, 1), (300, 2)]);
+    }
+
+    #[test]
+    fn a_digit_pushed_just_after_another_still_waits_for_the_pause() {
+        let start = Instant::now();
+        let mut sender = DigitSender::new(8_000, 20);
+        sender.push('1', 100, start).unwrap();
+        run(&mut sender, start, 125);
+        sender.push('2', 100, start + Duration::from_millis(125)).unwrap();
+        assert_eq!(run(&mut sender, start, 1_000)[0], (150, true, 2, 0, 160, false));
+    }
+
+    #[test]
+    fn a_digit_long_after_another_begins_at_once() {
+        let start = Instant::now();
+        let mut sender = DigitSender::new(8_000, 20);
+        sender.push('1', 100, start).unwrap();
+        run(&mut sender, start, 1_000);
+        let now = start + Duration::from_secs(2);
+        sender.push('2', 100, now).unwrap();
+        let mut sent = Vec::new();
+        sender.handle_timeout(now, |packet| sent.push(flat(2_000, packet)));
+        assert_eq!(sent, [(2_000, true, 2, 0, 160, false)]);
+    }
+
+    #[test]
+    fn a_digit_shorter_than_a_packet_still_begins_and_ends() {
+        let start = Instant::now();
+        let mut sender = DigitSender::new(8_000, 60);
+        sender.push('1', 1, start).unwrap(); // brought to 40 ms
+        let sent = run(&mut sender, start, 1_000);
+        assert_eq!(sent[..2], [(0, true, 1, 0, 320, false), (40, false, 1, 0, 320, true)]);
+        assert_eq!(sent.len(), 4);
+    }
+
+    #[test]
+    fn a_long_digit_is_cut_into_segments() {
+        let start = Instant::now();
+        let mut sender = DigitSender::new(48_000, 20);
+        sender.push('9', 60_000, start).unwrap(); // brought to 5 s
+        let sent = run(&mut sender, start, 10_000);
+        assert_eq!(sent.iter().filter(|sent| sent.4 == u16::MAX).count(), 3);
+        assert_eq!(sent.last(), Some(&(5_020, false, 9, 196_605, 43_395, true)));
+    }
+
+    #[test]
+    fn a_thread_that_was_away_sends_no_burst() {
+        let start = Instant::now();
+        let mut sender = DigitSender::new(8_000, 20);
+        sender.push('1', 200, start).unwrap();
+        let mut sent = Vec::new();
+        for ms in [0, 90, 5_000, 5_020, 5_040] {
+            let now = start + Duration::from_millis(ms);
+            sender.handle_timeout(now, |packet| sent.push(flat(ms, packet)));
+            sender.handle_timeout(now, |packet| sent.push(flat(ms, packet)));
+        }
+        let expected = [
+            (0, true, 1, 0, 160, false),
+            (90, false, 1, 0, 800, false),
+            (5_000, false, 1, 0, 1_600, true),
+            (5_020, false, 1, 0, 1_600, true),
+            (5_040, false, 1, 0, 1_600, true),
+        ];
+        assert_eq!(sent, expected);
+    }
+
+    #[test]
+    fn the_queue_is_bounded() {
+        let start = Instant::now();
+        let mut sender = DigitSender::new(8_000, 20);
+        for _ in 0..DIGITS_QUEUED_MAX {
+            sender.push('1', 100, start).unwrap();
+        }
+        assert_eq!(sender.push('1', 100, start), Err(DigitRefused::QueueFull));
+        let sent = run(&mut sender, start, 60_000);
+        assert_eq!(sent.iter().filter(|sent| sent.1).count(), DIGITS_QUEUED_MAX);
+    }
+
+    #[test]
+    fn what_is_no_digit_is_refused() {
+        let mut sender = DigitSender::new(8_000, 20);
+        for other in ['E', ' ', 'é', '\0'] {
+            assert_eq!(sender.push(other, 100, Instant::now()), Err(DigitRefused::NotADigit));
+        }
+        assert_eq!(sender.next_timeout(), None);
+    }
+}
