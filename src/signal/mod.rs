@@ -1,9 +1,24 @@
 //! The signaling process.
 
+mod admission;
+pub mod attempt;
+pub mod browser;
+pub mod call;
 pub mod control_client;
 pub mod control_connection;
+pub mod digit;
+pub mod directory;
+pub mod engine;
+pub mod exchange;
 pub mod flow;
+pub mod leg;
+mod process;
 pub mod records;
+pub mod recovery;
 pub mod registrar;
+pub mod release;
 pub mod routing;
+pub mod trunk;
 pub mod web;
+
+pub use process::run;

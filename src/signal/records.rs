@@ -2,12 +2,14 @@
 //! long each step of the set-up took, and both legs' final statistics. Wall times are RFC 3339 in
 //! UTC. The engine hands a finished record out; writing it down is the shell's work.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::WallAnchor;
 use crate::control::message::{CallStatistics, Codec, Side};
+use crate::signal::release::Release;
+use crate::wire::sip::Status;
 
 /// Which way a call went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +105,39 @@ pub struct SetUpTimes {
 }
 
 impl CallRecord {
+    /// The record of a call that has just begun.
+    pub fn new(call: &str, direction: Direction, (from, to): (&str, &str), now: WallTime) -> Self {
+        Self {
+            call: call.to_owned(),
+            direction,
+            from: from.to_owned(),
+            to: to.to_owned(),
+            trunk: None,
+            started: now,
+            answered: None,
+            ended: None,
+            ended_by: None,
+            sip_status: 0,
+            q850_cause: 0,
+            reason: String::new(),
+            set_up: SetUpTimes::default(),
+            caller_codec: None,
+            callee_codec: None,
+            recovered: false,
+            statistics: None,
+        }
+    }
+
+    /// The call ends.
+    pub fn end(&mut self, by: Party, release: &Release, now: WallTime) {
+        self.ended = Some(now);
+        self.ended_by = Some(by);
+        let status = if self.answered.is_some() { Status::OK } else { release.status };
+        self.sip_status = status.code();
+        self.q850_cause = release.cause.0;
+        self.reason = release.text.clone();
+    }
+
     /// The record as a line, with its line end.
     pub fn to_line(&self) -> String {
         // Strings, numbers and maps with string keys: serialising cannot fail.
@@ -123,9 +158,9 @@ impl WallTime {
         Self(u64::try_from(anchor.since_unix_epoch(now).as_millis()).unwrap_or(u64::MAX))
     }
 
-    /// How long after `earlier` this is.
-    pub fn since(self, earlier: WallTime) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    /// Milliseconds since `earlier`.
+    pub fn since(self, earlier: WallTime) -> u64 {
+        self.0.saturating_sub(earlier.0)
     }
 }
 

@@ -201,7 +201,7 @@ impl Registrar {
 
 /// The same contact in a REGISTER and in a dialog: user and host agree. JsSIP adds `;ob` in
 /// dialogs, SIP.js varies its transport parameter.
-fn same_contact(one: &str, other: &str) -> bool {
+pub fn same_contact(one: &str, other: &str) -> bool {
     fn address(uri: &str) -> &str {
         uri.split([';', '?']).next().unwrap_or_default()
     }

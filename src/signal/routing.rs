@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use crate::config;
+use crate::control::message::Codec;
 
 /// The longest user part that is routed; E.164 numbers have 15 digits, names at most 64 bytes.
 pub const DIALLED_BYTES_MAX: usize = 64;
@@ -80,6 +81,12 @@ impl Routes {
     /// The trunk at this address.
     pub fn trunk_at(&self, address: SocketAddr) -> Option<&config::Trunk> {
         Some(&self.trunks[*self.trunk_by_address.get(&unmapped(address))?])
+    }
+
+    /// The codecs of the trunk of this name, in its order.
+    pub fn codecs_of(&self, trunk: &str) -> &[Codec] {
+        let trunk = self.trunks.iter().find(|known| known.name == trunk);
+        trunk.map_or(&[Codec::Pcmu, Codec::Pcma], |trunk| &trunk.codecs)
     }
 
     /// The trunk tried as the `index`th, from 0.

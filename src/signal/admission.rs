@@ -1,0 +1,277 @@
+//! Admission: requests outside any dialog. Who is it, may they, and is there room.
+//!
+//! A browser proves itself by digest with each REGISTER and INVITE (RFC 3261 §22); a trunk is known
+//! by its address. Whoever is neither is answered without leaving any state. What is let in becomes
+//! a binding or a call.
+
+use std::time::Instant;
+
+use tracing::{debug, info};
+
+use crate::signal::call::{Call, Invitation};
+use crate::signal::engine::{CALLS_MAX, Engine};
+use crate::signal::exchange::{Output, PRODUCT, capabilities, not_allowed};
+use crate::signal::flow::FlowId;
+use crate::signal::leg::Peer;
+use crate::signal::registrar::{Change, Contact, EXPIRES_MIN_S, Refused};
+use crate::signal::routing::DIALLED_BYTES_MAX;
+use crate::sip::digest::{Role, Verdict};
+use crate::sip::transaction::{Flow, ServerTransactionId, overloaded};
+use crate::wire::sip::{
+    BadHeader, Contacts, HeaderName, Method, NameAddr, Request, Response, Status, Uri,
+};
+
+/// What a caller is called who names no number.
+const ANONYMOUS: &str = "anonymous";
+
+impl Engine {
+    /// A request outside any dialog.
+    pub(super) fn admit(
+        &mut self,
+        transaction: ServerTransactionId,
+        request: Request,
+        flow: Flow,
+        now: Instant,
+    ) {
+        if let Flow::Udp(from) = flow
+            && self.exchange.routes.trunk_at(from).is_none()
+        {
+            debug!(%from, method = %request.method, "not from a trunk");
+            return self.turn_away(transaction, Response::to(&request, Status::FORBIDDEN));
+        }
+        if let Some(required) = request.headers.first(&HeaderName::Require)
+            && matches!(request.method, Method::Invite | Method::Register | Method::Options)
+        {
+            // We support no extension that a peer could insist on (RFC 3261 §8.2.2.3).
+            let mut response = Response::to(&request, Status::BAD_EXTENSION);
+            response.headers.push(HeaderName::Unsupported, required);
+            return self.turn_away(transaction, response);
+        }
+        match request.method {
+            Method::Register => self.admit_registration(transaction, request, flow, now),
+            Method::Invite => self.admit_call(transaction, request, flow, now),
+            Method::Options => self.turn_away(transaction, capabilities(&request)),
+            Method::Bye | Method::Info | Method::Update => {
+                self.turn_away(transaction, Response::to(&request, Status::CALL_DOES_NOT_EXIST));
+            }
+            _ => self.turn_away(transaction, not_allowed(&request)),
+        }
+    }
+
+    /// Answers without keeping anything.
+    fn turn_away(&mut self, transaction: ServerTransactionId, mut response: Response) {
+        response.headers.push(HeaderName::Server, PRODUCT);
+        self.exchange.transactions.respond_and_forget(transaction, response);
+    }
+
+    /// The user that the request's credentials prove, or the challenge to answer with.
+    fn authenticate(
+        &mut self,
+        request: &Request,
+        role: Role,
+        flow: FlowId,
+        now: Instant,
+    ) -> Result<String, Response> {
+        let user = self.challenger.username(request, role);
+        let secret = user.as_ref().and_then(|user| self.secrets.get(user));
+        let verdict = self.challenger.verify(request, role, secret, now);
+        match (verdict, user) {
+            (Verdict::Accepted, Some(user)) => {
+                let connection = self.flows.get_mut(&flow);
+                let known = connection.and_then(|connection| connection.user.replace(user.clone()));
+                if known.as_deref() != Some(user.as_str()) {
+                    self.exchange.outputs.push_back(Output::Authenticated(flow));
+                }
+                Ok(user)
+            }
+            (verdict, _) => {
+                if verdict == Verdict::Wrong {
+                    info!(%flow, "wrong credentials");
+                }
+                let random = &mut self.exchange.random;
+                Err(self.challenger.challenge(request, role, verdict, now, random))
+            }
+        }
+    }
+
+    // REGISTER.
+
+    fn admit_registration(
+        &mut self,
+        transaction: ServerTransactionId,
+        request: Request,
+        flow: Flow,
+        now: Instant,
+    ) {
+        let Flow::Web(flow) = flow else {
+            return self.turn_away(transaction, Response::to(&request, Status::FORBIDDEN));
+        };
+        let flow = FlowId(flow);
+        match self.authenticate(&request, Role::Server, flow, now) {
+            Ok(user) => {
+                let response = self.register(&user, &request, flow, now);
+                self.exchange.transactions.respond(transaction, response, now);
+            }
+            Err(challenge) => self.turn_away(transaction, challenge),
+        }
+    }
+
+    fn register(&mut self, user: &str, request: &Request, flow: FlowId, now: Instant) -> Response {
+        let (change, call_id, cseq) = match read_registration(request) {
+            Ok(read) => read,
+            Err(_) => return Response::to(request, Status::BAD_REQUEST),
+        };
+        // Nobody registers for somebody else (RFC 3261 §10.3 step 4).
+        if request.headers.to().ok().as_ref().and_then(|to| to.uri.user()) != Some(user) {
+            return Response::to(request, Status::FORBIDDEN);
+        }
+        let contacts = match &change {
+            Change::Contacts(contacts) => contacts.clone(),
+            Change::Query | Change::Clear => Vec::new(),
+        };
+        match self.exchange.registrar.register(user, change, flow, (&call_id, cseq), now) {
+            Ok(()) => {}
+            Err(Refused::TooBrief) => {
+                let mut response = Response::to(request, Status::INTERVAL_TOO_BRIEF);
+                response.headers.push(HeaderName::MinExpires, EXPIRES_MIN_S);
+                return response;
+            }
+            Err(Refused::OutOfOrder) => {
+                return Response::to(request, Status::SERVER_INTERNAL_ERROR);
+            }
+            Err(Refused::TooManyContacts) => return Response::to(request, Status::BAD_REQUEST),
+        }
+        for contact in contacts {
+            self.rehome(user, &contact, flow, now);
+        }
+        self.bindings_of(user, request, now)
+    }
+
+    /// The 200 with every binding of the user (RFC 3261 §10.3 step 8). JsSIP looks for its own
+    /// instance and reg-id among them, SIP.js for its URI.
+    fn bindings_of(&self, user: &str, request: &Request, now: Instant) -> Response {
+        let mut response = Response::to(request, Status::OK);
+        for binding in self.exchange.registrar.bindings(user) {
+            let Ok(uri) = binding.contact.uri.parse::<Uri>() else { continue };
+            let mut contact = NameAddr::new(uri);
+            let expires = binding.expires_s(now).to_string();
+            contact.parameters.set("expires", Some(&expires));
+            if let Some(instance) = &binding.contact.instance {
+                contact.parameters.set("+sip.instance", Some(instance));
+            }
+            if let Some(reg_id) = binding.contact.reg_id {
+                contact.parameters.set("reg-id", Some(&reg_id.to_string()));
+            }
+            response.headers.push(HeaderName::Contact, contact);
+        }
+        response.headers.push(HeaderName::Server, PRODUCT);
+        response
+    }
+
+    /// A browser that came back over another connection finds its calls again.
+    fn rehome(&mut self, user: &str, contact: &Contact, flow: FlowId, now: Instant) {
+        let peer = Peer::User(user.to_owned());
+        let theirs = |call: &&Call| call.caller.peer == peer || call.callee.peer == peer;
+        let names: Vec<_> =
+            self.calls.values().filter(theirs).map(|call| call.name.clone()).collect();
+        for name in names {
+            self.with_call(&name, now, |call, exchange| {
+                call.rehomed(user, &contact.uri, Flow::Web(flow.0), exchange, now);
+            });
+        }
+    }
+
+    // INVITE.
+
+    fn admit_call(
+        &mut self,
+        transaction: ServerTransactionId,
+        request: Request,
+        flow: Flow,
+        now: Instant,
+    ) {
+        let call_id = request.headers.call_id().unwrap_or_default();
+        if let Some((tag, release)) = self.exchange.interrupted.remove(call_id) {
+            let mut response = release.response(&request);
+            let _ = response.set_to_tag(&tag);
+            return self.exchange.transactions.respond(transaction, response, now);
+        }
+        let dialled = request.uri.user().unwrap_or_default().to_owned();
+        let (caller, number) = match flow {
+            Flow::Web(flow) => match self.authenticate(&request, Role::Proxy, FlowId(flow), now) {
+                Ok(user) => {
+                    let number = self.number_of(&user, &dialled);
+                    (Peer::User(user), number)
+                }
+                Err(challenge) => return self.turn_away(transaction, challenge),
+            },
+            Flow::Udp(from) => match self.exchange.routes.trunk_at(from) {
+                Some(trunk) => (Peer::Trunk(trunk.name.clone()), number_from(&request)),
+                None => return,
+            },
+        };
+        if let Some(refusal) = self.refusal(&request) {
+            return self.exchange.transactions.respond(transaction, refusal, now);
+        }
+        let invitation = Invitation { transaction, request, flow, caller, number, dialled };
+        match Call::invited(invitation, &mut self.exchange, now) {
+            Ok(call) => {
+                let name = call.name.clone();
+                self.calls.insert(name.clone(), call);
+                self.settle(&name);
+            }
+            Err(record) => self.exchange.outputs.push_back(Output::Record(record)),
+        }
+    }
+
+    /// What makes a call impossible whoever asks for it.
+    fn refusal(&self, request: &Request) -> Option<Response> {
+        if self.calls.len() >= CALLS_MAX {
+            return Some(overloaded(request));
+        }
+        let status = match (request.headers.max_forwards(), &request.uri) {
+            (Err(_), _) => Status::BAD_REQUEST,
+            (Ok(Some(0)), _) => Status::TOO_MANY_HOPS,
+            (_, Uri::Other(_)) => Status::UNSUPPORTED_URI_SCHEME,
+            _ => return None,
+        };
+        Some(Response::to(request, status))
+    }
+
+    /// How an authenticated user appears to whom it calls: never as it claims itself. Toward a
+    /// trunk by its first number if it has one, toward another user by its name.
+    fn number_of(&self, user: &str, dialled: &str) -> String {
+        let is_internal = self.exchange.routes.user_dialled(dialled).is_some();
+        let number = self.exchange.routes.user(user).and_then(|user| user.numbers.first());
+        number.filter(|_| !is_internal).map_or(user, String::as_str).to_owned()
+    }
+}
+
+/// What a REGISTER asks for, with its Call-ID and CSeq number.
+fn read_registration(request: &Request) -> Result<(Change, String, u32), BadHeader> {
+    let headers = &request.headers;
+    let expires_s = headers.expires_s()?;
+    let change = match headers.contacts()? {
+        Contacts::Any if expires_s == Some(0) => Change::Clear,
+        Contacts::Any => return Err(BadHeader(HeaderName::Contact)),
+        Contacts::List(contacts) if contacts.is_empty() => Change::Query,
+        Contacts::List(contacts) => {
+            let read = |contact: NameAddr| Contact {
+                uri: contact.uri.to_string(),
+                instance: contact.instance().map(str::to_owned),
+                reg_id: contact.reg_id(),
+                expires_s: contact.expires_s().or(expires_s),
+            };
+            Change::Contacts(contacts.into_iter().map(read).collect())
+        }
+    };
+    Ok((change, headers.call_id()?.to_owned(), headers.cseq()?.number))
+}
+
+/// The number that a trunk says is calling.
+fn number_from(request: &Request) -> String {
+    let from = request.headers.from().ok();
+    let number = from.as_ref().and_then(|from| from.uri.user());
+    let number = number.filter(|number| (1..=DIALLED_BYTES_MAX).contains(&number.len()));
+    number.unwrap_or(ANONYMOUS).to_owned()
+}

@@ -1,0 +1,345 @@
+//! The media of a leg toward a browser: SDP, ICE-lite and the DTLS handshake.
+//!
+//! ```text
+//! our SDP out → authenticated check → nomination → DTLS flights → keys
+//! ```
+//!
+//! In: the browser's SDP, STUN and DTLS that the media process punted, time. Out: our SDP,
+//! datagrams to send, changes of the media leg. The address comes only from authenticated checks
+//! (RFC 8445 §7.3), and DTLS is taken only from an address that has passed one. The dialog around
+//! it belongs to the call.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use crate::base::discard::Discard;
+use crate::base::random::Random;
+use crate::base::secret::Secret;
+use crate::control::message::{
+    Codec, Format, IceCredentials, LegParameters, Security, SrtpKeys, Transport,
+};
+use crate::dtls::{self, Certificate, Handshake};
+use crate::ice::agent::{Agent, Event};
+use crate::ice::credentials::Credentials;
+use crate::signal::leg::{LegChange, format_of};
+use crate::wire::sdp::{
+    BrowserAnswer, BrowserOffer, BrowserSide, DtlsRole, Fingerprint, IceMode, IceParameters,
+    OpusWish, Refusal, Session, author_browser_answer, author_browser_offer,
+};
+use crate::wire::stun::RESPONSE_BYTES_MAX;
+
+/// Codecs toward browsers in our order: Opus for its repair of loss, G.711 for who has nothing else.
+pub const CODECS: [Codec; 3] = [Codec::Opus, Codec::Pcmu, Codec::Pcma];
+
+/// The media of a leg toward a browser. It serialises: that is its part of the call's blob.
+#[derive(Serialize, Deserialize)]
+pub struct BrowserMedia {
+    session: Session,
+    ice: IceCredentials,
+    wish: Wish,
+    /// The media thread and its port.
+    local: Option<(usize, SocketAddr)>,
+    format: Option<Format>,
+    description: Option<String>,
+    nominated: Option<SocketAddr>,
+    secured: bool,
+    /// Made anew from the credentials when the call is picked up again.
+    #[serde(skip)]
+    agent: Option<Agent>,
+    /// The browser's offer, until it is answered.
+    #[serde(skip)]
+    offer: Option<Box<BrowserOffer>>,
+    /// Our end of the handshake; passive until the browser's SDP says otherwise.
+    #[serde(skip)]
+    role: DtlsRole,
+    #[serde(skip)]
+    fingerprints: Vec<Fingerprint>,
+    #[serde(skip)]
+    handshake: Option<Handshake>,
+    /// Where the last DTLS datagram came from.
+    #[serde(skip)]
+    dtls_from: Option<SocketAddr>,
+}
+
+/// Whether the far end has any use for more than narrowband.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// The other leg is G.711.
+    Narrowband,
+    /// The other leg is a browser too.
+    Fullband,
+}
+
+impl From<Wish> for OpusWish {
+    fn from(wish: Wish) -> OpusWish {
+        match wish {
+            Wish::Narrowband => OpusWish::Narrowband,
+            Wish::Fullband => OpusWish::Fullband,
+        }
+    }
+}
+
+/// What a datagram or a timer brought about.
+#[derive(Debug, PartialEq)]
+pub enum Outcome {
+    /// Send this from the leg's thread.
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// The datagram.
+        datagram: Vec<u8>,
+    },
+    /// The browser nominated an address, its first or another one.
+    Nominated(LegChange),
+    /// This address passed its first check: DTLS may come from there.
+    Validated(SocketAddr),
+    /// The handshake is done.
+    Secured(LegChange),
+    /// The handshake failed; the text says why.
+    Failed(String),
+}
+
+impl BrowserMedia {
+    /// A leg whose browser made an offer.
+    pub fn offered(sdp: &str, wish: Wish, random: &mut Random) -> Result<Self, Refusal> {
+        let offer = BrowserOffer::parse(sdp)?;
+        let agreement = offer.agree(&CODECS)?;
+        let mut media = Self::offering(wish, random);
+        media.format = Some(format_of(&agreement));
+        media.set_remote_ufrag(&offer.audio.ice.ufrag);
+        media.role = offer.our_role(DtlsRole::Passive);
+        media.fingerprints = offer.audio.fingerprints.clone();
+        media.offer = Some(Box::new(offer));
+        Ok(media)
+    }
+
+    /// A leg on which we make the offer.
+    pub fn offering(wish: Wish, random: &mut Random) -> Self {
+        let credentials = Credentials::generate(random);
+        Self {
+            session: Session::new(random),
+            ice: IceCredentials {
+                local_ufrag: credentials.ufrag.clone(),
+                local_password: credentials.password.expose().to_owned(),
+                remote_ufrag: None,
+            },
+            wish,
+            local: None,
+            format: None,
+            description: None,
+            nominated: None,
+            secured: false,
+            agent: Some(Agent::new(credentials)),
+            offer: None,
+            role: DtlsRole::Passive,
+            fingerprints: Vec::new(),
+            handshake: None,
+            dtls_from: None,
+        }
+    }
+
+    /// The leg as the media process is to make it.
+    pub fn leg_parameters(&self) -> LegParameters {
+        LegParameters {
+            transport: Transport::Ice(self.ice.clone()),
+            security: Security::Pending,
+            format: self.format.clone(),
+        }
+    }
+
+    /// The media process gave the leg its thread and address: our SDP can be written, once.
+    pub fn reserved(&mut self, thread: usize, address: SocketAddr, certificate: &Certificate) {
+        self.local = Some((thread, address));
+        let ice = IceParameters {
+            ufrag: self.ice.local_ufrag.clone(),
+            password: self.ice.local_password.clone(),
+            mode: IceMode::Lite,
+        };
+        let fingerprint = certificate.fingerprint();
+        let side = BrowserSide { session: self.session, address, ice: &ice, fingerprint };
+        let wish = self.wish.into();
+        self.description = Some(match self.offer.take() {
+            Some(offer) => match offer.agree(&CODECS) {
+                Ok(agreement) => author_browser_answer(&offer, &side, self.role, &agreement, wish),
+                // It agreed when it came and has not changed since.
+                Err(_) => return,
+            },
+            None => author_browser_offer(&side, &CODECS, wish),
+        });
+    }
+
+    /// Our SDP: the same bytes in every message of this leg, because a browser takes the SDP of the
+    /// 200 after that of the 183 and must find nothing new in it.
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// The browser answered our offer. Its checks may have come before.
+    pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
+        let answer = BrowserAnswer::parse(sdp)?;
+        self.format = Some(format_of(&answer.agree(&CODECS)?));
+        let remote = self.set_remote_ufrag(&answer.audio.ice.ufrag);
+        if answer.our_role() != self.role {
+            // A ClientHello that beat the answer was meant for nobody.
+            self.handshake = None;
+        }
+        self.role = answer.our_role();
+        self.fingerprints = answer.audio.fingerprints;
+        if let Some(handshake) = &mut self.handshake {
+            handshake.expect(&self.fingerprints);
+        }
+        Ok(LegChange {
+            remote,
+            remote_ufrag: self.ice.remote_ufrag.clone(),
+            format: self.format.clone(),
+            ..LegChange::default()
+        })
+    }
+
+    fn set_remote_ufrag(&mut self, ufrag: &str) -> Option<SocketAddr> {
+        self.ice.remote_ufrag = Some(ufrag.to_owned());
+        let nominated = self.agent().set_remote(ufrag)?;
+        self.nominated = Some(nominated);
+        self.nominated
+    }
+
+    fn agent(&mut self) -> &mut Agent {
+        let (ice, nominated) = (&self.ice, self.nominated);
+        self.agent.get_or_insert_with(|| {
+            let credentials = Credentials {
+                ufrag: ice.local_ufrag.clone(),
+                password: Secret::new(ice.local_password.clone()),
+            };
+            Agent::resume(credentials, ice.remote_ufrag.as_deref(), nominated)
+        })
+    }
+
+    /// A STUN datagram whose USERNAME names this leg.
+    pub fn handle_check(
+        &mut self,
+        datagram: &[u8],
+        from: SocketAddr,
+        certificate: &Certificate,
+        now: Instant,
+    ) -> Result<Vec<Outcome>, Discard> {
+        let mut response = [0; RESPONSE_BYTES_MAX];
+        let checked = self.agent().handle(datagram, from, now, &mut response)?;
+        let datagram = response[..checked.length].to_vec();
+        let mut outcomes = vec![Outcome::Send { to: from, datagram }];
+        match checked.event {
+            Some(Event::Validated(address)) => outcomes.push(Outcome::Validated(address)),
+            Some(Event::Nominated(address)) => {
+                self.nominated = Some(address);
+                outcomes.push(Outcome::Validated(address));
+                outcomes.push(Outcome::Nominated(LegChange {
+                    remote: Some(address),
+                    ..LegChange::default()
+                }));
+                if self.role == DtlsRole::Active && !self.secured {
+                    // The path is there: our ClientHello goes out.
+                    self.handshake(certificate, now);
+                    outcomes.extend(self.carry_out());
+                }
+            }
+            None => {}
+        }
+        Ok(outcomes)
+    }
+
+    /// A DTLS datagram. Nothing is answered toward an address that has not passed a check.
+    pub fn handle_dtls(
+        &mut self,
+        datagram: &[u8],
+        from: SocketAddr,
+        certificate: &Certificate,
+        now: Instant,
+    ) -> Vec<Outcome> {
+        // A call that was picked up again is secured without a handshake: the association went with
+        // our predecessor, its keys live in media.
+        if !self.agent().is_validated(from) || (self.secured && self.handshake.is_none()) {
+            return Vec::new();
+        }
+        self.dtls_from = Some(from);
+        self.handshake(certificate, now).handle_datagram(datagram, now);
+        self.carry_out()
+    }
+
+    fn handshake(&mut self, certificate: &Certificate, now: Instant) -> &mut Handshake {
+        self.handshake.get_or_insert_with(|| {
+            let mut handshake = Handshake::new(self.role, certificate, now);
+            if !self.fingerprints.is_empty() {
+                handshake.expect(&self.fingerprints);
+            }
+            handshake
+        })
+    }
+
+    /// Carries out what the handshake wants. Its flights go where media goes, or before nomination
+    /// to where the last one came from.
+    fn carry_out(&mut self) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        let (Some(handshake), Some(to)) = (&mut self.handshake, self.nominated.or(self.dtls_from))
+        else {
+            return outcomes;
+        };
+        while let Some(output) = handshake.poll_output() {
+            outcomes.push(match output {
+                dtls::Output::Send(datagram) => Outcome::Send { to, datagram },
+                dtls::Output::Connected(keys) => {
+                    self.secured = true;
+                    let security = Security::Srtp(SrtpKeys {
+                        profile: keys.profile,
+                        send: STANDARD.encode(&keys.send),
+                        receive: STANDARD.encode(&keys.receive),
+                    });
+                    Outcome::Secured(LegChange { security: Some(security), ..LegChange::default() })
+                }
+                dtls::Output::Failed(failure) => Outcome::Failed(format!("{failure:?}")),
+            });
+        }
+        outcomes
+    }
+
+    /// The media thread that owns the leg.
+    pub fn thread(&self) -> Option<usize> {
+        self.local.map(|(thread, _)| thread)
+    }
+
+    /// Where media goes.
+    pub fn nominated(&self) -> Option<SocketAddr> {
+        self.nominated
+    }
+
+    /// Our ICE fragment, by which checks find this leg.
+    pub fn local_ufrag(&self) -> &str {
+        &self.ice.local_ufrag
+    }
+
+    /// The codec, once agreed.
+    pub fn codec(&self) -> Option<Codec> {
+        self.format.as_ref().map(|format| format.send.coding.codec)
+    }
+
+    /// Whether the keys are there.
+    pub fn is_secured(&self) -> bool {
+        self.secured
+    }
+
+    /// When [`Self::handle_timeout`] has work.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.handshake.as_ref().and_then(Handshake::next_timeout)
+    }
+
+    /// Repeats lost flights.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<Outcome> {
+        if let Some(handshake) = &mut self.handshake {
+            handshake.handle_timeout(now);
+        }
+        self.carry_out()
+    }
+}

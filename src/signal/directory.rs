@@ -1,0 +1,108 @@
+//! The directory: which call, and which part of it, a transaction, a dialog, an ICE fragment or a
+//! browser's address belongs to. Calls enter their keys as they make them; when a call is over all
+//! its keys go with it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use crate::control::message::{CallName, Side};
+use crate::sip::transaction::{ClientTransactionId, ServerTransactionId};
+
+/// Keys of one call. A call has about ten; a fork to eight browsers that each check from sixteen
+/// addresses stays below this. More are not entered, so what they would name is not found.
+const KEYS_OF_CALL_MAX: usize = 256;
+
+/// What is looked up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A request that we received.
+    Server(ServerTransactionId),
+    /// A request that we sent.
+    Client(ClientTransactionId),
+    /// Our tag in a dialog.
+    Tag(String),
+    /// Our ICE fragment on a leg.
+    Fragment(String),
+    /// A browser's address, seen by a media thread, that passed an authenticated check.
+    Address(usize, SocketAddr),
+}
+
+/// Which part of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A leg.
+    Leg(Side),
+    /// One of those that were asked on the callee's side, by number.
+    Attempt(usize),
+    /// Our BYE to a leg.
+    Bye(Side),
+}
+
+/// The directory.
+#[derive(Debug, Default)]
+pub struct Directory {
+    entries: HashMap<Key, (CallName, Part)>,
+    by_call: HashMap<CallName, Vec<Key>>,
+}
+
+impl Directory {
+    /// Enters a key of a call. One that is another call's moves: a browser's address may serve its
+    /// next call while the last one is being put away.
+    pub fn enter(&mut self, key: Key, call: &CallName, part: Part) {
+        if self.entries.get(&key).is_some_and(|(owner, _)| owner == call) {
+            return;
+        }
+        let keys = self.by_call.entry(call.clone()).or_default();
+        if keys.len() < KEYS_OF_CALL_MAX {
+            keys.push(key.clone());
+            self.entries.insert(key, (call.clone(), part));
+        }
+    }
+
+    /// Whose key this is.
+    pub fn find(&self, key: &Key) -> Option<(CallName, Part)> {
+        self.entries.get(key).cloned()
+    }
+
+    /// Forgets a call.
+    pub fn forget(&mut self, call: &CallName) {
+        for key in self.by_call.remove(call).unwrap_or_default() {
+            if self.entries.get(&key).is_some_and(|(owner, _)| owner == call) {
+                self.entries.remove(&key);
+            }
+        }
+    }
+
+    /// All entries together.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forgotten_call_leaves_nothing_and_takes_nothing_of_another() {
+        let address: SocketAddr = "192.0.2.1:5000".parse().unwrap();
+        let (one, two) = ("one".to_owned(), "two".to_owned());
+        let mut directory = Directory::default();
+        directory.enter(Key::Tag("a".to_owned()), &one, Part::Leg(Side::A));
+        directory.enter(Key::Address(0, address), &one, Part::Leg(Side::A));
+        directory.enter(Key::Address(0, address), &two, Part::Leg(Side::B));
+        directory.forget(&one);
+        assert_eq!(directory.find(&Key::Tag("a".to_owned())), None);
+        assert_eq!(
+            directory.find(&Key::Address(0, address)),
+            Some((two.clone(), Part::Leg(Side::B)))
+        );
+        directory.forget(&two);
+        assert!(directory.is_empty());
+    }
+}

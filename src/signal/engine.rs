@@ -1,0 +1,452 @@
+//! The signaling engine, sans-IO: everything that comes in is taken here and given to whom it
+//! belongs.
+//!
+//! ```text
+//! datagrams, WebSocket messages ──► transactions ──► admission ──► calls
+//! lines from media ───────────────► control client ──────────────► calls
+//! ```
+//!
+//! In: bytes, the comings and goings of connections, time. Out: [`Output`]s. A new request goes to
+//! [`super::admission`], one inside a dialog to its call.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tracing::{debug, error, info, warn};
+
+use crate::base::clock::WallAnchor;
+use crate::base::random::Random;
+use crate::config::{Config, Credential};
+use crate::control::message::{CallArgument, CallName, Command, Event, ListedCall};
+use crate::dtls::Certificate;
+use crate::ice::credentials::local_ufrag_of;
+use crate::signal::call::{Call, Stage};
+use crate::signal::control_client::Report;
+use crate::signal::directory::{Key, Part};
+use crate::signal::exchange::{Exchange, Output};
+use crate::signal::flow::FlowId;
+use crate::signal::recovery::recover;
+use crate::sip::digest::{Challenger, Ha1};
+use crate::sip::transaction::{self, Flow, ServerTransactionId};
+use crate::wire::demux::{Protocol, classify};
+use crate::wire::sip::{Request, Response, Status};
+
+/// Calls at once, over all media threads.
+pub const CALLS_MAX: usize = 20_000;
+/// How long calls are kept while the media process cannot be reached: it either lives and is reached
+/// again within milliseconds, or its calls are dead.
+const MEDIA_ABSENCE_MAX: Duration = Duration::from_secs(5);
+
+/// The engine.
+pub struct Engine {
+    pub(super) exchange: Exchange,
+    pub(super) calls: HashMap<CallName, Call>,
+    /// When each call wants to be called, soonest first.
+    timers: BTreeSet<(Instant, CallName)>,
+    timer_of: HashMap<CallName, Instant>,
+    pub(super) flows: HashMap<FlowId, Connection>,
+    pub(super) challenger: Challenger,
+    /// What each user proves itself with.
+    pub(super) secrets: HashMap<String, Ha1>,
+    generation: Option<String>,
+    /// Calls that media listed, until it has listed all.
+    listed: Vec<ListedCall>,
+    /// When the calls of an absent media process are given up.
+    media_given_up: Option<Instant>,
+}
+
+/// A browser's connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// The browser's address.
+    pub peer: SocketAddr,
+    /// Who is there, once a request has proved it.
+    pub user: Option<String>,
+}
+
+impl Engine {
+    /// An engine in which nothing has happened. A user whose `ha1` is not one cannot register.
+    pub fn new(
+        config: &Config,
+        certificate: Certificate,
+        random: Random,
+        wall: WallAnchor,
+        now: Instant,
+    ) -> Self {
+        let domain = &config.signal.domain;
+        let mut exchange = Exchange::new(config, certificate, random, wall);
+        let secret = |user: &crate::config::User| match &user.credential {
+            Credential::Password(password) => Some(Ha1::new(&user.name, domain, password.expose())),
+            Credential::Ha1(ha1) => Ha1::try_from(ha1.expose().to_owned()).ok(),
+        };
+        let secrets =
+            config.users.iter().filter_map(|user| Some((user.name.clone(), secret(user)?)));
+        Self {
+            challenger: Challenger::new(domain, now, &mut exchange.random),
+            secrets: secrets.collect(),
+            exchange,
+            calls: HashMap::new(),
+            timers: BTreeSet::new(),
+            timer_of: HashMap::new(),
+            flows: HashMap::new(),
+            generation: None,
+            listed: Vec::new(),
+            media_given_up: None,
+        }
+    }
+
+    // What comes in.
+
+    /// A datagram from the network of the trunks.
+    pub fn handle_datagram(&mut self, bytes: &[u8], from: SocketAddr, now: Instant) {
+        self.exchange.transactions.receive_bytes(bytes, Flow::Udp(from), now);
+        self.pump(now);
+    }
+
+    /// A browser connected.
+    pub fn flow_opened(&mut self, flow: FlowId, peer: SocketAddr) {
+        debug!(%flow, %peer, "opened");
+        self.flows.insert(flow, Connection { peer, user: None });
+    }
+
+    /// A WebSocket message.
+    pub fn flow_message(&mut self, flow: FlowId, bytes: &[u8], now: Instant) {
+        if self.flows.contains_key(&flow) {
+            self.exchange.transactions.receive_bytes(bytes, Flow::Web(flow.0), now);
+            self.pump(now);
+        }
+    }
+
+    /// A browser's connection is gone.
+    pub fn flow_closed(&mut self, flow: FlowId, now: Instant) {
+        if self.flows.remove(&flow).is_none() {
+            return;
+        }
+        debug!(%flow, "closed");
+        self.exchange.registrar.flow_closed(flow, now);
+        let flow = Flow::Web(flow.0);
+        self.exchange.transactions.flow_closed(flow);
+        let on_it = |call: &&Call| call.caller.is_on(flow) || call.callee.is_on(flow);
+        let names: Vec<_> =
+            self.calls.values().filter(on_it).map(|call| call.name.clone()).collect();
+        for name in names {
+            self.with_call(&name, now, |call, exchange| call.flow_closed(flow, exchange, now));
+        }
+        self.pump(now);
+    }
+
+    /// The control socket is connected.
+    pub fn control_connected(&mut self) {
+        self.exchange.media.connected();
+    }
+
+    /// A line from media.
+    pub fn control_line(&mut self, line: &str, now: Instant) {
+        if let Err(unusable) = self.exchange.media.handle_line(line, now) {
+            error!(?unusable, "the control connection is of no use");
+            self.exchange.outputs.push_back(Output::CloseControl);
+            self.exchange.media.lost();
+        }
+        self.pump(now);
+    }
+
+    /// The control socket is gone.
+    pub fn control_lost(&mut self, now: Instant) {
+        self.exchange.media.lost();
+        self.pump(now);
+    }
+
+    /// The next thing to do; call until `None` after every other call.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.exchange.outputs.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        [
+            self.exchange.transactions.next_timeout(),
+            self.exchange.registrar.next_timeout(),
+            self.exchange.media.next_timeout(),
+            self.timers.first().map(|(at, _)| *at),
+            self.media_given_up,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Runs what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.exchange.transactions.handle_timeout(now);
+        self.exchange.registrar.handle_timeout(now);
+        self.exchange.media.handle_timeout(now);
+        let due = self.timers.iter().take_while(|(at, _)| *at <= now);
+        let due: Vec<_> = due.map(|(_, name)| name.clone()).collect();
+        for name in due {
+            self.with_call(&name, now, |call, exchange| call.handle_timeout(exchange, now));
+        }
+        if self.media_given_up.take_if(|at| *at <= now).is_some() {
+            warn!(calls = self.calls.len(), "the media process stays away");
+            self.end_all(now);
+        }
+        self.pump(now);
+    }
+
+    /// Calls alive, those that are being put away included.
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    // What is done with it.
+
+    /// Moves on whatever the last input set off, until nothing moves any more.
+    pub(super) fn pump(&mut self, now: Instant) {
+        loop {
+            if let Some(output) = self.exchange.transactions.poll_output() {
+                self.transaction_output(output, now);
+            } else if let Some(report) = self.exchange.media.poll_report() {
+                self.media_report(report, now);
+            } else {
+                break;
+            }
+        }
+        while let Some(line) = self.exchange.media.poll_line() {
+            self.exchange.outputs.push_back(Output::Control(line));
+        }
+    }
+
+    fn transaction_output(&mut self, output: transaction::Output, now: Instant) {
+        use transaction::Output as Sip;
+        match output {
+            Sip::Send { flow: Flow::Udp(to), bytes } => {
+                self.exchange.outputs.push_back(Output::Datagram { to, bytes });
+            }
+            Sip::Send { flow: Flow::Web(flow), bytes } => {
+                let flow = FlowId(flow);
+                self.exchange.outputs.push_back(Output::Message { flow, bytes });
+            }
+            Sip::Request { transaction, request, flow } => {
+                self.request(transaction, request, flow, now);
+            }
+            Sip::Ack { transaction, request, .. } => {
+                let key = transaction.map(Key::Server);
+                if let Some((name, _)) = key.and_then(|key| self.exchange.directory.find(&key)) {
+                    self.with_call(&name, now, |call, exchange| {
+                        call.acknowledged(&request, exchange, now);
+                    });
+                }
+            }
+            Sip::Cancelled { transaction, reasons } => {
+                self.with_owner(&Key::Server(transaction), now, |call, _, exchange| {
+                    call.cancelled(&reasons, exchange, now);
+                });
+            }
+            Sip::Unacknowledged { transaction } => {
+                self.with_owner(&Key::Server(transaction), now, |call, _, exchange| {
+                    call.unacknowledged(exchange, now);
+                });
+            }
+            Sip::Response { transaction, response } => {
+                self.with_owner(
+                    &Key::Client(transaction),
+                    now,
+                    |call, part, exchange| match part {
+                        Part::Attempt(number) => {
+                            call.callee_responded(number, &response, exchange, now);
+                        }
+                        Part::Bye(side) if response.status.is_final() => call.bye_done(side),
+                        Part::Bye(_) | Part::Leg(_) => {}
+                    },
+                );
+            }
+            Sip::Failed { transaction, failure } => {
+                self.with_owner(
+                    &Key::Client(transaction),
+                    now,
+                    |call, part, exchange| match part {
+                        Part::Attempt(number) => call.callee_failed(number, failure, exchange, now),
+                        Part::Bye(side) => call.bye_done(side),
+                        Part::Leg(_) => {}
+                    },
+                );
+            }
+        }
+    }
+
+    /// A request: inside a dialog to its call, else to admission.
+    fn request(
+        &mut self,
+        transaction: ServerTransactionId,
+        request: Request,
+        flow: Flow,
+        now: Instant,
+    ) {
+        let tag = request.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
+        let Some(tag) = tag else { return self.admit(transaction, request, flow, now) };
+        match self.exchange.directory.find(&Key::Tag(tag)) {
+            Some((name, Part::Leg(side))) => self.with_call(&name, now, |call, exchange| {
+                call.requested(side, transaction, &request, flow, exchange, now);
+            }),
+            _ => {
+                let response = Response::to(&request, Status::CALL_DOES_NOT_EXIST);
+                self.exchange.transactions.respond_and_forget(transaction, response);
+            }
+        }
+    }
+
+    fn media_report(&mut self, report: Report, now: Instant) {
+        match report {
+            Report::Controlling { generation } => {
+                self.media_given_up = None;
+                self.listed.clear();
+                if self.generation.replace(generation.clone()).is_some_and(|old| old != generation)
+                {
+                    warn!(calls = self.calls.len(), "the media process was restarted");
+                    self.end_all(now);
+                }
+            }
+            Report::Listed(calls) => self.listed.extend(calls),
+            Report::Ready => self.reconcile(now),
+            Report::Lost => {
+                warn!("the media process cannot be reached");
+                self.media_given_up = Some(now + MEDIA_ABSENCE_MAX);
+            }
+            Report::Created { call, result } => self.with_call(&call, now, |call, exchange| {
+                call.reserved(result, exchange, now);
+            }),
+            Report::Refused { call, error, .. } => self.with_call(&call, now, |call, exchange| {
+                call.media_refused(error, exchange, now);
+            }),
+            Report::Deleted { call, statistics } => self.with_call(&call, now, |call, exchange| {
+                call.deleted(statistics, exchange);
+            }),
+            Report::Event(event) => self.media_event(event, now),
+        }
+    }
+
+    /// Media has listed all its calls: what neither of us has seen ended goes on, what only one of us
+    /// knows is put away.
+    fn reconcile(&mut self, now: Instant) {
+        let listed = std::mem::take(&mut self.listed);
+        let held: HashSet<_> = listed.iter().map(|listed| listed.call.clone()).collect();
+        let (mut resumed, mut dropped) = (0, 0);
+        for listed in listed {
+            let name = listed.call.clone();
+            let stage = self.calls.get(&name).map(|call| call.stage);
+            let call = match stage {
+                Some(Stage::Ending) => None,
+                Some(_) => {
+                    self.with_call(&name, now, |call, exchange| call.media_back(exchange));
+                    continue;
+                }
+                None => recover(listed, &mut self.exchange, now),
+            };
+            if let Some(call) = call {
+                resumed += 1;
+                self.calls.insert(name.clone(), call);
+                self.settle(&name);
+            } else {
+                dropped += 1;
+                let delete = Command::DeleteCall(CallArgument { call: name });
+                let _ = self.exchange.media.unattended(&delete);
+            }
+        }
+        let gone = self.calls.values().filter(|call| call.stage != Stage::Ending);
+        let gone: Vec<_> =
+            gone.map(|call| call.name.clone()).filter(|name| !held.contains(name)).collect();
+        for name in &gone {
+            self.with_call(name, now, |call, exchange| call.media_gone(exchange, now));
+        }
+        info!(resumed, dropped, gone = gone.len(), "ready for calls");
+    }
+
+    fn media_event(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Datagram { thread, from, payload } => self.punted(thread, from, &payload, now),
+            Event::MediaStarted { call, leg } => self.with_call(&call, now, |call, exchange| {
+                call.media_started(leg, exchange, now);
+            }),
+            Event::ConsentExpired { call, leg } => self.with_call(&call, now, |call, exchange| {
+                call.consent_expired(leg, exchange, now);
+            }),
+            // Media carries events across by itself, and nobody subscribed to statistics.
+            Event::TelephoneEvent { .. }
+            | Event::CallStatistics(_)
+            | Event::ProcessStatistics(_) => {}
+        }
+    }
+
+    /// STUN finds its leg by our fragment, DTLS by the address that passed a check.
+    fn punted(&mut self, thread: usize, from: SocketAddr, payload: &str, now: Instant) {
+        let Ok(datagram) = STANDARD.decode(payload) else { return };
+        match classify(&datagram) {
+            Ok(Protocol::Stun) => {
+                let Some(fragment) = local_ufrag_of(&datagram) else { return };
+                let key = Key::Fragment(fragment.to_owned());
+                self.with_owner(&key, now, |call, part, exchange| {
+                    if let Part::Leg(side) = part {
+                        call.checked(side, &datagram, from, exchange, now);
+                    }
+                });
+            }
+            Ok(Protocol::Dtls) => {
+                self.with_owner(&Key::Address(thread, from), now, |call, part, exchange| {
+                    if let Part::Leg(side) = part {
+                        call.handshaken(side, &datagram, from, exchange, now);
+                    }
+                });
+            }
+            Ok(Protocol::Rtp | Protocol::Rtcp) | Err(_) => {}
+        }
+    }
+
+    fn end_all(&mut self, now: Instant) {
+        let names: Vec<_> = self.calls.keys().cloned().collect();
+        for name in names {
+            self.with_call(&name, now, |call, exchange| call.media_gone(exchange, now));
+        }
+    }
+
+    // Calls and their timers.
+
+    /// Lets a call do something, then looks whether it is over and when it wants to be called.
+    pub(super) fn with_call(
+        &mut self,
+        name: &CallName,
+        _now: Instant,
+        work: impl FnOnce(&mut Call, &mut Exchange),
+    ) {
+        if let Some(call) = self.calls.get_mut(name) {
+            work(call, &mut self.exchange);
+            self.settle(name);
+        }
+    }
+
+    fn with_owner(
+        &mut self,
+        key: &Key,
+        now: Instant,
+        work: impl FnOnce(&mut Call, Part, &mut Exchange),
+    ) {
+        if let Some((name, part)) = self.exchange.directory.find(key) {
+            self.with_call(&name, now, |call, exchange| work(call, part, exchange));
+        }
+    }
+
+    pub(super) fn settle(&mut self, name: &CallName) {
+        if let Some(at) = self.timer_of.remove(name) {
+            self.timers.remove(&(at, name.clone()));
+        }
+        let Some(call) = self.calls.get(name) else { return };
+        if call.is_over() {
+            self.calls.remove(name);
+            self.exchange.directory.forget(name);
+        } else if let Some(at) = call.next_timeout() {
+            self.timers.insert((at, name.clone()));
+            self.timer_of.insert(name.clone(), at);
+        }
+    }
+}

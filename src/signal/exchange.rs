@@ -1,0 +1,233 @@
+//! The exchange: what every call uses and none owns. Routes, bindings, transactions, the media
+//! process, the directory, randomness, and what waits to leave the engine.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use tracing::warn;
+
+use crate::base::clock::WallAnchor;
+use crate::base::random::{Random, token};
+use crate::config::Config;
+use crate::control::message::{CallName, Command, Park, SendDatagram, SendDigit, Side};
+use crate::dtls::Certificate;
+use crate::signal::control_client::ControlClient;
+use crate::signal::directory::{Directory, Key, Part};
+use crate::signal::flow::FlowId;
+use crate::signal::leg::LegChange;
+use crate::signal::records::{CallRecord, WallTime};
+use crate::signal::registrar::Registrar;
+use crate::signal::release::Release;
+use crate::signal::routing::Routes;
+use crate::sip::transaction::{Flow, Transactions};
+use crate::wire::sip::{
+    HeaderName, Host, Method, NameAddr, Request, Response, SentBy, Status, Uri,
+};
+
+/// What we name ourselves in User-Agent and Server.
+pub const PRODUCT: &str = concat!("linecard/", env!("CARGO_PKG_VERSION"));
+/// The methods we know (RFC 3261 §20.5). Whatever is not here is answered 405.
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER";
+/// SDP's content type.
+pub const SDP: &str = "application/sdp";
+/// Characters of our tags and Call-IDs: 119 bits, so that knowing a dialog's is proof of being in it.
+const TAG_CHARACTERS: usize = 20;
+
+/// What leaves the engine.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// A SIP message to a trunk.
+    Datagram {
+        /// Where to.
+        to: SocketAddr,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// A SIP message to a browser.
+    Message {
+        /// On which connection.
+        flow: FlowId,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// A connection's user has proved who it is.
+    Authenticated(FlowId),
+    /// A line for the media process.
+    Control(String),
+    /// The connection to the media process is of no use; close it.
+    CloseControl,
+    /// A call is over.
+    Record(Box<CallRecord>),
+}
+
+/// How we are addressed.
+#[derive(Clone, Debug)]
+pub struct Address {
+    /// The domain of our users.
+    pub domain: Host,
+    /// Where trunks reach us.
+    pub sip: SocketAddr,
+    /// Where browsers reach us.
+    pub wss: SocketAddr,
+}
+
+impl Address {
+    /// A user of our domain.
+    pub fn user(&self, user: &str) -> Uri {
+        Uri::sip(Some(user), self.domain.clone(), None)
+    }
+
+    /// Our Contact on a leg over `flow`.
+    pub fn contact(&self, flow: Flow) -> NameAddr {
+        let address = match flow {
+            Flow::Udp(_) => self.sip,
+            Flow::Web(_) => self.wss,
+        };
+        let mut uri = Uri::sip(Some("linecard"), address.ip().into(), Some(address.port()));
+        if let (Flow::Web(_), Some(uri)) = (flow, uri.as_sip_mut()) {
+            uri.parameters.set("transport", Some("ws"));
+        }
+        NameAddr::new(uri)
+    }
+}
+
+/// What every call uses and none owns.
+pub struct Exchange {
+    /// How we are addressed.
+    pub address: Address,
+    /// Users and trunks.
+    pub routes: Routes,
+    /// Who is reached where.
+    pub registrar: Registrar,
+    /// SIP transactions.
+    pub transactions: Transactions,
+    /// The media process.
+    pub media: ControlClient,
+    /// Whose call something belongs to.
+    pub directory: Directory,
+    /// Our certificate for every DTLS handshake.
+    pub certificate: Certificate,
+    /// Tags, credentials, names.
+    pub random: Random,
+    /// For wall times in records.
+    pub wall: WallAnchor,
+    /// INVITEs whose call was lost in a restart, by Call-ID, with the tag and the reason of the
+    /// final response that they still wait for.
+    pub interrupted: HashMap<String, (String, Release)>,
+    /// What waits to leave.
+    pub outputs: VecDeque<Output>,
+}
+
+impl Exchange {
+    /// An exchange in which nothing has happened.
+    pub fn new(
+        config: &Config,
+        certificate: Certificate,
+        mut random: Random,
+        wall: WallAnchor,
+    ) -> Self {
+        let (sip, wss) = (config.signal.sip, config.signal.wss);
+        let sent_by =
+            |address: SocketAddr| SentBy { host: address.ip().into(), port: Some(address.port()) };
+        Self {
+            address: Address {
+                domain: Host::parse(&config.signal.domain).unwrap_or(sip.ip().into()),
+                sip,
+                wss,
+            },
+            routes: Routes::new(&config.users, &config.trunks),
+            registrar: Registrar::default(),
+            transactions: Transactions::new(sent_by(sip), sent_by(wss), &mut random),
+            media: ControlClient::default(),
+            directory: Directory::default(),
+            certificate,
+            random,
+            wall,
+            interrupted: HashMap::new(),
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// A tag, a Call-ID or a call's name that nobody can guess.
+    pub fn new_token(&mut self) -> String {
+        token(&mut self.random, TAG_CHARACTERS)
+    }
+
+    /// Wall time.
+    pub fn wall_time(&self, now: Instant) -> WallTime {
+        WallTime::of(&self.wall, now)
+    }
+
+    /// Sends a request of ours inside a call and enters whose it is. `false`: there is no room for
+    /// another transaction, which is as if nobody had answered it.
+    pub fn request(
+        &mut self,
+        mut request: Request,
+        flow: Flow,
+        call: &CallName,
+        part: Part,
+        now: Instant,
+    ) -> Option<crate::sip::transaction::ClientTransactionId> {
+        request.headers.push(HeaderName::UserAgent, PRODUCT);
+        match self.transactions.request(request, flow, now, &mut self.random) {
+            Ok(transaction) => {
+                self.directory.enter(Key::Client(transaction), call, part);
+                Some(transaction)
+            }
+            Err(_) => {
+                warn!(call, "no room for another SIP transaction");
+                None
+            }
+        }
+    }
+
+    /// Tells media to change a leg.
+    pub fn change_leg(&mut self, call: &CallName, leg: Side, change: LegChange) {
+        if change != LegChange::default() {
+            let command = Command::UpdateLeg(Box::new(change.of(call.clone(), leg)));
+            // While media is away there is nothing to change; a call that outlives its return is
+            // told what it missed then.
+            let _ = self.media.change(call, leg, &command);
+        }
+    }
+
+    /// Parks a call's blob.
+    pub fn park(&mut self, call: &CallName, blob: String) {
+        let _ = self.media.unattended(&Command::Park(Park { call: call.clone(), blob }));
+    }
+
+    /// Sends a datagram from a media thread's browser port.
+    pub fn send_datagram(&mut self, thread: usize, to: SocketAddr, datagram: &[u8]) {
+        use base64::Engine as _;
+        let payload = base64::engine::general_purpose::STANDARD.encode(datagram);
+        let command = Command::SendDatagram(SendDatagram { thread, to, payload });
+        let _ = self.media.unattended(&command);
+    }
+
+    /// Sends a digit out of a leg.
+    pub fn send_digit(&mut self, call: &CallName, leg: Side, digit: char, duration_ms: u32) {
+        let digit = SendDigit { call: call.clone(), leg, digit, duration_ms };
+        let _ = self.media.unattended(&Command::SendDigit(digit));
+    }
+}
+
+/// A 405 that names what we know.
+pub fn not_allowed(request: &Request) -> Response {
+    let mut response = Response::to(request, Status::METHOD_NOT_ALLOWED);
+    response.headers.push(HeaderName::Allow, ALLOW);
+    response
+}
+
+/// The answer to OPTIONS (RFC 3261 §11.2).
+pub fn capabilities(request: &Request) -> Response {
+    let mut response = Response::to(request, Status::OK);
+    response.headers.push(HeaderName::Allow, ALLOW);
+    response.headers.push(HeaderName::Accept, SDP);
+    response
+}
+
+/// Whether a request is one that we know at all.
+pub fn is_known(method: &Method) -> bool {
+    ALLOW.split(", ").any(|known| known == method.as_str())
+}

@@ -1,0 +1,266 @@
+//! A leg of a call: who is at its far end, the dialog with them, and their media, which is a
+//! browser's or a trunk's.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::message::{
+    CallCreated, CallName, Codec, EncoderSettings, Format, LegParameters, Security, SendFormat,
+    Side, UpdateLeg,
+};
+use crate::dtls::Certificate;
+use crate::signal::browser::BrowserMedia;
+use crate::signal::directory::Part;
+use crate::signal::exchange::Exchange;
+use crate::signal::release::Release;
+use crate::signal::trunk::TrunkMedia;
+use crate::sip::dialog::Dialog;
+use crate::sip::transaction::{ClientTransactionId, Flow};
+use crate::wire::sdp::{Agreement, Refusal};
+use crate::wire::sip::{HeaderName, Method};
+
+/// How long a BYE waits for a browser whose connection is gone: it comes back within 2–30 s or not
+/// at all.
+pub const BYE_WAITS: Duration = Duration::from_secs(32);
+/// SIP's port where a URI names none (RFC 3261 §19.1.2).
+const SIP_PORT: u16 = 5060;
+
+/// One leg.
+#[derive(Serialize, Deserialize)]
+pub struct Leg {
+    /// Who is at the far end.
+    pub peer: Peer,
+    /// The dialog with them, once there is one.
+    pub dialog: Option<Dialog>,
+    /// How they are reached; `None` while a browser's connection is gone.
+    #[serde(with = "lasting_flow")]
+    pub flow: Option<Flow>,
+    /// Their media.
+    pub media: LegMedia,
+    /// How far we are with our BYE.
+    #[serde(skip)]
+    pub farewell: Farewell,
+}
+
+/// Who is at the far end of a leg.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Peer {
+    /// A user's browser, by the user's name.
+    User(String),
+    /// A trunk, by its name in the configuration.
+    Trunk(String),
+}
+
+/// The media of a leg.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegMedia {
+    /// ICE, DTLS-SRTP, Opus.
+    Browser(Box<BrowserMedia>),
+    /// Plain RTP, G.711.
+    Trunk(Box<TrunkMedia>),
+}
+
+/// How far we are with our BYE to a leg.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Farewell {
+    /// None is wanted, or it is done with.
+    #[default]
+    None,
+    /// Our 200 is not acknowledged yet, and until then there must be no BYE (RFC 3261 §15).
+    AwaitsAcknowledgement,
+    /// The browser's connection is gone; it has until then to come back.
+    AwaitsFlow(Instant),
+    /// On its way.
+    Sent(ClientTransactionId),
+}
+
+impl Leg {
+    /// A leg with whom there is no dialog yet.
+    pub fn new(peer: Peer, flow: Option<Flow>, media: LegMedia) -> Self {
+        Self { peer, dialog: None, flow, media, farewell: Farewell::None }
+    }
+
+    /// Sends the BYE, or waits for the browser to come back for it.
+    pub fn say_bye(
+        &mut self,
+        call: &CallName,
+        side: Side,
+        release: &Release,
+        exchange: &mut Exchange,
+        now: Instant,
+    ) {
+        let Some(dialog) = &mut self.dialog else { return };
+        let Some(flow) = self.flow else {
+            if !matches!(self.farewell, Farewell::AwaitsFlow(_)) {
+                self.farewell = Farewell::AwaitsFlow(now + BYE_WAITS);
+            }
+            return;
+        };
+        let mut bye = dialog.request(Method::Bye);
+        bye.headers.push(HeaderName::Reason, release.cause.reason());
+        let flow = next_hop(dialog, flow);
+        self.farewell = match exchange.request(bye, flow, call, Part::Bye(side), now) {
+            Some(transaction) => Farewell::Sent(transaction),
+            None => Farewell::None,
+        };
+    }
+
+    /// When waiting for the browser's connection is over.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        match self.farewell {
+            Farewell::AwaitsFlow(until) => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Whether this leg's browser is reached over `flow`.
+    pub fn is_on(&self, flow: Flow) -> bool {
+        self.flow == Some(flow)
+    }
+}
+
+/// Where a request inside a dialog goes: over a browser's connection always; else to the first
+/// route, or to the peer's contact (RFC 3261 §12.2.1.1). A host that is a name is not looked up:
+/// such a peer is reached where its trunk is.
+pub fn next_hop(dialog: &Dialog, flow: Flow) -> Flow {
+    let Flow::Udp(_) = flow else { return flow };
+    let target = dialog.route_set.first().map_or(&dialog.remote_target, |route| &route.uri);
+    let address = target
+        .as_sip()
+        .and_then(|uri| Some(SocketAddr::new(uri.host.address()?, uri.port.unwrap_or(SIP_PORT))));
+    address.map_or(flow, Flow::Udp)
+}
+
+/// What of a flow is worth writing down: a browser's connection does not outlive this process.
+mod lasting_flow {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::sip::transaction::Flow;
+
+    pub fn serialize<S: Serializer>(flow: &Option<Flow>, to: S) -> Result<S::Ok, S::Error> {
+        match flow {
+            Some(Flow::Udp(address)) => Some(*address),
+            Some(Flow::Web(_)) | None => None,
+        }
+        .serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Flow>, D::Error> {
+        Ok(Option::<SocketAddr>::deserialize(from)?.map(Flow::Udp))
+    }
+}
+
+impl LegMedia {
+    /// The leg as the media process is to make it.
+    pub fn leg_parameters(&self) -> LegParameters {
+        match self {
+            LegMedia::Browser(media) => media.leg_parameters(),
+            LegMedia::Trunk(media) => media.leg_parameters(),
+        }
+    }
+
+    /// The media process made the leg: our SDP can be written.
+    pub fn reserved(&mut self, created: &CallCreated, side: Side, certificate: &Certificate) {
+        let addresses = match side {
+            Side::A => created.a,
+            Side::B => created.b,
+        };
+        match self {
+            LegMedia::Browser(media) => {
+                media.reserved(created.thread, addresses.rtp, certificate);
+            }
+            LegMedia::Trunk(media) => media.reserved(addresses),
+        }
+    }
+
+    /// Our SDP, the same bytes in every message.
+    pub fn description(&self) -> Option<&str> {
+        match self {
+            LegMedia::Browser(media) => media.description(),
+            LegMedia::Trunk(media) => media.description(),
+        }
+    }
+
+    /// The far end answered our offer.
+    pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
+        match self {
+            LegMedia::Browser(media) => media.answered(sdp),
+            LegMedia::Trunk(media) => media.answered(sdp),
+        }
+    }
+
+    /// Whether packets can flow as far as signaling is concerned: a browser's keys are there.
+    pub fn is_open(&self) -> bool {
+        match self {
+            LegMedia::Browser(media) => media.is_secured(),
+            LegMedia::Trunk(_) => true,
+        }
+    }
+
+    /// The codec, once agreed.
+    pub fn codec(&self) -> Option<Codec> {
+        match self {
+            LegMedia::Browser(media) => media.codec(),
+            LegMedia::Trunk(media) => media.codec(),
+        }
+    }
+
+    /// The browser's side of it.
+    pub fn browser(&self) -> Option<&BrowserMedia> {
+        match self {
+            LegMedia::Browser(media) => Some(media),
+            LegMedia::Trunk(_) => None,
+        }
+    }
+
+    /// The browser's side of it, to be changed.
+    pub fn browser_mut(&mut self) -> Option<&mut BrowserMedia> {
+        match self {
+            LegMedia::Browser(media) => Some(media),
+            LegMedia::Trunk(_) => None,
+        }
+    }
+}
+
+/// What is to change in a media leg; what is absent stays.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LegChange {
+    /// The far end's RTP address.
+    pub remote: Option<SocketAddr>,
+    /// The far end's RTCP address.
+    pub remote_rtcp: Option<SocketAddr>,
+    /// The browser's ICE fragment.
+    pub remote_ufrag: Option<String>,
+    /// New protection.
+    pub security: Option<Security>,
+    /// New format.
+    pub format: Option<Format>,
+}
+
+impl LegChange {
+    /// As arguments of `update_leg`.
+    pub fn of(self, call: CallName, leg: Side) -> UpdateLeg {
+        let Self { remote, remote_rtcp, remote_ufrag, security, format } = self;
+        UpdateLeg { call, leg, remote, remote_rtcp, remote_ufrag, security, format }
+    }
+}
+
+/// An agreement as the media process wants to hear it.
+pub fn format_of(agreement: &Agreement) -> Format {
+    Format {
+        send: SendFormat {
+            coding: agreement.send,
+            packet_ms: agreement.packet_ms,
+            encoder: EncoderSettings::default(),
+        },
+        receive: agreement.receive.clone(),
+        send_events: agreement.send_events,
+        receive_events: agreement.receive_events.clone(),
+    }
+}

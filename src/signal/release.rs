@@ -1,0 +1,105 @@
+//! Why a call ends, or never begins: the SIP status for a caller who was not answered yet, the Q.850
+//! cause for whoever was, and words for the log and the record.
+
+use crate::control::message::{ControlError, ErrorCode};
+use crate::sip::cause::Cause;
+use crate::sip::transaction::RETRY_AFTER_S;
+use crate::wire::sdp::{Refusal, RefusalKind};
+use crate::wire::sip::{HeaderName, Headers, Request, Response, Status};
+
+/// The longest text taken over from a peer into a record or log line.
+const TEXT_CHARACTERS_MAX: usize = 100;
+
+/// Why a call ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// The final status for an INVITE that was not answered yet.
+    pub status: Status,
+    /// The Q.850 cause, told in Reason (RFC 3326).
+    pub cause: Cause,
+    /// What was particular.
+    pub text: String,
+    /// When the caller may try again, in seconds.
+    pub retry_after_s: Option<u32>,
+}
+
+impl Release {
+    /// A status with its cause and words.
+    pub fn new(status: Status, cause: Cause, text: impl Into<String>) -> Self {
+        Self { status, cause, text: text.into(), retry_after_s: None }
+    }
+
+    /// A status with the cause that RFC 3398 gives it.
+    pub fn of_status(status: Status, text: impl Into<String>) -> Self {
+        Self::new(status, Cause::of_status(status), text)
+    }
+
+    /// Somebody hung up: the cause is the one given with the BYE, else normal clearing.
+    pub fn hung_up(headers: &Headers) -> Self {
+        let cause = Cause::of_headers(headers).unwrap_or(Cause::NORMAL_CLEARING);
+        Self::new(Status::OK, cause, "hung up")
+    }
+
+    /// The callee's final response, as the caller is to see it. What is between us and the callee
+    /// stays there: its challenges and redirections mean nothing to the caller.
+    pub fn by_callee(response: &Response) -> Self {
+        let status = match response.status.code() {
+            300..=399 => Status::TEMPORARILY_UNAVAILABLE,
+            401 | 407 => Status::FORBIDDEN,
+            481 | 482 | 491 => Status::SERVER_INTERNAL_ERROR,
+            _ => response.status,
+        };
+        let cause = Cause::of_headers(&response.headers)
+            .unwrap_or_else(|| Cause::of_status(response.status));
+        let words = response.reason.chars().filter(|c| !c.is_control()).take(TEXT_CHARACTERS_MAX);
+        let text = format!("callee: {} {}", response.status, words.collect::<String>());
+        let retry_after_s = response.headers.retry_after_s();
+        Self { status, cause, text, retry_after_s }
+    }
+
+    /// The same, worth another try after a while.
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// The final response that says so.
+    pub fn response(&self, request: &Request) -> Response {
+        let mut response = Response::to(request, self.status);
+        response.headers.push(HeaderName::Reason, self.cause.reason());
+        if let Some(seconds) = self.retry_after_s {
+            response.headers.push(HeaderName::RetryAfter, seconds);
+        }
+        response
+    }
+}
+
+/// An SDP that was turned down.
+impl From<Refusal> for Release {
+    fn from(refusal: Refusal) -> Self {
+        let (status, cause) = match refusal.kind() {
+            RefusalKind::BadRequest => (Status::BAD_REQUEST, Cause::PROTOCOL_ERROR),
+            RefusalKind::NotAcceptable => {
+                (Status::NOT_ACCEPTABLE_HERE, Cause::INCOMPATIBLE_DESTINATION)
+            }
+        };
+        Self::new(status, cause, refusal.to_string())
+    }
+}
+
+/// The media process refused a call.
+impl From<ControlError> for Release {
+    fn from(error: ControlError) -> Self {
+        let text = format!("media: {}", error.message);
+        match error.code {
+            ErrorCode::NoCapacity | ErrorCode::NoPorts | ErrorCode::SystemRefused => {
+                Self::new(Status::SERVICE_UNAVAILABLE, Cause::RESOURCE_UNAVAILABLE, text)
+                    .retry_after(RETRY_AFTER_S)
+            }
+            ErrorCode::Unsupported => {
+                Self::new(Status::NOT_ACCEPTABLE_HERE, Cause::INCOMPATIBLE_DESTINATION, text)
+            }
+            _ => Self::new(Status::SERVER_INTERNAL_ERROR, Cause::TEMPORARY_FAILURE, text),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The media of a leg toward a trunk: plain RTP and G.711, our offer or our answer, and what the
+//! media process is to be told about the far end (RFC 3264).
+//!
+//! In: the trunk's SDP. Out: our SDP and changes of the media leg. The dialog around it belongs to
+//! the call.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::random::Random;
+use crate::control::message::{Codec, Format, LegParameters, LocalAddresses, Security, Transport};
+use crate::signal::leg::{LegChange, format_of};
+use crate::wire::sdp::{
+    Direction, Refusal, Session, TrunkAnswer, TrunkOffer, TrunkSide, author_trunk_answer,
+    author_trunk_offer,
+};
+
+/// The media of a leg toward a trunk. It serialises: that is its part of the call's blob.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrunkMedia {
+    session: Session,
+    codecs: Vec<Codec>,
+    local: Option<LocalAddresses>,
+    remote: Option<SocketAddr>,
+    remote_rtcp: Option<SocketAddr>,
+    format: Option<Format>,
+    description: Option<String>,
+    /// The trunk's offer, until it is answered.
+    #[serde(skip)]
+    offer: Option<TrunkOffer>,
+}
+
+impl TrunkMedia {
+    /// A leg whose trunk made an offer.
+    pub fn offered(sdp: &str, codecs: &[Codec], random: &mut Random) -> Result<Self, Refusal> {
+        let offer = TrunkOffer::parse(sdp)?;
+        let mut media = Self::offering(codecs, random);
+        media.format = Some(format_of(&offer.agree(codecs)?));
+        media.remote = offer.audio.remote;
+        media.remote_rtcp = offer.audio.remote_rtcp;
+        media.offer = Some(offer);
+        Ok(media)
+    }
+
+    /// A leg on which we make the offer: toward a trunk, or in the 200 to an INVITE without SDP.
+    pub fn offering(codecs: &[Codec], random: &mut Random) -> Self {
+        Self {
+            session: Session::new(random),
+            codecs: codecs.to_vec(),
+            local: None,
+            remote: None,
+            remote_rtcp: None,
+            format: None,
+            description: None,
+            offer: None,
+        }
+    }
+
+    /// The leg as the media process is to make it.
+    pub fn leg_parameters(&self) -> LegParameters {
+        LegParameters {
+            transport: Transport::Plain { remote: self.remote, remote_rtcp: self.remote_rtcp },
+            security: Security::None,
+            format: self.format.clone(),
+        }
+    }
+
+    /// The media process gave the leg its addresses: our SDP can be written.
+    pub fn reserved(&mut self, local: LocalAddresses) {
+        self.local = Some(local);
+        self.describe();
+    }
+
+    /// The next trunk is tried, which may want its codecs in another order.
+    pub fn offer_again(&mut self, codecs: &[Codec], random: &mut Random) {
+        let local = self.local;
+        *self = Self { local, ..Self::offering(codecs, random) };
+        self.describe();
+    }
+
+    fn describe(&mut self) {
+        let Some(LocalAddresses { rtp, rtcp }) = self.local else { return };
+        let side = TrunkSide { session: self.session, rtp, rtcp };
+        self.description = match self.offer.take() {
+            // It agreed when it came and has not changed since.
+            Some(offer) => offer
+                .agree(&self.codecs)
+                .ok()
+                .map(|agreement| author_trunk_answer(&offer, &side, &agreement)),
+            None => Some(author_trunk_offer(&side, &self.codecs)),
+        };
+    }
+
+    /// Our SDP: the same bytes in every message of this leg.
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// The trunk answered our offer, in a 18x, in a 200 or in an ACK. A later answer replaces an
+    /// earlier one: media follows the newest early dialog.
+    pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
+        let answer = TrunkAnswer::parse(sdp)?;
+        self.format = Some(format_of(&answer.agree(&self.codecs)?));
+        self.remote = answer.audio.remote;
+        self.remote_rtcp = answer.audio.remote_rtcp;
+        Ok(LegChange {
+            remote: self.remote,
+            remote_rtcp: self.remote_rtcp,
+            format: self.format.clone(),
+            ..LegChange::default()
+        })
+    }
+
+    /// Whether an offer inside the call changes nothing: the same place, the same codec, both ways
+    /// open. Carriers send such re-INVITEs to see whether we are alive.
+    pub fn is_refreshed_by(&self, sdp: &str) -> bool {
+        let (Ok(offer), Some(format)) = (TrunkOffer::parse(sdp), &self.format) else {
+            return false;
+        };
+        offer.audio.remote == self.remote
+            && offer.audio.direction == Direction::SendReceive
+            && offer.agree(&self.codecs).is_ok_and(|agreed| agreed.send == format.send.coding)
+    }
+
+    /// The codec, once agreed.
+    pub fn codec(&self) -> Option<Codec> {
+        self.format.as_ref().map(|format| format.send.coding.codec)
+    }
+}
