@@ -424,6 +424,26 @@ fn a_client_hello_in_many_reordered_and_doubled_fragments_is_put_together() {
     }
 }
 
+/// Captured from Chromium 156: two datagrams, because of its post-quantum key share.
+#[test]
+fn chromiums_client_hello_is_answered_in_whatever_order_it_comes() {
+    let first = include_bytes!("../../tests/samples/chromium-client-hello-1.bin").to_vec();
+    let second = include_bytes!("../../tests/samples/chromium-client-hello-2.bin").to_vec();
+    for hello in [
+        vec![first.clone(), second.clone()],
+        vec![second.clone(), first.clone()],
+        vec![first.clone(), first.clone(), second.clone(), second.clone()],
+    ] {
+        let now = Instant::now();
+        let mut passive = Side::new(DtlsRole::Passive, now);
+        let flight = passive.handle(&hello, now);
+        assert!(!flight.is_empty());
+        // ServerHello first (RFC 9147 §5.2).
+        assert_eq!((flight[0][0], flight[0][13]), (22, 2));
+        assert!(passive.failures.is_empty());
+    }
+}
+
 #[test]
 fn an_active_side_repeats_itself_soon_and_gives_up_in_time() {
     let start = Instant::now();
