@@ -15,6 +15,9 @@ mod client;
 mod server;
 mod timer;
 
+#[cfg(test)]
+mod tests;
+
 pub use timer::{RINGING_MAX, T1, T2, T4, TRANSACTION_LIFETIME};
 
 use crate::base::random::{Random, token};
