@@ -149,7 +149,7 @@ impl Gap {
 
     fn repeat(&mut self) -> i16 {
         let sample = self.cycle[self.position];
-        self.position = (self.position + 1) % self.cycle_length;
+        self.position = if self.position + 1 < self.cycle_length { self.position + 1 } else { 0 };
         sample
     }
 

@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use crate::base::discard::Discard;
-use crate::wire::rtp::{RtpHeader, SequenceNumber};
+use crate::wire::rtp::{PayloadType, RtpHeader, RtpTimestamp, SequenceNumber, Ssrc};
 
 /// Packets held at once: 160 ms of 20 ms packets, more than the longest hold.
 pub const HELD_PACKETS_MAX: usize = 8;
@@ -105,7 +105,6 @@ impl Slot {
 impl RepairWindow {
     /// An empty window. It allocates once, here; `now` is any time not after the first packet.
     pub fn new(now: Instant) -> Self {
-        use crate::wire::rtp::{PayloadType, RtpTimestamp, Ssrc};
         let header = RtpHeader {
             marker: false,
             payload_type: PayloadType::PCMU,
@@ -211,8 +210,8 @@ impl RepairWindow {
                 self.hold.observe(now.saturating_duration_since(opened), now);
             }
         }
-        // A turn of the loop holds the packet, plays it, or releases a packet that was held.
-        while self.held_or_played(packet, now, step).is_none() {
+        // Each turn that does not place the packet releases one that was held.
+        while self.place(packet, now, step) == Place::BehindGap {
             self.close_gap(step);
         }
         self.schedule(now);
@@ -220,29 +219,29 @@ impl RepairWindow {
         Ok(())
     }
 
-    /// Finds the packet its place; `None` when the gap at the head must be closed first.
-    fn held_or_played(
+    /// Holds the packet, or plays it at once where that cannot be.
+    fn place(
         &mut self,
         packet: Packet<'_>,
         now: Instant,
         step: &mut impl FnMut(Step<'_>),
-    ) -> Option<()> {
+    ) -> Place {
         let number = packet.header.sequence_number;
         let ahead = self.expected.map_or(0, |expected| number.distance(expected));
         if ahead > 0 {
             if self.held < HELD_PACKETS_MAX && packet.payload.len() <= HELD_PAYLOAD_BYTES_MAX {
                 self.hold_packet(packet, now);
-                return Some(());
+                return Place::Found;
             }
             if self.held_numbers().next().is_some_and(|head| head.distance(number) < 0) {
-                return None;
+                return Place::BehindGap;
             }
             self.skip(ahead, now);
             step(Step::Gap { missing_packets: ahead.unsigned_abs(), next: packet });
         }
         self.play(packet, step);
         self.play_run(step);
-        Some(())
+        Place::Found
     }
 
     /// RFC 3550 A.1: a packet far away is either astray or the first of a stream that began anew;
@@ -286,7 +285,7 @@ impl RepairWindow {
         Discard::Late
     }
 
-    /// Moves on over a gap.
+    /// Moves on over a gap, which opened `now` if nothing was held behind it.
     fn skip(&mut self, packets: i16, now: Instant) {
         let Some(first) = self.expected else { return };
         let opened = self.gap_opened().unwrap_or(now);
@@ -301,11 +300,10 @@ impl RepairWindow {
         if self.held == 0 {
             return;
         }
-        let head = self.slots[usize::from(self.order[0])].header.sequence_number;
-        let arrival = self.slots[usize::from(self.order[0])].arrival;
-        let missing = head.distance(expected);
-        self.skip(missing, arrival);
-        let next = self.slots[usize::from(self.order[0])].packet();
+        let head = usize::from(self.order[0]);
+        let missing = self.slots[head].header.sequence_number.distance(expected);
+        self.skip(missing, self.slots[head].arrival);
+        let next = self.slots[head].packet();
         step(Step::Gap { missing_packets: missing.unsigned_abs(), next });
         self.play_run(step);
     }
@@ -362,6 +360,13 @@ impl RepairWindow {
     fn held_numbers(&self) -> impl Iterator<Item = SequenceNumber> {
         self.held_slots().map(|slot| slot.header.sequence_number)
     }
+}
+
+/// Whether a packet was placed, or waits for the gap at the head to be closed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Found,
+    BehindGap,
 }
 
 /// How long to hold a gap open: what reordering lately needed, within bounds.

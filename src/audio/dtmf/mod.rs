@@ -8,13 +8,16 @@
 mod relay;
 mod sender;
 
-pub use relay::{CompletedDigit, EventRelay, RelayOutput};
+pub use relay::{CompletedDigit, EventRelay, RELAY_OUTPUTS_MAX, RelayOutput};
 pub use sender::{DIGITS_QUEUED_MAX, DigitRefused, DigitSender};
 
 use crate::wire::telephone_event::TelephoneEvent;
 
 /// How often the packet that ends an event is sent (RFC 4733 §2.5.1.4).
 const END_PACKETS: u8 = 3;
+
+/// The longest a segment can say it is.
+const SEGMENT_UNITS: u32 = u16::MAX as u32;
 
 /// A telephone event to send as one RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +34,7 @@ pub struct EventPacket {
 /// An event on its way out, cut into segments of at most 0xFFFF clock units.
 ///
 /// A segment's last packet is sent once, not three times: the timestamp of every later packet tells
-/// the same.
+/// the same. So an update is one packet, or two where a segment ends.
 #[derive(Clone, Copy, Debug)]
 struct OutgoingEvent {
     event: u8,
@@ -47,10 +50,11 @@ impl OutgoingEvent {
 
     /// Sends that the event has lasted `total` units of the outgoing clock by now.
     fn update(&mut self, total: u32, phase: Phase, send: &mut impl FnMut(EventPacket)) {
-        let segment_units = u32::from(u16::MAX);
-        while total.saturating_sub(self.segment_start) > segment_units {
+        let whole_segments = total.saturating_sub(self.segment_start + 1) / SEGMENT_UNITS;
+        if let Some(before) = whole_segments.checked_sub(1) {
+            self.segment_start += before * SEGMENT_UNITS;
             self.send(u16::MAX, Phase::Lasting, send);
-            self.segment_start += segment_units;
+            self.segment_start += SEGMENT_UNITS;
         }
         let duration = total.saturating_sub(self.segment_start);
         self.send(u16::try_from(duration).unwrap_or(u16::MAX), phase, send);

@@ -6,9 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{END_PACKETS, EventPacket, OutgoingEvent, Phase};
+use super::{END_PACKETS, EventPacket, OutgoingEvent, Phase, SEGMENT_UNITS};
 use crate::wire::rtp::RtpTimestamp;
 use crate::wire::telephone_event::TelephoneEvent;
+
+/// The most that one call of the relay gives: three ends and the digit before, the start with the end
+/// of a segment, an end and the digit.
+pub const RELAY_OUTPUTS_MAX: usize = 8;
 
 /// The packet interval to assume until two packets tell (RFC 4733 §2.5.1.2 suggests it).
 const INTERVAL_ASSUMED: Duration = Duration::from_millis(50);
@@ -19,6 +23,8 @@ const LOST_END: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(60)..=Duration::from_millis(300);
 /// A digit whose end was lost is made as long: receivers want 40 ms (ITU-T Q.24).
 const SHORTEST_MS: u32 = 40;
+/// The next segment begins within a tenth of a second.
+const SEGMENT_LATE_PER_S: u32 = 10;
 /// A timestamp that is behind by less is of an event gone by; by more, of a new timeline.
 const STALE_S: i32 = 5;
 
@@ -112,7 +118,7 @@ impl EventRelay {
             if (-stale..0).contains(&ahead) {
                 return;
             }
-            if current.out.event == event.event && current.continues_at(ahead) {
+            if current.out.event == event.event && current.continues_at(ahead, self.in_clock_hz) {
                 current.before = current.before.saturating_add(ahead.unsigned_abs());
                 current.segment = timestamp;
                 current.duration = 0;
@@ -234,9 +240,13 @@ impl Current {
     }
 
     /// Whether a segment that begins so many units after this one continues the event (RFC 4733
-    /// §2.5.1.3): where this one was said to end, or would have been had the packet not been lost.
-    fn continues_at(&self, ahead: i32) -> bool {
-        ahead == i32::from(u16::MAX) || (ahead > 0 && ahead == i32::from(self.duration))
+    /// §2.5.1.3): where this one was last said to end, where a full one ends, or a little later,
+    /// since libwebrtc begins it with the packet after.
+    fn continues_at(&self, ahead: i32, in_clock_hz: u32) -> bool {
+        let full = SEGMENT_UNITS..=SEGMENT_UNITS + in_clock_hz / SEGMENT_LATE_PER_S;
+        let ended_at = u32::from(self.duration);
+        u32::try_from(ahead)
+            .is_ok_and(|ahead| full.contains(&ahead) || (ahead > 0 && ahead == ended_at))
     }
 }
 
@@ -272,10 +282,15 @@ mod tests {
             self.pass(ms);
             let now = self.start + Duration::from_millis(ms);
             let (sent, digits) = (&mut self.sent, &mut self.digits);
-            self.relay.handle_event(timestamp, event, now, |output| match output {
-                RelayOutput::Send(packet) => sent.push((ms, packet)),
-                RelayOutput::Completed(digit) => digits.push(digit),
+            let mut outputs = 0;
+            self.relay.handle_event(timestamp, event, now, |output| {
+                outputs += 1;
+                match output {
+                    RelayOutput::Send(packet) => sent.push((ms, packet)),
+                    RelayOutput::Completed(digit) => digits.push(digit),
+                }
             });
+            assert!(outputs <= RELAY_OUTPUTS_MAX, "{outputs}");
         }
 
         fn pass(&mut self, ms: u64) {
@@ -477,6 +492,23 @@ mod tests {
             assert_eq!(bench.digits, [CompletedDigit { digit: '5', duration_ms: 1_500 }]);
             assert_eq!(bench.shape().last(), Some(&(100, false, 0, 12_000, true)));
         }
+    }
+
+    /// It closes a segment when it is over-full, and begins the next with the time of that packet.
+    #[test]
+    fn segments_in_the_manner_of_libwebrtc_are_one_digit() {
+        let mut bench = Bench::new(48_000, 48_000);
+        for packet in 1..=68u16 {
+            bench.receive(ONSET, lasting(packet * 960), u64::from(packet) * 20);
+        }
+        bench.receive(ONSET, lasting(u16::MAX), 1_380);
+        let next = ONSET + 69 * 960;
+        bench.receive(next, lasting(705), 1_380);
+        bench.receive(next, lasting(960), 1_400);
+        bench.receive(next, ended(5_760), 1_420);
+        bench.pass(3_000);
+        assert_eq!(bench.digits, [CompletedDigit { digit: '5', duration_ms: 1_500 }]);
+        assert_eq!(bench.sent.iter().filter(|(_, packet)| packet.marker).count(), 1);
     }
 
     #[test]
