@@ -19,6 +19,11 @@ mod token;
 mod uri;
 mod value;
 
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod torture;
+
 pub use header::{BadHeader, HeaderName, Headers};
 pub use limits::*;
 pub use message::{Message, Request, Response};
