@@ -254,7 +254,7 @@ impl OpusDecoder {
     }
 
     /// Fills a gap of exactly `out.len()` samples just before `next_packet`: its last frame from
-    /// the packet's in-band FEC (RFC 6716 §4.2.4) if it has any, what lies before by concealment.
+    /// the packet's in-band FEC (RFC 6716 §4.2.5) if it has any, what lies before by concealment.
     /// `next_packet` is decoded afterwards as usual.
     pub fn recover(&mut self, next_packet: &[u8], out: &mut [i16]) -> Filled {
         if !carries_fec(next_packet) || out.is_empty() {

@@ -22,7 +22,7 @@ const SEGMENT_UNITS: u32 = u16::MAX as u32;
 /// A telephone event to send as one RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventPacket {
-    /// The RTP marker bit: the first packet of an event (RFC 4733 §2.5.1.1).
+    /// The RTP marker bit: the first packet of an event (RFC 4733 §2.2.2).
     pub marker: bool,
     /// Added to the timestamp of the onset, in the outgoing clock: 0, or where a later segment of
     /// a long event begins (RFC 4733 §2.5.1.3).

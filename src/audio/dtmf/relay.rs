@@ -14,7 +14,7 @@ use crate::wire::telephone_event::TelephoneEvent;
 /// of a segment, an end and the digit.
 pub const RELAY_OUTPUTS_MAX: usize = 8;
 
-/// The packet interval to assume until two packets tell (RFC 4733 §2.5.1.2 suggests it).
+/// The packet interval to assume until two packets tell, the one that RFC 4733 §2.5.1.2 recommends.
 const INTERVAL_ASSUMED: Duration = Duration::from_millis(50);
 /// Packet intervals without a packet that end an event (RFC 4733 §2.5.2.2).
 const INTERVALS_LOST_MAX: u32 = 3;

@@ -294,6 +294,32 @@ fn the_arena_runs_out_and_takes_back() {
     assert_eq!(arena.free(), (2, 2));
 }
 
+/// Bytes of the arena's block that are in memory.
+fn resident_bytes(arena: &OpusArena) -> usize {
+    const PAGE_BYTES: usize = 4_096;
+    let mut pages = vec![0u8; arena.block_bytes.div_ceil(PAGE_BYTES)];
+    // SAFETY: the block is mapped, and there is a byte for each of its pages.
+    let result = unsafe {
+        libc::mincore(arena.block.as_ptr().cast(), arena.block_bytes, pages.as_mut_ptr())
+    };
+    assert_eq!(result, 0);
+    pages.iter().filter(|page| **page & 1 == 1).count() * PAGE_BYTES
+}
+
+#[test]
+fn only_what_was_used_is_resident() {
+    let arena = OpusArena::new(10_000).unwrap();
+    assert!(arena.block_bytes > 400 << 20);
+    assert_eq!(resident_bytes(&arena), 0);
+    for _ in 0..100 {
+        let _decoder = arena.decoder().unwrap(); // each in the slot of the one before
+        let _encoder = arena.encoder(EncoderSettings::default()).unwrap();
+    }
+    // Two states, or two huge pages where the kernel gives those out.
+    let resident = resident_bytes(&arena);
+    assert!((1..=4 << 20).contains(&resident), "{resident}");
+}
+
 #[test]
 fn an_arena_for_no_calls_is_full() {
     let arena = OpusArena::new(0).unwrap();
