@@ -14,4 +14,4 @@ pub const SAMPLE_RATE_HZ: u32 = 8_000;
 pub const SAMPLES_PER_MS: usize = 8;
 
 #[cfg(test)]
-mod synthetic;
+pub(crate) mod synthetic;

@@ -233,7 +233,7 @@ impl Leg {
     pub fn set_digit_clock(&mut self) {
         let format = self.format.as_ref().and_then(|format| format.send_events);
         if let Some(format) = format
-            && !self.digits.is_active()
+            && self.digits.next_timeout().is_none()
         {
             self.digits = DigitSender::new(format.clock_hz, DIGIT_PACKET_MS);
         }

@@ -239,10 +239,13 @@ impl Onward<'_, '_> {
         let mut left = gap;
         if let Some(next) = next {
             let samples = left.min(FILL_SAMPLES_MAX);
-            match transcoder.fill(samples as usize, Some(next)) {
-                Filled::FromFec => self.counters.frames_recovered += 1,
-                Filled::Concealed => self.counters.frames_concealed += 1,
-            }
+            let missing = u64::from(self.playout.missing_packets);
+            let recovered = match transcoder.fill(samples as usize, Some(next)) {
+                Filled::FromFec => 1,
+                Filled::Concealed => 0,
+            };
+            self.counters.frames_recovered += recovered;
+            self.counters.frames_concealed += missing - recovered;
             left -= samples;
             self.playout.timeline.advance(samples, self.now);
             self.send_full_packets()?;
@@ -396,7 +399,7 @@ impl Playout {
     fn set_event_clocks(&mut self, in_hz: u32, to: &Leg) {
         let out_hz = to.format.as_ref().and_then(|format| format.send_events);
         let clocks_hz = (in_hz, out_hz.map_or(8_000, |format| format.clock_hz));
-        if self.events.clocks_hz != clocks_hz && !self.events.relay.is_active() {
+        if self.events.clocks_hz != clocks_hz && self.events.relay.next_timeout().is_none() {
             self.events.clocks_hz = clocks_hz;
             self.events.relay = crate::audio::dtmf::EventRelay::new(clocks_hz.0, clocks_hz.1, 20);
         }

@@ -177,3 +177,6 @@ async fn start_thread(
         Err(_) => Err(Fault::new("the thread ended as it began", place, "report this")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,8 @@ struct Anchor {
 pub struct Timeline {
     anchor: Option<Anchor>,
     end: u64,
-    last: Option<Instant>,
+    /// When audio was last added, and how much of it.
+    last: Option<(Instant, u64)>,
 }
 
 impl Timeline {
@@ -46,7 +47,8 @@ impl Timeline {
             // Overlapping audio follows directly: a position is never given twice.
             Some(gap) if (-JUMP_MAX..=0).contains(&gap) => 0,
             Some(gap) if (0..=JUMP_MAX).contains(&gap) => gap as u64,
-            _ => self.passed_beyond_end(now),
+            // What comes now was spoken since, as what came last was before it came.
+            _ => self.passed_beyond_end(now).saturating_sub(self.last.map_or(0, |(_, n)| n)),
         };
         self.anchor = Some(Anchor { timestamp, position: self.end + gap });
         gap
@@ -55,7 +57,7 @@ impl Timeline {
     /// Adds audio that was played: sent, or about to be.
     pub fn advance(&mut self, samples: u64, now: Instant) {
         self.end += samples;
-        self.last = Some(now);
+        self.last = Some((now, samples));
     }
 
     /// The source changed: its timestamps start anywhere.
@@ -71,7 +73,10 @@ impl Timeline {
     }
 
     fn passed_beyond_end(&self, now: Instant) -> u64 {
-        let passed = self.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        let passed = match self.last {
+            Some((last, _)) => now.saturating_duration_since(last),
+            None => Duration::ZERO,
+        };
         passed.as_micros() as u64 * SAMPLES_PER_SECOND / 1_000_000
     }
 }
@@ -84,7 +89,8 @@ mod tests {
 
     fn play(timeline: &mut Timeline, timestamp: u32, now: Instant) -> u64 {
         let gap = timeline.gap_before(RtpTimestamp(timestamp), 48_000, now);
-        timeline.advance(gap + PACKET, now);
+        timeline.advance(gap, now);
+        timeline.advance(PACKET, now);
         gap
     }
 
@@ -110,9 +116,9 @@ mod tests {
         let (mut timeline, now) = (Timeline::default(), Instant::now());
         play(&mut timeline, 0, now);
         let later = now + Duration::from_millis(20);
-        assert_eq!(play(&mut timeline, 2_000_000_000, later), 160);
+        assert_eq!(play(&mut timeline, 2_000_000_000, later), 0);
         timeline.restart();
-        assert_eq!(play(&mut timeline, 5, later + Duration::from_millis(40)), 320);
+        assert_eq!(play(&mut timeline, 5, later + Duration::from_millis(60)), 320);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! Both engines give [`EventPacket`]s. Sequence numbers and the rest of the RTP header are the
 //! caller's, and so is the event's onset: the timestamp of its audio timeline when a packet with
-//! the marker bit comes, to which it adds each packet's offset. Audio is not sent while an engine
-//! is active.
+//! the marker bit comes, to which it adds each packet's offset. Audio is not sent while an event
+//! lasts.
 
 mod relay;
 mod sender;

@@ -90,9 +90,9 @@ impl EventRelay {
         }
     }
 
-    /// Whether an event is being sent: audio waits.
+    /// Whether an event lasts: audio waits. Once it ended, its repeated ends go out beside the audio.
     pub fn is_active(&self) -> bool {
-        self.current.as_ref().is_some_and(|current| current.state != State::Ended)
+        matches!(&self.current, Some(Current { state: State::Lasting { .. }, .. }))
     }
 
     /// When [`Self::handle_timeout`] is due.
@@ -118,7 +118,11 @@ impl EventRelay {
             if (-stale..0).contains(&ahead) {
                 return;
             }
-            if current.out.event == event.event && current.continues_at(ahead, self.in_clock_hz) {
+            let lasts = matches!(current.state, State::Lasting { .. });
+            if lasts
+                && current.out.event == event.event
+                && current.continues_at(ahead, self.in_clock_hz)
+            {
                 current.before = current.before.saturating_add(ahead.unsigned_abs());
                 current.segment = timestamp;
                 current.duration = 0;

@@ -95,9 +95,9 @@ impl DigitSender {
         Ok(())
     }
 
-    /// Whether a digit is being sent: audio waits.
+    /// Whether a digit lasts: audio waits. Once it ended, its repeated ends go out beside the audio.
     pub fn is_active(&self) -> bool {
-        !matches!(self.state, State::Idle { .. })
+        matches!(self.state, State::Lasting { .. })
     }
 
     /// When [`Self::handle_timeout`] is due.
