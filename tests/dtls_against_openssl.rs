@@ -1,5 +1,6 @@
 //! Our DTLS handshake against OpenSSL's, in both roles and every SRTP profile: the handshake
 //! completes, the fingerprint matches, and OpenSSL exports the keys that we hand out.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
 use std::io::{Read, Write};

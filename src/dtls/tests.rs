@@ -1,3 +1,5 @@
+//! Two handshakes of ours with each other, over good and bad paths, and with strangers.
+
 use std::sync::Arc;
 
 use dimpl::Config;
