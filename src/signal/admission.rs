@@ -109,42 +109,46 @@ impl Engine {
         let flow = FlowId(flow);
         match self.authenticate(&request, Role::Server, flow, now) {
             Ok(user) => {
-                let response = self.register(&user, &request, flow, now);
+                let (response, contacts) = self.register(&user, &request, flow, now);
                 self.exchange.transactions.respond(transaction, response, now);
+                for contact in contacts {
+                    self.rehome(&user, &contact, flow, now);
+                }
             }
             Err(challenge) => self.turn_away(transaction, challenge),
         }
     }
 
-    fn register(&mut self, user: &str, request: &Request, flow: FlowId, now: Instant) -> Response {
-        let (change, call_id, cseq) = match read_registration(request) {
-            Ok(read) => read,
-            Err(_) => return Response::to(request, Status::BAD_REQUEST),
+    /// The response, and the contacts that are now reached over this connection.
+    fn register(
+        &mut self,
+        user: &str,
+        request: &Request,
+        flow: FlowId,
+        now: Instant,
+    ) -> (Response, Vec<Contact>) {
+        let refused = |status| (Response::to(request, status), Vec::new());
+        let Ok((change, call_id, cseq)) = read_registration(request) else {
+            return refused(Status::BAD_REQUEST);
         };
         // Nobody registers for somebody else (RFC 3261 §10.3 step 4).
         if request.headers.to().ok().as_ref().and_then(|to| to.uri.user()) != Some(user) {
-            return Response::to(request, Status::FORBIDDEN);
+            return refused(Status::FORBIDDEN);
         }
         let contacts = match &change {
             Change::Contacts(contacts) => contacts.clone(),
             Change::Query | Change::Clear => Vec::new(),
         };
         match self.exchange.registrar.register(user, change, flow, (&call_id, cseq), now) {
-            Ok(()) => {}
+            Ok(()) => (self.bindings_of(user, request, now), contacts),
             Err(Refused::TooBrief) => {
-                let mut response = Response::to(request, Status::INTERVAL_TOO_BRIEF);
+                let (mut response, none) = refused(Status::INTERVAL_TOO_BRIEF);
                 response.headers.push(HeaderName::MinExpires, EXPIRES_MIN_S);
-                return response;
+                (response, none)
             }
-            Err(Refused::OutOfOrder) => {
-                return Response::to(request, Status::SERVER_INTERNAL_ERROR);
-            }
-            Err(Refused::TooManyContacts) => return Response::to(request, Status::BAD_REQUEST),
+            Err(Refused::OutOfOrder) => refused(Status::SERVER_INTERNAL_ERROR),
+            Err(Refused::TooManyContacts) => refused(Status::BAD_REQUEST),
         }
-        for contact in contacts {
-            self.rehome(user, &contact, flow, now);
-        }
-        self.bindings_of(user, request, now)
     }
 
     /// The 200 with every binding of the user (RFC 3261 §10.3 step 8). JsSIP looks for its own

@@ -18,6 +18,8 @@ pub mod recovery;
 pub mod registrar;
 pub mod release;
 pub mod routing;
+#[cfg(test)]
+mod tests;
 pub mod trunk;
 pub mod web;
 

@@ -1,0 +1,108 @@
+//! Requests inside a call.
+
+use super::steps::*;
+use super::world::*;
+use crate::control::message::Side;
+use crate::wire::sip::{HeaderName, Method, Status};
+
+#[test]
+fn a_digit_in_info_leaves_by_the_other_leg() {
+    let mut world = World::new(CONFIG);
+    let mut call = world.outgoing_call();
+    let info = call.caller_dialog.request(Method::Info);
+    world.send(call.caller, info.with_body("application/dtmf-relay", "Signal=5\r\nDuration=160"));
+    world.response_at(call.caller, Status::OK);
+    let digit = world.media.digits.pop().unwrap();
+    assert_eq!((digit.leg, digit.digit, digit.duration_ms), (Side::B, '5', 160));
+
+    let info = call.caller_dialog.request(Method::Info);
+    world.send(call.caller, info.with_body("text/plain", "5"));
+    world.response_at(call.caller, Status::UNSUPPORTED_MEDIA_TYPE);
+    assert!(world.media.digits.is_empty());
+}
+
+#[test]
+fn a_browsers_session_refresh_is_answered_and_a_change_is_refused() {
+    let mut world = World::new(CONFIG);
+    let mut call = world.outgoing_call();
+    let update = call.caller_dialog.request(Method::Update);
+    world.send(call.caller, update);
+    let ok = world.response_at(call.caller, Status::OK);
+    assert!(ok.headers.contact().is_ok() && ok.body.is_empty());
+
+    let sdp = world.peers[call.caller].web.as_ref().unwrap().sdp("actpass");
+    let hold = sdp.replace("a=sendrecv", "a=sendonly");
+    for method in [Method::Update, Method::Invite] {
+        let again = call.caller_dialog.request(method);
+        world.send(call.caller, again.with_body("application/sdp", hold.clone()));
+        world.response_at(call.caller, Status::NOT_ACCEPTABLE_HERE);
+    }
+    assert_eq!(world.engine.calls(), 1, "the call stays up");
+    world.hang_up(call.caller, &mut call.caller_dialog);
+    world.take_bye(call.callee);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_trunks_refresh_gets_our_unchanged_sdp() {
+    let mut world = World::new(CONFIG);
+    let mut call = world.incoming_call();
+    let before = world.media.leg(Side::A);
+    let mut sdps = Vec::new();
+    for sdp in [TRUNK_SDP, ""] {
+        let mut again = call.caller_dialog.request(Method::Invite);
+        if !sdp.is_empty() {
+            again = again.with_body("application/sdp", sdp);
+        }
+        let number = again.headers.cseq().unwrap().number;
+        world.send(call.caller, again);
+        let ok = world.response_at(call.caller, Status::OK);
+        let mut ack = call.caller_dialog.ack(number);
+        if sdp.is_empty() {
+            ack = ack.with_body("application/sdp", TRUNK_SDP);
+        }
+        world.acknowledge(call.caller, ack);
+        sdps.push(ok.body);
+    }
+    assert!(!sdps[0].is_empty());
+    assert_eq!(sdps[0], sdps[1]);
+    assert_eq!(world.media.leg(Side::A).remote, before.remote);
+
+    let moved = TRUNK_SDP.replace("20000", "30000");
+    let again = call.caller_dialog.request(Method::Invite).with_body("application/sdp", moved);
+    world.send(call.caller, again);
+    world.response_at(call.caller, Status::NOT_ACCEPTABLE_HERE);
+    world.hang_up(call.caller, &mut call.caller_dialog);
+    world.take_bye(call.callee);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn methods_we_do_not_know_are_refused_by_name() {
+    let mut world = World::new(CONFIG);
+    let mut call = world.outgoing_call();
+    for method in [Method::Message, Method::Refer, Method::Notify] {
+        let unknown = call.callee_dialog.request(method);
+        world.send(call.callee, unknown);
+        let refused = world.response_at(call.callee, Status::METHOD_NOT_ALLOWED);
+        assert!(refused.headers.lists(&HeaderName::Allow, "BYE"));
+    }
+    let options = call.callee_dialog.request(Method::Options);
+    world.send(call.callee, options);
+    world.response_at(call.callee, Status::OK);
+}
+
+#[test]
+fn whoever_does_not_know_both_tags_is_in_no_dialog() {
+    let mut world = World::new(CONFIG);
+    let mut call = world.outgoing_call();
+    let mut guess = call.callee_dialog.clone();
+    guess.local.set_tag("guessed");
+    let bye = guess.request(Method::Bye);
+    world.send(call.callee, bye);
+    world.response_at(call.callee, Status::CALL_DOES_NOT_EXIST);
+    assert_eq!(world.engine.calls(), 1);
+    world.hang_up(call.callee, &mut call.callee_dialog);
+    world.take_bye(call.caller);
+    world.assert_nothing_left();
+}

@@ -1,0 +1,9 @@
+//! The engine against scripted peers: every way a call goes, and that nothing is left behind.
+
+mod calls;
+mod endings;
+mod in_call;
+mod recovery;
+mod registration;
+mod steps;
+mod world;
