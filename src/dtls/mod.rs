@@ -202,7 +202,9 @@ impl Handshake {
         {
             if !is_expected(peer, expected) {
                 // Sends close_notify, so that the browser need not wait for its own timeout.
-                let _ = self.engine.as_mut().map(Dtls::close);
+                if let Some(engine) = &mut self.engine {
+                    let _ = engine.close();
+                }
                 self.stage = Stage::Failing(Failure::FingerprintMismatch);
                 return self.poll_output();
             }

@@ -3,7 +3,7 @@
 //! Only `v=`, `c=`, `m=` and `a=` lines go to the parser: the rest means nothing to a telephone call,
 //! so a carrier's malformed `t=` or `b=` line must not cost one.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use sdp_types::{Attribute, Connection, Media, ParserError};
 
@@ -205,14 +205,20 @@ impl<'a> Section<'a> {
     pub(super) fn rtcp(self, rtp: IpAddr) -> Option<SocketAddr> {
         let mut words = self.own("rtcp").next()?.split_ascii_whitespace();
         let port = words.next()?.parse().ok().filter(|port| *port != 0)?;
-        let address = words.nth(2).and_then(|address| address.parse().ok()).unwrap_or(rtp);
+        let address = match words.nth(2) {
+            Some(address) => address.parse().ok().filter(is_unicast)?,
+            None => rtp,
+        };
         Some(SocketAddr::new(address, port))
     }
 }
 
 fn unicast(connection: &Connection) -> Option<IpAddr> {
-    let address = connection.try_address().ok()?.ip;
-    (!address.is_multicast()).then_some(address)
+    Some(connection.try_address().ok()?.ip).filter(is_unicast)
+}
+
+fn is_unicast(address: &IpAddr) -> bool {
+    !address.is_multicast() && *address != IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 fn all_of<'a>(attributes: &'a [Attribute], name: &str) -> impl Iterator<Item = &'a str> {

@@ -195,7 +195,12 @@ mod tests {
 
     #[test]
     fn an_address_that_is_missing_a_name_or_a_group_is_refused() {
-        for line in ["", "c=IN IP4 media.example.com\r\n", "c=IN IP4 224.2.1.1/127\r\n"] {
+        for line in [
+            "",
+            "c=IN IP4 media.example.com\r\n",
+            "c=IN IP4 224.2.1.1/127\r\n",
+            "c=IN IP4 255.255.255.255\r\n",
+        ] {
             let sdp = OFFER.replace("c=IN IP4 198.51.100.7\r\n", line);
             assert_eq!(TrunkOffer::parse(&sdp), Err(Refusal::NoAddress), "{line}");
         }
@@ -207,6 +212,8 @@ mod tests {
             ("a=rtcp:14200", Some(address("198.51.100.7:14200"))),
             ("a=rtcp:14200 IN IP4 203.0.113.9", Some(address("203.0.113.9:14200"))),
             ("a=rtcp:9 IN IP4 0.0.0.0", None),
+            ("a=rtcp:14200 IN IP4 224.2.1.1", None),
+            ("a=rtcp:14200 IN IP4 media.example.com", None),
             ("a=rtcp:0", None),
             ("a=rtcp:x", None),
         ] {
