@@ -4,6 +4,8 @@
 pub mod clock;
 pub mod discard;
 pub mod fault;
+#[cfg(test)]
+pub(crate) mod hex;
 pub mod random;
 pub mod secret;
 pub mod timers;

@@ -208,13 +208,9 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::hex::bytes;
 
     const PROFILE: Profile = Profile::AES_CM_128_HMAC_SHA1_80;
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
-        digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-    }
 
     #[test]
     fn session_keys_are_those_of_rfc_3711_appendix_b_3() {

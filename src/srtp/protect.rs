@@ -9,7 +9,7 @@ use super::keys::{Labels, MasterKey, Profile};
 use super::replay::ReplayWindow;
 use super::transform::{ENCRYPTED_FLAG, RTCP_HEADER_BYTES, RTCP_INDEX_BYTES, Transform};
 use crate::base::discard::Discard;
-use crate::wire::rtp::{SequenceNumber, Ssrc, header_length};
+use crate::wire::rtp::{RtpHeader, SequenceNumber, Ssrc, header_length};
 
 /// Bytes that protection adds to RTP at most; RTCP grows by these and its index.
 pub const RTP_GROWTH_BYTES_MAX: usize = 16;
@@ -66,15 +66,14 @@ impl Sender {
     #[inline]
     pub fn protect(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, Discard> {
         let packet = buffer.get(..length).ok_or(Discard::TooLarge)?;
-        let header_bytes = header_length(packet)?;
-        let (ssrc, sequence_number) = stream_of(packet)?;
-        if ssrc != self.ssrc {
+        let (header, header_bytes) = header_of(packet)?;
+        if header.ssrc != self.ssrc {
             return Err(Discard::BadRtp);
         }
-        let index = estimate(self.sent.as_ref(), sequence_number)?;
+        let index = estimate(self.sent.as_ref(), header.sequence_number)?;
         let protected_bytes = length + self.transforms.profile.tag_bytes();
         let protected = buffer.get_mut(..protected_bytes).ok_or(Discard::TooLarge)?;
-        self.transforms.rtp.seal_rtp(protected, header_bytes, ssrc, index)?;
+        self.transforms.rtp.seal_rtp(protected, header_bytes, self.ssrc, index)?;
         accept(&mut self.sent, index.value());
         Ok(protected_bytes)
     }
@@ -154,16 +153,15 @@ impl Receiver {
     /// The first packet of a source counts as its round 0 (RFC 3711 §3.3.1).
     #[inline]
     pub fn unprotect(&mut self, packet: &mut [u8]) -> Result<usize, Discard> {
-        let header_bytes = header_length(packet)?;
+        let (header, header_bytes) = header_of(packet)?;
         let tag_bytes = self.transforms.profile.tag_bytes();
         let length = packet.len().checked_sub(tag_bytes).ok_or(Discard::BadSrtp)?;
         if length < header_bytes {
             return Err(Discard::BadSrtp);
         }
-        let (ssrc, sequence_number) = stream_of(packet)?;
-        let mut source = self.source(ssrc)?;
-        let index = estimate(source.rtp.as_ref(), sequence_number)?;
-        self.transforms.rtp.open_rtp(packet, header_bytes, ssrc, index)?;
+        let mut source = self.source(header.ssrc)?;
+        let index = estimate(source.rtp.as_ref(), header.sequence_number)?;
+        self.transforms.rtp.open_rtp(packet, header_bytes, header.ssrc, index)?;
         accept(&mut source.rtp, index.value());
         self.keep(source);
         Ok(length)
@@ -316,10 +314,10 @@ fn position(window: &ReplayWindow) -> PacketIndex {
 }
 
 #[inline]
-fn stream_of(packet: &[u8]) -> Result<(Ssrc, SequenceNumber), Discard> {
-    let fixed = packet.first_chunk::<12>().ok_or(Discard::Truncated)?;
-    let ssrc = u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]]);
-    Ok((Ssrc(ssrc), SequenceNumber(u16::from_be_bytes([fixed[2], fixed[3]]))))
+fn header_of(packet: &[u8]) -> Result<(RtpHeader, usize), Discard> {
+    let header_bytes = header_length(packet)?;
+    let fixed = packet.first_chunk().ok_or(Discard::Truncated)?;
+    Ok((RtpHeader::read(fixed), header_bytes))
 }
 
 fn rtcp_source(packet: &[u8]) -> Result<Ssrc, Discard> {

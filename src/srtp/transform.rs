@@ -303,13 +303,8 @@ fn split_end(buffer: &mut [u8], bytes: usize) -> Result<(&mut [u8], &mut [u8]), 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::hex::bytes;
     use crate::wire::rtp::SequenceNumber;
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        let digits = hex.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8);
-        let digits: Vec<u8> = digits.collect();
-        digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-    }
 
     /// The session keys of RFC 7714 §16 and §17: 00, 01, … and "Quid pro quo".
     fn rfc_7714(algorithm: &'static Algorithm) -> Gcm {

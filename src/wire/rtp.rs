@@ -128,6 +128,18 @@ pub struct RtpHeader {
 }
 
 impl RtpHeader {
+    /// Reads the fixed part of a header, whose version is not checked.
+    #[inline]
+    pub fn read(fixed: &[u8; HEADER_BYTES]) -> Self {
+        Self {
+            marker: fixed[1] & MARKER_FLAG != 0,
+            payload_type: PayloadType(fixed[1] & !MARKER_FLAG),
+            sequence_number: SequenceNumber(u16::from_be_bytes([fixed[2], fixed[3]])),
+            timestamp: RtpTimestamp(u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]])),
+            ssrc: Ssrc(u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]])),
+        }
+    }
+
     /// Writes a header without contributing sources, extension or padding.
     #[inline]
     pub fn write(&self, out: &mut [u8; HEADER_BYTES]) {
@@ -156,7 +168,7 @@ impl<'a> RtpPacket<'a> {
     pub fn parse(packet: &'a [u8]) -> Result<Self, Discard> {
         let header_bytes = header_length(packet)?;
         let (fixed, rest) = packet.split_first_chunk().ok_or(Discard::Truncated)?;
-        let header = read_fixed(fixed);
+        let header = RtpHeader::read(fixed);
         let mut payload = &rest[header_bytes - HEADER_BYTES..];
         if fixed[0] & PADDING_FLAG != 0 {
             // The last byte counts the padding, itself included (RFC 3550 §5.1).
@@ -186,17 +198,6 @@ pub fn header_length(packet: &[u8]) -> Result<usize, Discard> {
         length += 4 + 4 * usize::from(u16::from_be_bytes([extension[2], extension[3]]));
     }
     if length > packet.len() { Err(Discard::Truncated) } else { Ok(length) }
-}
-
-#[inline]
-fn read_fixed(fixed: &[u8; HEADER_BYTES]) -> RtpHeader {
-    RtpHeader {
-        marker: fixed[1] & MARKER_FLAG != 0,
-        payload_type: PayloadType(fixed[1] & !MARKER_FLAG),
-        sequence_number: SequenceNumber(u16::from_be_bytes([fixed[2], fixed[3]])),
-        timestamp: RtpTimestamp(u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]])),
-        ssrc: Ssrc(u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]])),
-    }
 }
 
 #[cfg(test)]

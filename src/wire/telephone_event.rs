@@ -8,8 +8,7 @@ use crate::base::discard::Discard;
 /// Bytes of an event block.
 pub const EVENT_BYTES: usize = 4;
 
-/// The power level written by ordinary senders: −10 dBm0, inside the range that RFC 4733 §2.3.3
-/// lets a receiver play.
+/// The power level that ordinary senders write: −10 dBm0.
 pub const VOLUME_DEFAULT: u8 = 10;
 
 /// An event block.
@@ -26,8 +25,8 @@ pub struct TelephoneEvent {
 }
 
 impl TelephoneEvent {
-    /// Reads a payload's first block. The reserved bit is ignored as §2.3.2 asks, and so is what
-    /// follows the block: senders pad, and nobody packs two events into one packet (§2.5.1.5).
+    /// Reads a payload's first block. The reserved bit is ignored as §2.3.3 asks, and so is what
+    /// follows the block: some senders pad, and nobody packs two events into one packet.
     pub fn parse(payload: &[u8]) -> Result<Self, Discard> {
         let block = payload.first_chunk::<EVENT_BYTES>().ok_or(Discard::BadTelephoneEvent)?;
         Ok(Self {

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::rtp::{PayloadType, RtpHeader, RtpTimestamp};
+use crate::base::hex::bytes;
+use crate::wire::rtp::{PayloadType, RtpTimestamp};
 
 const SSRC: Ssrc = Ssrc(0xcafe_babe);
 
@@ -62,11 +63,6 @@ fn unprotected_rtcp(receiver: &mut Receiver, packet: &[u8]) -> Result<Vec<u8>, D
     let length = receiver.unprotect_rtcp(&mut buffer)?;
     buffer.truncate(length);
     Ok(buffer)
-}
-
-fn bytes(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
-    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
 }
 
 #[test]

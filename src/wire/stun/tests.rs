@@ -2,6 +2,7 @@ use md5::{Digest, Md5};
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::hex::bytes;
 
 /// RFC 5769 §2.1: request with short-term credentials.
 const REQUEST: &str = "000100582112a442b7e7a701bc34d686fa87dfae802200105354554e2074657374\
@@ -20,11 +21,6 @@ const LONG_TERM: &str = "000100602112a44278ad3433c6ad72c029da412e00060012e3839ee
     e38383e382afe382b900000015001c662f2f3439396b39353464364f4c33346f4c394653547679363473410014000b65\
     78616d706c652e6f72670000080014f67024656dd64a3e02b8e0712e85c9a28ca89666";
 const PASSWORD: &[u8] = b"VOkJxbRl1RmTxUk/WvJxBt";
-
-fn bytes(hex: &str) -> Vec<u8> {
-    let digits: Vec<u8> = hex.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
-    digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
-}
 
 fn long_term_key() -> [u8; 16] {
     Md5::digest("マトリックス:example.org:TheMatrIX").into()
