@@ -282,3 +282,6 @@ fn with_methods(mut response: Response) -> Response {
     response.headers.set(HeaderName::Allow, METHODS);
     response
 }
+
+#[cfg(test)]
+mod tests;
