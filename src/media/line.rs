@@ -22,7 +22,8 @@ use super::call::Call;
 use super::format::Meaning;
 use super::leg::{Continuity, Leg, LegCounters};
 use super::stream::{Encoder, Path, Playout, Transcoder};
-use crate::audio::dtmf::RelayOutput;
+use crate::audio::SAMPLES_PER_MS;
+use crate::audio::dtmf::{RELAY_OUTPUTS_MAX, RelayOutput};
 use crate::audio::g711::{self, Law};
 use crate::audio::opus::Filled;
 use crate::audio::repair::{Packet, Step};
@@ -231,31 +232,30 @@ impl Onward<'_, '_> {
     }
 
     /// What lies between the audio so far and the next packet. After a loss it is rebuilt from the
-    /// next packet's in-band FEC or concealed; a pause of the sender's stays a pause, only the packet
-    /// that it cut short is completed. What is not filled is left out: the next packet sent begins
-    /// a talkspurt.
+    /// next packet's in-band FEC or concealed, up to a bound; a pause of the sender's stays a pause,
+    /// only the packet that it cut short is completed. What is not filled is left out: the next
+    /// packet sent begins a talkspurt.
     fn fill(&mut self, gap: u64, next: Option<&[u8]>) -> Result<(), Discard> {
-        let Path::Transcode(transcoder) = &mut self.playout.path else { return Ok(()) };
+        let missing = u64::from(self.playout.missing_packets);
         let mut left = gap;
         if let Some(next) = next {
-            let samples = left.min(FILL_SAMPLES_MAX);
-            let missing = u64::from(self.playout.missing_packets);
-            let recovered = match transcoder.fill(samples as usize, Some(next)) {
-                Filled::FromFec => 1,
-                Filled::Concealed => 0,
-            };
+            // In-band FEC is of the frame right before `next`: it is of no use at the far end of a
+            // gap that is not filled whole.
+            let next = (left <= FILL_SAMPLES_MAX).then_some(next);
+            let filled = self.conceal(left.min(FILL_SAMPLES_MAX), next);
+            let recovered = u64::from(filled == Filled::FromFec);
             self.counters.frames_recovered += recovered;
             self.counters.frames_concealed += missing - recovered;
-            left -= samples;
-            self.playout.timeline.advance(samples, self.now);
+            left = left.saturating_sub(FILL_SAMPLES_MAX);
             self.send_full_packets()?;
         }
-        let Path::Transcode(transcoder) = &mut self.playout.path else { return Ok(()) };
-        let completes = transcoder.missing_to_full().min(left);
+        let completes = match &self.playout.path {
+            Path::Transcode(transcoder) => transcoder.missing_to_full().min(left),
+            Path::Relay(_) | Path::Closed => 0,
+        };
         if completes > 0 {
-            transcoder.fill(completes as usize, None);
+            self.conceal(completes, None);
             left -= completes;
-            self.playout.timeline.advance(completes, self.now);
             self.send_full_packets()?;
         }
         if left > 0 {
@@ -263,6 +263,15 @@ impl Onward<'_, '_> {
             self.playout.talkspurt = true;
         }
         Ok(())
+    }
+
+    /// Appends audio that was never received: at most [`FILL_SAMPLES_MAX`].
+    fn conceal(&mut self, samples: u64, next: Option<&[u8]>) -> Filled {
+        self.playout.timeline.advance(samples, self.now);
+        match &mut self.playout.path {
+            Path::Transcode(transcoder) => transcoder.fill(samples as usize, next),
+            Path::Relay(_) | Path::Closed => Filled::Concealed,
+        }
     }
 
     /// Encodes and sends every packet that is full. A packet that cannot be sent is counted; the
@@ -400,8 +409,11 @@ impl Playout {
         let out_hz = to.format.as_ref().and_then(|format| format.send_events);
         let clocks_hz = (in_hz, out_hz.map_or(8_000, |format| format.clock_hz));
         if self.events.clocks_hz != clocks_hz && self.events.relay.next_timeout().is_none() {
+            let samples = to.format.as_ref().map_or(160, |format| format.packet_samples);
+            let packet_ms = (samples / SAMPLES_PER_MS) as u8;
             self.events.clocks_hz = clocks_hz;
-            self.events.relay = crate::audio::dtmf::EventRelay::new(clocks_hz.0, clocks_hz.1, 20);
+            self.events.relay =
+                crate::audio::dtmf::EventRelay::new(clocks_hz.0, clocks_hz.1, packet_ms);
         }
     }
 }
@@ -430,9 +442,8 @@ impl Transcoder {
 
     /// Appends audio that was never received; `next` is the packet after the gap.
     fn fill(&mut self, samples: usize, next: Option<&[u8]>) -> Filled {
-        let out = &mut self.pcm[self.pending..];
-        let samples = samples.min(out.len());
-        let out = &mut out[..samples];
+        // There is room: less than a packet is pending whenever this is called.
+        let out = &mut self.pcm[self.pending..self.pending + samples];
         self.pending += samples;
         match (&mut self.opus, self.heard, next) {
             (Some(opus), Codec::Opus, Some(next)) => opus.recover(next, out),
@@ -470,7 +481,7 @@ impl Encoder {
 /// segment or two between.
 #[derive(Default)]
 struct Outputs {
-    outputs: [Option<RelayOutput>; 8],
+    outputs: [Option<RelayOutput>; RELAY_OUTPUTS_MAX],
     length: usize,
 }
 
