@@ -9,7 +9,7 @@ import { Cadence, Meter, audioContext, click, share } from "./sound.js";
 const KEYS = [["1", ""], ["2", "ABC"], ["3", "DEF"], ["4", "GHI"], ["5", "JKL"], ["6", "MNO"], ["7", "PQRS"], ["8", "TUV"], ["9", "WXYZ"], ["*", ""], ["0", "+"], ["#", ""]];
 const READING_MS = 1000;
 // The scale of the histories never ends below these, so that nothing looks like something.
-const ROUND_TRIP_TOP_MS = 50;
+const ROUND_TRIP_TOP_MS = 20;
 const LOSS_TOP_PERCENT = 5;
 const MICROPHONE = { audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true } };
 
