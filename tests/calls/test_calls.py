@@ -155,3 +155,22 @@ def test_the_caller_hears_what_the_trunk_plays_before_it_answers(library, open_p
     assert_talking(phone, trunk)
     phone.hang_up()
     trunk.wait_for("CALL_CLOSED")
+
+
+def test_one_browser_calls_another(library, open_phone, start_trunk, start_gateway):
+    gateway = start_gateway(start_trunk())
+    caller, called = open_phone(library), open_phone("jssip")
+    for phone, user in ((caller, "1001"), (called, "1002")):
+        phone.register(gateway, user)
+        phone.wait_for("registered")
+
+    caller.call("1002")
+    assert called.wait_for("ringing")["caller"] == "1001"
+    called.answer()
+    caller.wait_for("confirmed")
+
+    # Both users say the same words: it is one microphone.
+    for phone in (caller, called):
+        wait_until(lambda phone=phone: audio.hears("browser", *phone.heard()), "the other browser", 15, 0.5)
+    called.hang_up()
+    caller.wait_for("ended")
