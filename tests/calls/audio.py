@@ -29,7 +29,7 @@ SENTENCES = {
 
 def resample(samples, from_hz, to_hz):
     """Band-limited, by the spectrum: exact for the rates used here."""
-    if from_hz == to_hz:
+    if from_hz == to_hz or not len(samples):
         return samples
     count = round(len(samples) * to_hz / from_hz)
     spectrum = np.fft.rfft(samples)

@@ -14,6 +14,7 @@ from waiting import wait_until
 
 CONFIG = """\
 sip_listen {address}:{sip_port}
+net_interface {address}
 call_local_timeout 120
 call_max_calls 4
 audio_player aubridge,nil

@@ -49,7 +49,9 @@ class JsSipPhone extends Phone {
     session.on('newDTMF', ({ originator: by, dtmf }) =>
       this.note('digit', { by, digit: dtmf.tone }),
     );
-    session.on('peerconnection', ({ peerconnection }) => this.watch(peerconnection));
+    // A caller's connection is made before its session is announced, a callee's after.
+    if (session.connection) this.watch(session.connection);
+    else session.on('peerconnection', ({ peerconnection }) => this.watch(peerconnection));
     session.on('sdp', (event) => {
       if (event.originator === 'local') event.sdp = this.shape(event.sdp);
       this.note('sdp', { by: event.originator, type: event.type, sdp: event.sdp });
@@ -60,7 +62,6 @@ class JsSipPhone extends Phone {
         called: request.ruri.user,
         sdp: request.body,
       });
-      if (session.connection) this.watch(session.connection);
     }
   }
 
