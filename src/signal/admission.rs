@@ -12,6 +12,7 @@ use crate::signal::call::{Call, Invitation};
 use crate::signal::engine::{CALLS_MAX, Engine};
 use crate::signal::exchange::{Output, PRODUCT, capabilities, not_allowed};
 use crate::signal::flow::FlowId;
+use crate::signal::invite::Invite;
 use crate::signal::leg::Peer;
 use crate::signal::registrar::{Change, Contact, EXPIRES_MIN_S, Refused};
 use crate::signal::routing::DIALLED_BYTES_MAX;
@@ -179,7 +180,7 @@ impl Engine {
         let names: Vec<_> =
             self.calls.values().filter(theirs).map(|call| call.name.clone()).collect();
         for name in names {
-            self.with_call(&name, now, |call, exchange| {
+            self.with_call(&name, |call, exchange| {
                 call.rehomed(user, &contact.uri, Flow::Web(flow.0), exchange, now);
             });
         }
@@ -217,7 +218,8 @@ impl Engine {
         if let Some(refusal) = self.refusal(&request) {
             return self.exchange.transactions.respond(transaction, refusal, now);
         }
-        let invitation = Invitation { transaction, request, flow, caller, number, dialled };
+        let invite = Invite::new(transaction, request, flow);
+        let invitation = Invitation { invite, caller, number, dialled };
         match Call::invited(invitation, &mut self.exchange, now) {
             Ok(call) => {
                 let name = call.name.clone();

@@ -17,8 +17,6 @@ use crate::wire::sip::{CSeq, HeaderName, Method, NameAddr, Reason, Request, Resp
 pub const TRUNK_SILENCE_MAX: Duration = Duration::from_secs(4);
 /// Early dialogs of one attempt: a trunk that forks shows a few. More are heard but not kept.
 const EARLY_DIALOGS_MAX: usize = 4;
-/// Hops left when the caller named none (RFC 3261 §8.1.1.6).
-pub const MAX_FORWARDS: u8 = 70;
 
 /// One INVITE of ours.
 pub struct Attempt {
@@ -48,13 +46,9 @@ pub enum AttemptState {
     Answered,
 }
 
-/// Who is asked, by whom, with what.
-pub struct Question<'a> {
-    /// The call.
-    pub call: &'a CallName,
-    /// The attempt's number in its call.
-    pub number: usize,
-    /// Who is asked.
+/// Who is asked.
+pub struct Who {
+    /// Their name.
     pub peer: Peer,
     /// How they are reached.
     pub flow: Flow,
@@ -62,30 +56,44 @@ pub struct Question<'a> {
     pub target: Uri,
     /// Who was dialled.
     pub to: Uri,
+}
+
+/// What everybody is asked.
+pub struct Proposal {
+    /// The call.
+    pub call: CallName,
     /// Who calls.
-    pub from: Uri,
+    pub from: String,
     /// Hops left.
     pub max_forwards: u8,
     /// Our offer.
-    pub offer: &'a str,
+    pub offer: String,
 }
 
 impl Attempt {
-    /// Sends the INVITE. An attempt that found no room for its transaction is over at once.
-    pub fn ask(question: Question<'_>, exchange: &mut Exchange, now: Instant) -> Self {
-        let Question { call, number, peer, flow, target, to, from, max_forwards, offer } = question;
-        let tag = exchange.new_token();
+    /// Sends the INVITE as the call's attempt of this `number`. One that finds no room for its
+    /// transaction is over at once.
+    pub fn ask(
+        number: usize,
+        who: Who,
+        proposal: &Proposal,
+        exchange: &mut Exchange,
+        now: Instant,
+    ) -> Self {
+        let Who { peer, flow, target, to } = who;
+        let call = &proposal.call;
+        let (tag, call_id) = (exchange.new_token(), exchange.new_token());
+        let from = NameAddr::new(exchange.address.user(&proposal.from)).with_tag(&tag);
         let mut invite = Request::new(Method::Invite, target);
-        let call_id = exchange.new_token();
         let headers = &mut invite.headers;
-        headers.push(HeaderName::MaxForwards, max_forwards);
-        headers.push(HeaderName::From, NameAddr::new(from).with_tag(&tag));
+        headers.push(HeaderName::MaxForwards, proposal.max_forwards);
+        headers.push(HeaderName::From, from);
         headers.push(HeaderName::To, NameAddr::new(to));
         headers.push(HeaderName::CallId, call_id);
         headers.push(HeaderName::CSeq, CSeq { number: 1, method: Method::Invite });
         headers.push(HeaderName::Contact, exchange.address.contact(flow));
         headers.push(HeaderName::Allow, ALLOW);
-        let invite = invite.with_body(SDP, offer);
+        let invite = invite.with_body(SDP, proposal.offer.as_str());
         exchange.directory.enter(Key::Tag(tag), call, Part::Leg(Side::B));
         let transaction = exchange.request(invite.clone(), flow, call, Part::Attempt(number), now);
         let silent_until = matches!(flow, Flow::Udp(_)).then(|| now + TRUNK_SILENCE_MAX);
@@ -125,10 +133,10 @@ impl Attempt {
         exchange.transactions.send_stateless(ack, flow, &mut exchange.random);
     }
 
-    /// Acknowledges a 2xx that nobody wants any more, and hangs up at once: it crossed our CANCEL,
-    /// or another branch of a fork was faster.
+    /// Acknowledges a 2xx that nobody wants any more, and hangs up at once. With it an attempt that
+    /// was given up has said its last word.
     pub fn acknowledge_and_hang_up(
-        &self,
+        &mut self,
         mut dialog: Dialog,
         release: &Release,
         exchange: &mut Exchange,
@@ -140,6 +148,9 @@ impl Attempt {
         let flow = next_hop(&dialog, self.flow);
         // Its outcome changes nothing: the transaction ends by itself.
         let _ = exchange.transactions.request(bye, flow, now, &mut exchange.random);
+        if self.state == AttemptState::GivenUp {
+            self.state = AttemptState::Over;
+        }
     }
 
     /// Gives the attempt up. Before any response has come the CANCEL waits for one (RFC 3261 §9.1).

@@ -25,7 +25,7 @@ use crate::control::message::{
 use crate::dtls::{self, Certificate, Handshake};
 use crate::ice::agent::{Agent, Event};
 use crate::ice::credentials::Credentials;
-use crate::signal::leg::{LegChange, format_of};
+use crate::signal::leg::{LegChange, Peer, format_of};
 use crate::wire::sdp::{
     BrowserAnswer, BrowserOffer, BrowserSide, DtlsRole, Fingerprint, IceMode, IceParameters,
     OpusWish, Refusal, Session, author_browser_answer, author_browser_offer,
@@ -73,6 +73,16 @@ pub enum Wish {
     Narrowband,
     /// The other leg is a browser too.
     Fullband,
+}
+
+impl Wish {
+    /// What to ask of a browser whose audio goes to `far_end`.
+    pub fn toward(far_end: &Peer) -> Self {
+        match far_end {
+            Peer::Trunk(_) => Wish::Narrowband,
+            Peer::User(_) => Wish::Fullband,
+        }
+    }
 }
 
 impl From<Wish> for OpusWish {

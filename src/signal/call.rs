@@ -8,20 +8,20 @@
 //!       │                           │──── INVITE, our offer ──────────────────►│
 //!       │◄─── 180, or 183 + SDP ────│◄─── 3. 180, or 183 + SDP ────────────────│
 //!       │                           │◄─── 4. 200 + SDP ────────────────────────│
-//!       │◄─── 200, our answer ──────│──── ACK ────────────────────────────────►│
+//!       │◄─── 200, our SDP ─────────│──── ACK ────────────────────────────────►│
 //!       │──── 5. ACK ──────────────►│                      │                   │
 //!       │ ═══ 6. checks, DTLS ═════►│◄════ punted ═════════│                   │
 //!       │                           │──── update_leg ─────►│                   │
-//!       │ ◄══════════ 7. audio ═══════════════════════════►│ ◄═══════════════► │
+//!       │ ◄════════════ 7. audio ═════════════════════════►│ ◄════════════════►│
 //!       │──── 8. BYE ──────────────►│──── BYE ────────────────────────────────►│
 //!       │                           │──── delete_call ────►│                   │
-//!       │                           │◄─── 9. statistics ───│     record        │
+//!       │                           │◄─── 9. statistics ───│                   │
 //! ```
 //!
-//! The caller is leg A and the callee leg B, whichever of them is a browser: what differs between
-//! browser and trunk is in [`super::leg`], [`super::browser`] and [`super::trunk`]. A caller's call
-//! is put to a user's browsers all at once, or to the trunks one after the other
-//! ([`super::attempt`]). Whatever goes wrong ends in [`Call::end`].
+//! The caller is leg A and the callee leg B, whichever of them is a browser. What differs between a
+//! browser and a trunk is in [`super::leg`], [`super::browser`] and [`super::trunk`]; what the
+//! caller has been told in [`super::invite`]; who is asked in [`super::attempts`]. Whatever goes
+//! wrong, at any stage, ends in [`Call::end`].
 //!
 //! In: SIP messages, the media process's reports, time. Out: through the [`Exchange`].
 
@@ -34,22 +34,23 @@ use tracing::{debug, info, warn};
 use crate::control::message::{
     CallCreated, CallName, CallStatistics, ControlError, CreateCall, ErrorCode, Side,
 };
-use crate::signal::attempt::{Attempt, AttemptState, MAX_FORWARDS, Question};
-use crate::signal::browser::{BrowserMedia, Outcome, Wish};
-use crate::signal::digit::{self, Pressed};
+use crate::signal::attempt::{AttemptState, Proposal};
+use crate::signal::attempts::{Attempts, is_worth_another_trunk, silent};
+use crate::signal::browser::{BrowserMedia, Outcome};
 use crate::signal::directory::{Key, Part};
-use crate::signal::exchange::{ALLOW, Exchange, Output, PRODUCT, SDP, capabilities, not_allowed};
+use crate::signal::exchange::{Exchange, Output};
+use crate::signal::in_call;
+use crate::signal::invite::Invite;
 use crate::signal::leg::{Farewell, Leg, LegChange, LegMedia, Peer};
 use crate::signal::records::{CallRecord, Direction, Party};
 use crate::signal::recovery;
 use crate::signal::registrar::same_contact;
-use crate::signal::release::Release;
+use crate::signal::release::{Release, sdp_of};
 use crate::signal::routing::Destination;
-use crate::signal::trunk::TrunkMedia;
 use crate::sip::cause::Cause;
 use crate::sip::dialog::{Dialog, DialogId, DialogRefusal};
-use crate::sip::transaction::{Failure, Flow, RETRY_AFTER_S, ServerTransactionId};
-use crate::wire::sip::{HeaderName, Headers, Method, Reason, Request, Response, Status, Uri};
+use crate::sip::transaction::{Failure, Flow, ServerTransactionId};
+use crate::wire::sip::{BadHeader, Method, Reason, Request, Response, Status};
 
 /// For media to answer `create_call`; it takes microseconds.
 const RESERVING_MAX: Duration = Duration::from_secs(5);
@@ -58,8 +59,8 @@ const RESERVING_MAX: Duration = Duration::from_secs(5);
 const ASKING_MAX: Duration = Duration::from_secs(120);
 /// For ICE and DTLS, after the answer.
 const CONNECTING_MAX: Duration = Duration::from_secs(15);
-/// For the last messages of a call: the longest transaction, and a browser that comes back for its
-/// BYE.
+/// For the last messages of a call: the longest transaction, after waiting for a browser that comes
+/// back for its BYE.
 const ENDING_MAX: Duration = Duration::from_secs(70);
 
 /// One call.
@@ -74,17 +75,13 @@ pub struct Call {
     pub caller: Leg,
     /// Leg B: who took it, or is asked to.
     pub callee: Leg,
-    /// The caller's INVITE, until it is acknowledged.
+    /// The caller's INVITE; `None` in a call that was picked up from our predecessor.
     pub invite: Option<Invite>,
-    /// Everybody asked so far, in order.
-    pub attempts: Vec<Attempt>,
+    /// Everybody asked to take the call.
+    pub attempts: Attempts,
     /// When the stage has lasted too long.
     deadline: Option<Instant>,
-    /// The last provisional response given to the caller.
-    told: Option<Status>,
-    /// Whether the caller has our SDP.
-    described: bool,
-    /// Why the call ends.
+    /// Why the call ends, once it does.
     release: Option<Release>,
     /// Whether media holds the call, as far as we know.
     is_in_media: bool,
@@ -108,26 +105,10 @@ pub enum Stage {
     Ending,
 }
 
-/// The caller's INVITE.
-pub struct Invite {
-    /// Its transaction.
-    pub transaction: ServerTransactionId,
-    /// As it came.
-    pub request: Request,
-    /// Where it came from.
-    pub flow: Flow,
-    /// Whether its final response is out.
-    pub answered: bool,
-}
-
 /// An INVITE that has been let in.
 pub struct Invitation {
-    /// Its transaction.
-    pub transaction: ServerTransactionId,
-    /// As it came.
-    pub request: Request,
-    /// Where it came from.
-    pub flow: Flow,
+    /// The INVITE.
+    pub invite: Invite,
     /// Who calls: an authenticated user, or a configured trunk.
     pub caller: Peer,
     /// The caller's number as the callee is to see it.
@@ -136,194 +117,136 @@ pub struct Invitation {
     pub dialled: String,
 }
 
-// 1. An INVITE comes.
+// 1. An INVITE comes: where does it go, and is there anything in its offer for us?
 
 impl Call {
-    /// Takes an INVITE: routes it, reads its offer, asks media for both legs. A call that comes to
-    /// nothing has been answered already and leaves its record.
+    /// Takes an INVITE and asks media for both legs. One that leads nowhere has been answered
+    /// already and leaves its record.
     pub fn invited(
         invitation: Invitation,
         exchange: &mut Exchange,
         now: Instant,
     ) -> Result<Self, Box<CallRecord>> {
-        let name = exchange.new_token();
-        let direction = match &invitation.caller {
-            Peer::Trunk(_) => Direction::FromTrunk,
-            Peer::User(_) => Direction::ToTrunk,
-        };
-        let mut record = CallRecord::new(
-            &name,
-            direction,
-            (&invitation.number, &invitation.dialled),
-            exchange.wall_time(now),
-        );
-        let (transaction, request) = (invitation.transaction, invitation.request.clone());
-        match Self::set_up(name, &mut record, invitation, exchange, now) {
-            Ok(call) => Ok(call),
+        let Invitation { mut invite, caller, number, dialled } = invitation;
+        let (name, tag) = (exchange.new_token(), exchange.new_token());
+        let mut record = CallRecord::new(&name, &number, &dialled, exchange.wall_time(now));
+        let callee = destination(&caller, &dialled, exchange);
+        record.direction = Direction::between(&caller, callee.as_ref().ok());
+        let legs = callee.and_then(|callee| legs(&invite, caller, callee, &tag, exchange));
+        let (caller, callee) = match legs {
+            Ok(legs) => legs,
             Err(release) => {
-                exchange.transactions.respond(transaction, release.response(&request), now);
+                let (status, text) = (release.status, release.text.as_str());
+                info!(call = name, direction = ?record.direction, %status, text, "refused");
+                invite.refuse(&release, &tag, exchange, now);
                 record.end(Party::Linecard, &release, exchange.wall_time(now));
-                Err(Box::new(record))
-            }
-        }
-    }
-
-    fn set_up(
-        name: CallName,
-        record: &mut CallRecord,
-        invitation: Invitation,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) -> Result<Self, Release> {
-        let Invitation { transaction, request, flow, caller, dialled, .. } = invitation;
-        let destination = destination(&caller, &dialled, exchange)?;
-        let (callee, wish) = match destination {
-            Destination::User(user) => {
-                if matches!(caller, Peer::User(_)) {
-                    record.direction = Direction::Internal;
-                }
-                (Peer::User(user.name.clone()), Wish::Fullband)
-            }
-            Destination::Trunks(trunks) => (Peer::Trunk(trunks[0].name.clone()), Wish::Narrowband),
-        };
-        // What a browser is asked to send depends on what its other leg can carry.
-        let wish_of = |other: &Peer| match other {
-            Peer::User(_) => wish,
-            Peer::Trunk(_) => Wish::Narrowband,
-        };
-
-        let offer = sdp_of(&request.headers, &request.body)?;
-        let random = &mut exchange.random;
-        let caller_media = match (&caller, offer) {
-            (Peer::User(_), Some(offer)) => {
-                LegMedia::Browser(Box::new(BrowserMedia::offered(offer, wish_of(&callee), random)?))
-            }
-            (Peer::User(_), None) => {
-                let text = "a browser's INVITE without an offer";
-                return Err(Release::of_status(Status::NOT_ACCEPTABLE_HERE, text));
-            }
-            (Peer::Trunk(trunk), offer) => {
-                let codecs = exchange.routes.codecs_of(trunk);
-                LegMedia::Trunk(Box::new(match offer {
-                    Some(offer) => TrunkMedia::offered(offer, codecs, random)?,
-                    None => TrunkMedia::offering(codecs, random),
-                }))
+                return Err(Box::new(record));
             }
         };
-        let callee_media = match &callee {
-            Peer::User(_) => {
-                LegMedia::Browser(Box::new(BrowserMedia::offering(wish_of(&caller), random)))
-            }
-            Peer::Trunk(trunk) => {
-                let codecs = exchange.routes.codecs_of(trunk);
-                LegMedia::Trunk(Box::new(TrunkMedia::offering(codecs, random)))
-            }
-        };
-
-        let tag = exchange.new_token();
-        let contact = exchange.address.contact(flow);
-        let bad_header = |bad: crate::wire::sip::BadHeader| {
-            Release::of_status(Status::BAD_REQUEST, bad.to_string())
-        };
-        let mut caller = Leg::new(caller, Some(flow), caller_media);
-        caller.dialog = Some(Dialog::from_invite(&request, &tag, contact).map_err(bad_header)?);
-
+        info!(call = name, direction = ?record.direction, "invited");
+        record.caller_codec = caller.media.codec();
+        exchange.directory.enter(Key::Server(invite.transaction), &name, Part::Leg(Side::A));
         let mut call = Self {
             stage: Stage::Reserving,
-            record: record.clone(),
-            caller,
-            callee: Leg::new(callee, None, callee_media),
-            invite: Some(Invite { transaction, request, flow, answered: false }),
-            attempts: Vec::new(),
             deadline: Some(now + RESERVING_MAX),
-            told: None,
-            described: false,
-            release: None,
-            is_in_media: true,
-            is_recorded: false,
-            name,
+            invite: Some(invite),
+            ..Self::resumed(name, record, caller, callee)
         };
-        let create = CreateCall {
-            call: call.name.clone(),
-            blob: recovery::blob_of(&call),
-            a: call.caller.media.leg_parameters(),
-            b: call.callee.media.leg_parameters(),
-        };
-        if exchange.media.create_call(create).is_err() {
-            let text = "the media process is not there";
-            return Err(Release::new(Status::SERVICE_UNAVAILABLE, Cause::TEMPORARY_FAILURE, text)
-                .retry_after(RETRY_AFTER_S));
-        }
-        info!(call = call.name, direction = ?call.record.direction, "invited");
         call.enter_keys(exchange);
-        exchange.directory.enter(Key::Server(transaction), &call.name, Part::Leg(Side::A));
-        call.record.caller_codec = call.caller.media.codec();
+        call.reserve(exchange, now);
         Ok(call)
     }
 
-    /// Makes the call findable by its caller's dialog and by its browsers' checks.
-    pub fn enter_keys(&self, exchange: &mut Exchange) {
-        for side in Side::BOTH {
-            let leg = self.leg(side);
-            if let Some(dialog) = &leg.dialog {
-                let tag = Key::Tag(dialog.id.local_tag.clone());
-                exchange.directory.enter(tag, &self.name, Part::Leg(side));
-            }
-            if let Some(media) = leg.media.browser() {
-                let fragment = Key::Fragment(media.local_ufrag().to_owned());
-                exchange.directory.enter(fragment, &self.name, Part::Leg(side));
-                if let (Some(thread), Some(address)) = (media.thread(), media.nominated()) {
-                    let address = Key::Address(thread, address);
-                    exchange.directory.enter(address, &self.name, Part::Leg(side));
-                }
-            }
-        }
-    }
-}
-
-impl Call {
     /// A call of our predecessor, talking as far as media is concerned.
     pub fn resumed(name: CallName, record: CallRecord, caller: Leg, callee: Leg) -> Self {
         Self {
             name,
             stage: Stage::Talking,
-            record: CallRecord { recovered: true, ..record },
+            record,
             caller,
             callee,
             invite: None,
-            attempts: Vec::new(),
+            attempts: Attempts::default(),
             deadline: None,
-            told: None,
-            described: true,
             release: None,
             is_in_media: true,
             is_recorded: false,
         }
     }
+
+    /// Makes the call findable by its dialogs and by its browsers' checks.
+    pub fn enter_keys(&self, exchange: &mut Exchange) {
+        for side in Side::BOTH {
+            let (leg, part) = (self.leg(side), Part::Leg(side));
+            if let Some(dialog) = &leg.dialog {
+                let tag = Key::Tag(dialog.id.local_tag.clone());
+                exchange.directory.enter(tag, &self.name, part);
+            }
+            if let Some(media) = leg.media.browser() {
+                let fragment = Key::Fragment(media.local_ufrag().to_owned());
+                exchange.directory.enter(fragment, &self.name, part);
+                if let (Some(thread), Some(address)) = (media.thread(), media.nominated()) {
+                    exchange.directory.enter(Key::Address(thread, address), &self.name, part);
+                }
+            }
+        }
+    }
+
+    fn reserve(&mut self, exchange: &mut Exchange, now: Instant) {
+        let create = CreateCall {
+            call: self.name.clone(),
+            blob: recovery::blob_of(self),
+            a: self.caller.media.leg_parameters(),
+            b: self.callee.media.leg_parameters(),
+        };
+        if exchange.media.create_call(create).is_err() {
+            self.is_in_media = false;
+            let release = Release::media_absent("the media process is not there");
+            self.end(Party::Linecard, release, None, exchange, now);
+        }
+    }
 }
 
-/// Where the call goes. A trunk's calls go to users only.
-fn destination<'a>(
-    caller: &Peer,
-    dialled: &str,
-    exchange: &'a Exchange,
-) -> Result<Destination<'a>, Release> {
-    let unknown =
-        || Release::new(Status::NOT_FOUND, Cause::UNALLOCATED_NUMBER, "nobody has this number");
+/// Who is to be asked. A trunk's calls go to users only.
+fn destination(caller: &Peer, dialled: &str, exchange: &Exchange) -> Result<Peer, Release> {
     let destination = match caller {
-        Peer::User(_) => exchange.routes.of_browser_call(dialled).ok_or_else(unknown)?,
-        Peer::Trunk(_) => {
-            Destination::User(exchange.routes.user_dialled(dialled).ok_or_else(unknown)?)
-        }
+        Peer::User(_) => exchange.routes.of_browser_call(dialled),
+        Peer::Trunk(_) => exchange.routes.user_dialled(dialled).map(Destination::User),
     };
-    if let Destination::User(user) = destination
-        && exchange.registrar.reachable(&user.name).next().is_none()
-    {
-        let text = "the user is not registered";
-        let status = Status::TEMPORARILY_UNAVAILABLE;
-        return Err(Release::new(status, Cause::NO_USER_RESPONDING, text));
+    match destination {
+        Some(Destination::Trunks(trunks)) => Ok(Peer::Trunk(trunks[0].name.clone())),
+        Some(Destination::User(user)) => {
+            if exchange.registrar.reachable(&user.name).next().is_none() {
+                let (status, text) = (Status::TEMPORARILY_UNAVAILABLE, "the user has no browser");
+                return Err(Release::new(status, Cause::NO_USER_RESPONDING, text));
+            }
+            Ok(Peer::User(user.name.clone()))
+        }
+        None => {
+            let (status, text) = (Status::NOT_FOUND, "nobody has this number");
+            Err(Release::new(status, Cause::UNALLOCATED_NUMBER, text))
+        }
     }
-    Ok(destination)
+}
+
+/// Both legs, the caller's with its dialog.
+fn legs(
+    invite: &Invite,
+    caller: Peer,
+    callee: Peer,
+    tag: &str,
+    exchange: &mut Exchange,
+) -> Result<(Leg, Leg), Release> {
+    let request = &invite.request;
+    let offer = sdp_of(&request.headers, &request.body)?;
+    let caller_media = LegMedia::of_caller(&caller, offer, &callee, exchange)?;
+    let callee_media = LegMedia::of_callee(&callee, &caller, exchange);
+    let contact = exchange.address.contact(invite.flow);
+    let dialog = Dialog::from_invite(request, tag, contact)
+        .map_err(|bad: BadHeader| Release::of_status(Status::BAD_REQUEST, bad.to_string()))?;
+    let mut caller = Leg::new(caller, Some(invite.flow), caller_media);
+    caller.dialog = Some(dialog);
+    Ok((caller, Leg::new(callee, None, callee_media)))
 }
 
 // 2. Media has made both legs: our SDP can be written, and the callee is asked.
@@ -344,86 +267,57 @@ impl Call {
             }
         };
         if self.stage != Stage::Reserving {
-            return; // The caller was faster; `delete_call` is on its way.
+            return; // The caller gave up meanwhile; `delete_call` is on its way.
         }
         self.caller.media.reserved(&created, Side::A, &exchange.certificate);
         self.callee.media.reserved(&created, Side::B, &exchange.certificate);
         self.stage = Stage::Asking;
         self.deadline = Some(now + ASKING_MAX);
-        match self.callee.peer.clone() {
-            Peer::User(user) => self.ask_browsers(&user, exchange, now),
+        match &self.callee.peer {
             Peer::Trunk(_) => self.ask_next_trunk(exchange, now),
+            Peer::User(user) => {
+                if let Some(proposal) = &self.proposal() {
+                    self.attempts.ask_browsers(user, proposal, exchange, now);
+                }
+            }
         }
-        if self.is_nobody_asked() {
-            let text = "nobody could be asked";
-            let status = Status::TEMPORARILY_UNAVAILABLE;
-            let release = Release::new(status, Cause::NO_USER_RESPONDING, text);
-            self.end(Party::Linecard, release, None, exchange, now);
-        }
+        self.end_if_nobody_is_asked(exchange, now);
     }
 
-    /// Rings every browser of a user with the same offer; the first to answer wins.
-    fn ask_browsers(&mut self, user: &str, exchange: &mut Exchange, now: Instant) {
-        let contacts: Vec<_> = exchange
-            .registrar
-            .reachable(user)
-            .filter_map(|(binding, flow)| Some((binding.contact.uri.parse().ok()?, flow)))
-            .collect();
-        for (contact, flow) in contacts {
-            let to = exchange.address.user(user);
-            self.ask(self.callee.peer.clone(), Flow::Web(flow.0), contact, to, exchange, now);
-        }
-    }
-
-    /// Asks the next trunk in configuration order. There is none: nobody is asked.
+    /// Asks the next trunk in configuration order, if there is one.
     fn ask_next_trunk(&mut self, exchange: &mut Exchange, now: Instant) {
         let Some(trunk) = exchange.routes.trunk(self.attempts.len()).cloned() else { return };
-        if let (LegMedia::Trunk(media), true) = (&mut self.callee.media, !self.attempts.is_empty())
+        if let (LegMedia::Trunk(media), false) = (&mut self.callee.media, self.attempts.is_empty())
         {
             media.offer_again(&trunk.codecs, &mut exchange.random);
         }
         info!(call = self.name, trunk = trunk.name, "asking the trunk");
         self.record.trunk = Some(trunk.name.clone());
-        self.callee.peer = Peer::Trunk(trunk.name);
-        let (host, port) = (trunk.address.ip().into(), trunk.address.port());
-        let target = Uri::sip(Some(&self.record.to), host, Some(port));
-        let (peer, flow) = (self.callee.peer.clone(), Flow::Udp(trunk.address));
-        self.ask(peer, flow, target.clone(), target, exchange, now);
+        self.callee.peer = Peer::Trunk(trunk.name.clone());
+        if let Some(proposal) = &self.proposal() {
+            self.attempts.ask_trunk(&trunk, &self.record.to, proposal, exchange, now);
+        }
     }
 
-    fn ask(
-        &mut self,
-        peer: Peer,
-        flow: Flow,
-        target: Uri,
-        to: Uri,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
-        let Some(offer) = self.callee.media.description() else { return };
-        let received = self.invite.as_ref().map(|invite| invite.request.headers.max_forwards());
-        let max_forwards = received.and_then(|read| read.ok().flatten()).unwrap_or(MAX_FORWARDS);
-        let question = Question {
-            call: &self.name,
-            number: self.attempts.len(),
-            peer,
-            flow,
-            target,
-            to,
-            from: exchange.address.user(&self.record.from),
-            max_forwards: max_forwards.saturating_sub(1),
-            offer,
-        };
-        let attempt = Attempt::ask(question, exchange, now);
-        self.attempts.push(attempt);
+    fn proposal(&self) -> Option<Proposal> {
+        Some(Proposal {
+            call: self.name.clone(),
+            from: self.record.from.clone(),
+            max_forwards: self.invite.as_ref()?.max_forwards(),
+            offer: self.callee.media.description()?.to_owned(),
+        })
     }
 
-    fn is_nobody_asked(&self) -> bool {
-        self.attempts.iter().all(|attempt| attempt.state != AttemptState::Asked)
+    fn end_if_nobody_is_asked(&mut self, exchange: &mut Exchange, now: Instant) {
+        if !self.attempts.is_somebody_asked() {
+            let release = self.attempts.verdict();
+            let by = if release == silent() { Party::Linecard } else { Party::Callee };
+            self.end(by, release, None, exchange, now);
+        }
     }
 }
 
-// 3. The callee rings, or lets us hear something already.
+// 3. The callee rings, lets us hear something already, refuses, or says nothing.
 
 impl Call {
     /// Takes a response to one of our INVITEs.
@@ -434,12 +328,12 @@ impl Call {
         exchange: &mut Exchange,
         now: Instant,
     ) {
-        match response.status {
-            status if status.is_provisional() => {
-                self.callee_proceeding(number, response, exchange, now);
-            }
-            status if status.is_success() => self.callee_answered(number, response, exchange, now),
-            _ => self.callee_refused(number, Release::by_callee(response), exchange, now),
+        if response.status.is_provisional() {
+            self.callee_proceeding(number, response, exchange, now);
+        } else if response.status.is_success() {
+            self.callee_answered(number, response, exchange, now);
+        } else {
+            self.callee_refused(number, Release::by_callee(response), exchange, now);
         }
     }
 
@@ -455,85 +349,44 @@ impl Call {
         if self.stage != Stage::Asking || attempt.state != AttemptState::Asked {
             return;
         }
-        // Early media. A browser has none before it answers; of a trunk's several early dialogs the
-        // newest is heard.
-        let sdp = sdp_of(&response.headers, &response.body).ok().flatten();
-        let is_early_media = match (&mut self.callee.media, sdp) {
-            (LegMedia::Trunk(media), Some(sdp)) => match media.answered(sdp) {
-                Ok(change) => {
-                    exchange.change_leg(&self.name, Side::B, change);
-                    true
-                }
-                Err(refusal) => {
-                    debug!(call = self.name, %refusal, "early SDP is left out");
-                    false
-                }
-            },
-            _ => false,
-        };
         if began_a_dialog {
             self.park(exchange);
         }
-        match response.status {
-            status @ (Status::RINGING | Status::SESSION_PROGRESS) => {
-                let since = exchange.wall_time(now).since(self.record.started);
-                self.record.set_up.ringing_ms.get_or_insert(since);
-                self.tell_caller_provisional(status, is_early_media, exchange, now);
-            }
-            _ if is_early_media => {
-                self.tell_caller_provisional(Status::SESSION_PROGRESS, true, exchange, now);
-            }
-            _ => {}
-        }
-    }
-
-    /// Passes a provisional response on, under our own tag. The caller hears each kind once, and
-    /// our SDP once: a browser fails on a second answer.
-    fn tell_caller_provisional(
-        &mut self,
-        status: Status,
-        is_early_media: bool,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
-        // A caller who made no offer would find an offer in it, which only a reliable provisional
-        // response may carry (RFC 3262 §5).
-        let describe = is_early_media && !self.described && !self.is_late_offer();
-        if self.told == Some(status) && !describe {
-            return;
-        }
-        info!(call = self.name, %status, early_media = describe, "proceeding");
-        self.told = Some(status);
-        self.described |= describe;
-        self.tell_caller(
-            status,
-            if describe { Body::Description } else { Body::None },
-            exchange,
-            now,
-        );
-    }
-
-    fn tell_caller(&mut self, status: Status, body: Body, exchange: &mut Exchange, now: Instant) {
+        let is_early_media = self.take_early_media(response, exchange);
+        let status = match response.status {
+            status @ (Status::RINGING | Status::SESSION_PROGRESS) => status,
+            _ if is_early_media => Status::SESSION_PROGRESS,
+            _ => return,
+        };
+        self.record
+            .set_up
+            .ringing_ms
+            .get_or_insert(exchange.wall_time(now).since(self.record.started));
         let (Some(invite), Some(dialog)) = (&mut self.invite, &self.caller.dialog) else { return };
-        let mut response = Response::to(&invite.request, status);
-        // The INVITE's fields were read when the dialog was made of them.
-        if dialog.complete(&invite.request, &mut response).is_err() {
-            return;
+        let sdp = self.caller.media.description().filter(|_| is_early_media);
+        if invite.proceed(status, sdp, dialog, exchange, now) {
+            info!(call = self.name, %status, is_early_media, "proceeding");
         }
-        response.headers.push(HeaderName::Server, PRODUCT);
-        response.headers.push(HeaderName::Allow, ALLOW);
-        if let (Body::Description, Some(sdp)) = (body, self.caller.media.description()) {
-            response = response.with_body(SDP, sdp);
-        }
-        invite.answered = status.is_final();
-        exchange.transactions.respond(invite.transaction, response, now);
     }
 
-    fn is_late_offer(&self) -> bool {
-        self.invite.as_ref().is_some_and(|invite| invite.request.body.is_empty())
+    /// Early media comes from trunks: a browser has none before it answers. Of several early dialogs
+    /// the newest is heard.
+    fn take_early_media(&mut self, response: &Response, exchange: &mut Exchange) -> bool {
+        let sdp = sdp_of(&response.headers, &response.body).ok().flatten();
+        let (LegMedia::Trunk(media), Some(sdp)) = (&mut self.callee.media, sdp) else {
+            return false;
+        };
+        match media.answered(sdp) {
+            Ok(change) => {
+                exchange.change_leg(&self.name, Side::B, change);
+                true
+            }
+            Err(refusal) => {
+                debug!(call = self.name, %refusal, "early SDP is left out");
+                false
+            }
+        }
     }
-
-    // Instead of ringing: refusal, silence.
 
     /// One of our INVITEs got no (further) response.
     pub fn callee_failed(
@@ -543,14 +396,13 @@ impl Call {
         exchange: &mut Exchange,
         now: Instant,
     ) {
-        let release = match failure {
-            Failure::Timeout => silent(),
-            Failure::Transport => {
-                let status = match &self.callee.peer {
-                    Peer::User(_) => Status::TEMPORARILY_UNAVAILABLE,
-                    Peer::Trunk(_) => Status::SERVICE_UNAVAILABLE,
-                };
-                Release::of_status(status, "the callee cannot be reached")
+        let release = match (failure, &self.callee.peer) {
+            (Failure::Timeout, _) => silent(),
+            (Failure::Transport, Peer::User(_)) => {
+                Release::of_status(Status::TEMPORARILY_UNAVAILABLE, "the browser is gone")
+            }
+            (Failure::Transport, Peer::Trunk(_)) => {
+                Release::of_status(Status::SERVICE_UNAVAILABLE, "the trunk cannot be reached")
             }
         };
         self.callee_refused(number, release, exchange, now);
@@ -564,83 +416,32 @@ impl Call {
         exchange: &mut Exchange,
         now: Instant,
     ) {
-        let Some(attempt) = self.attempts.get_mut(number) else { return };
-        let was = std::mem::replace(&mut attempt.state, AttemptState::Over);
-        attempt.silent_until = None;
-        if self.stage != Stage::Asking || was != AttemptState::Asked {
+        if !self.attempts.refused(number, &release) || self.stage != Stage::Asking {
             return;
         }
         info!(call = self.name, status = %release.status, "refused by one who was asked");
         match &self.callee.peer {
-            Peer::Trunk(_) => {
-                if is_worth_another_trunk(release.status) {
-                    self.ask_next_trunk(exchange, now);
-                }
-                if self.is_nobody_asked() {
-                    self.end(Party::Callee, release, None, exchange, now);
-                }
+            Peer::Trunk(_) if is_worth_another_trunk(release.status) => {
+                self.ask_next_trunk(exchange, now);
             }
-            Peer::User(_) => {
-                // A 6xx speaks for all of the user's browsers (RFC 3261 §16.7 step 5).
-                let is_global = release.status >= Status::BUSY_EVERYWHERE;
-                if self.release.as_ref().is_none_or(|best| is_better(release.status, best.status)) {
-                    self.release = Some(release.clone());
-                }
-                if is_global || self.is_nobody_asked() {
-                    let release = self.release.take().unwrap_or(release);
-                    self.end(Party::Callee, release, None, exchange, now);
-                }
+            // A 6xx speaks for all of the user's browsers (RFC 3261 §16.7 step 5).
+            Peer::User(_) if release.status >= Status::BUSY_EVERYWHERE => {
+                return self.end(Party::Callee, release, None, exchange, now);
             }
+            Peer::Trunk(_) | Peer::User(_) => {}
         }
+        self.end_if_nobody_is_asked(exchange, now);
     }
 
-    /// A trunk has said nothing at all: it is given up for the next one.
     fn trunk_silent(&mut self, number: usize, exchange: &mut Exchange, now: Instant) {
-        let Some(attempt) = self.attempts.get_mut(number) else { return };
         warn!(call = self.name, trunk = self.record.trunk, "the trunk is silent");
-        attempt.give_up(&Cause::RECOVERY_ON_TIMER.reason(), exchange, now);
+        self.attempts.silent(number, exchange, now);
         self.ask_next_trunk(exchange, now);
-        if self.is_nobody_asked() {
-            self.end(Party::Linecard, silent(), None, exchange, now);
-        }
+        self.end_if_nobody_is_asked(exchange, now);
     }
 }
 
-/// What goes into a response to the caller.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Body {
-    None,
-    Description,
-}
-
-/// Nobody said anything (RFC 3398 §8.2.6.1: recovery on timer expiry).
-fn silent() -> Release {
-    Release::new(Status::SERVER_TIMEOUT, Cause::RECOVERY_ON_TIMER, "the callee is silent")
-}
-
-/// Statuses that speak of the trunk, not of whom it was to reach.
-fn is_worth_another_trunk(status: Status) -> bool {
-    matches!(
-        status,
-        Status::SERVICE_UNAVAILABLE
-            | Status::SERVER_INTERNAL_ERROR
-            | Status::REQUEST_TIMEOUT
-            | Status::SERVER_TIMEOUT
-    )
-}
-
-/// Of several browsers' refusals: a person's decision before a machine's, else the lower class
-/// (RFC 3261 §16.7 step 6).
-fn is_better(status: Status, than: Status) -> bool {
-    let rank = |status: Status| match status {
-        Status::DECLINE | Status::BUSY_EVERYWHERE => 0,
-        Status::BUSY_HERE => 1,
-        other => u16::from(other),
-    };
-    rank(status) < rank(than)
-}
-
-// 4. The callee answers.
+// 4. The callee answers: both sides get their last SDP.
 
 impl Call {
     fn callee_answered(
@@ -657,68 +458,52 @@ impl Call {
             let release = Release::of_status(Status::BAD_GATEWAY, "a 200 that makes no dialog");
             return self.callee_refused(number, release, exchange, now);
         };
-        let is_ours = self.callee.dialog.as_ref().is_some_and(|ours| ours.id == dialog.id);
-        match (self.stage, attempt.state) {
-            (Stage::Asking, AttemptState::Asked) => {}
-            (_, AttemptState::Answered) if is_ours => {
-                return attempt.acknowledge(&dialog, exchange); // Repeated: our ACK was lost.
-            }
-            (_, AttemptState::Over) => return attempt.acknowledge(&dialog, exchange),
-            (_, state) => {
-                // It crossed our CANCEL, or a trunk forked and two of them answered.
-                let release = self.release.clone().unwrap_or_else(answered_elsewhere);
-                attempt.acknowledge_and_hang_up(dialog, &release, exchange, now);
-                if state != AttemptState::Answered {
-                    attempt.state = AttemptState::Over;
+        if self.stage != Stage::Asking || attempt.state != AttemptState::Asked {
+            let is_known = self.callee.dialog.as_ref().is_some_and(|known| known.id == dialog.id);
+            return match attempt.state {
+                // Repeated: our ACK was lost.
+                AttemptState::Over => attempt.acknowledge(&dialog, exchange),
+                AttemptState::Answered if is_known => attempt.acknowledge(&dialog, exchange),
+                // It crossed our CANCEL, or a trunk forked and another branch of it was faster.
+                _ => {
+                    let release = self.release.clone().unwrap_or_else(Release::answered_elsewhere);
+                    attempt.acknowledge_and_hang_up(dialog, &release, exchange, now);
                 }
-                return;
-            }
+            };
         }
 
         attempt.acknowledge(&dialog, exchange);
         attempt.state = AttemptState::Answered;
         self.callee.flow = Some(attempt.flow);
-        self.callee.peer = attempt.peer.clone();
         self.callee.dialog = Some(dialog);
-        let elsewhere = Reason {
-            protocol: "SIP".to_owned(),
-            cause: Some(200),
-            text: Some("Call completed elsewhere".to_owned()),
-        };
-        for (other, attempt) in self.attempts.iter_mut().enumerate() {
-            if other != number {
-                attempt.give_up(&elsewhere, exchange, now);
-            }
-        }
-
-        let answer = match sdp_of(&response.headers, &response.body) {
-            Ok(Some(sdp)) => self.callee.media.answered(sdp).map_err(Release::from),
-            // It was in the 183 already.
-            Ok(None) if self.callee.media.codec().is_some() => Ok(Default::default()),
-            Ok(None) => Err(Release::of_status(Status::NOT_ACCEPTABLE_HERE, "a 200 without SDP")),
-            Err(release) => Err(release),
-        };
-        match answer {
+        self.attempts.give_up_others(number, exchange, now);
+        match self.take_answer(response) {
             Ok(change) => exchange.change_leg(&self.name, Side::B, change),
             Err(release) => return self.end(Party::Linecard, release, None, exchange, now),
         }
 
+        info!(call = self.name, "answered");
         let answered = exchange.wall_time(now);
         self.record.answered = Some(answered);
         self.record.set_up.answered_ms = Some(answered.since(self.record.started));
         self.record.callee_codec = self.callee.media.codec();
-        info!(call = self.name, "answered");
-        self.tell_caller(Status::OK, Body::Description, exchange, now);
-        self.described = true;
+        if let (Some(invite), Some(dialog)) = (&mut self.invite, &self.caller.dialog) {
+            invite.accept(self.caller.media.description(), dialog, exchange, now);
+        }
         self.stage = Stage::Connecting;
         self.deadline = Some(now + CONNECTING_MAX);
-        self.talk_if_open(exchange, now);
         self.park(exchange);
+        self.talk_if_open(exchange);
     }
-}
 
-fn answered_elsewhere() -> Release {
-    Release::new(Status::OK, Cause::NORMAL_CLEARING, "answered elsewhere")
+    fn take_answer(&mut self, response: &Response) -> Result<LegChange, Release> {
+        match sdp_of(&response.headers, &response.body)? {
+            Some(sdp) => Ok(self.callee.media.answered(sdp)?),
+            // It was in the 183 already.
+            None if self.callee.media.codec().is_some() => Ok(LegChange::default()),
+            None => Err(Release::of_status(Status::NOT_ACCEPTABLE_HERE, "a 200 without SDP")),
+        }
+    }
 }
 
 // 5. The caller acknowledges.
@@ -726,14 +511,14 @@ fn answered_elsewhere() -> Release {
 impl Call {
     /// The ACK to our 200. A caller who made no offer answers ours in it.
     pub fn acknowledged(&mut self, ack: &Request, exchange: &mut Exchange, now: Instant) {
-        let is_late_offer = self.is_late_offer();
-        if self.invite.take_if(|invite| invite.answered).is_none() {
+        let Some(invite) = &mut self.invite else { return };
+        if !invite.acknowledged() {
             return; // A re-INVITE's.
         }
         if self.caller.farewell == Farewell::AwaitsAcknowledgement {
             return self.say_bye(Side::A, exchange, now);
         }
-        if !is_late_offer {
+        if !invite.is_late_offer() {
             return;
         }
         let answer = match sdp_of(&ack.headers, &ack.body) {
@@ -755,13 +540,15 @@ impl Call {
 
     /// Our 200 was never acknowledged: the caller is not there any more.
     pub fn unacknowledged(&mut self, exchange: &mut Exchange, now: Instant) {
-        self.invite = None;
+        if let Some(invite) = &mut self.invite {
+            invite.acknowledged();
+        }
+        if self.caller.farewell == Farewell::AwaitsAcknowledgement {
+            return self.say_bye(Side::A, exchange, now);
+        }
         let text = "the caller never acknowledged our 200";
         let release = Release::new(Status::REQUEST_TIMEOUT, Cause::RECOVERY_ON_TIMER, text);
-        match self.stage {
-            Stage::Ending => self.say_bye(Side::A, exchange, now),
-            _ => self.end(Party::Linecard, release, None, exchange, now),
-        }
+        self.end(Party::Linecard, release, None, exchange, now);
     }
 }
 
@@ -777,9 +564,9 @@ impl Call {
         exchange: &mut Exchange,
         now: Instant,
     ) {
-        let certificate = exchange.certificate.clone();
-        let Some(media) = self.leg_mut(side).media.browser_mut() else { return };
-        match media.handle_check(datagram, from, &certificate, now) {
+        let leg = self.leg_mut(side);
+        let Some(media) = leg.media.browser_mut() else { return };
+        match media.handle_check(datagram, from, &exchange.certificate, now) {
             Ok(outcomes) => self.carry_out(side, outcomes, exchange, now),
             Err(reason) => debug!(call = self.name, reason = reason.name(), "a check is discarded"),
         }
@@ -794,9 +581,9 @@ impl Call {
         exchange: &mut Exchange,
         now: Instant,
     ) {
-        let certificate = exchange.certificate.clone();
-        let Some(media) = self.leg_mut(side).media.browser_mut() else { return };
-        let outcomes = media.handle_dtls(datagram, from, &certificate, now);
+        let leg = self.leg_mut(side);
+        let Some(media) = leg.media.browser_mut() else { return };
+        let outcomes = media.handle_dtls(datagram, from, &exchange.certificate, now);
         self.carry_out(side, outcomes, exchange, now);
     }
 
@@ -831,7 +618,7 @@ impl Call {
                     info!(call = self.name, leg = ?side, "secured");
                     exchange.change_leg(&self.name, side, change);
                     self.record.set_up.secured_ms = Some(since_started);
-                    self.talk_if_open(exchange, now);
+                    self.talk_if_open(exchange);
                 }
                 Outcome::Failed(reason) => {
                     // It ends nothing by itself: whoever got in between cannot end the call.
@@ -841,7 +628,7 @@ impl Call {
         }
     }
 
-    fn talk_if_open(&mut self, exchange: &mut Exchange, _now: Instant) {
+    fn talk_if_open(&mut self, exchange: &mut Exchange) {
         let is_open = self.caller.media.is_open() && self.callee.media.is_open();
         if self.stage == Stage::Connecting && is_open {
             info!(call = self.name, "talking");
@@ -859,10 +646,10 @@ impl Call {
     }
 }
 
-// 7. Requests inside the call.
+// 7. Talking: media does that. What is left to us are requests inside the call.
 
 impl Call {
-    /// A request of the far end in the dialog of a leg, BYE included.
+    /// A request of the far end in the dialog of a leg.
     pub fn requested(
         &mut self,
         side: Side,
@@ -872,103 +659,31 @@ impl Call {
         exchange: &mut Exchange,
         now: Instant,
     ) {
-        let respond = |response: Response, exchange: &mut Exchange| {
-            exchange.transactions.respond(transaction, response, now);
-        };
+        let is_talking = self.stage == Stage::Talking;
         let leg = self.leg_mut(side);
-        let id = DialogId::of_request(&request.headers);
-        let Some(dialog) = leg.dialog.as_mut().filter(|dialog| Some(&dialog.id) == id.as_ref())
-        else {
-            return respond(Response::to(request, Status::CALL_DOES_NOT_EXIST), exchange);
+        let status = match absorb(leg, request) {
+            Ok(()) if matches!(flow, Flow::Web(_)) => {
+                // A browser may be back on another connection before it has registered there.
+                leg.flow = Some(flow);
+                None
+            }
+            Ok(()) => None,
+            Err(status) => Some(status),
         };
-        match dialog.absorb_request(request) {
-            Ok(()) => {}
-            Err(DialogRefusal::OutOfOrder) => {
-                return respond(Response::to(request, Status::SERVER_INTERNAL_ERROR), exchange);
-            }
-            Err(DialogRefusal::BadHeader(_)) => {
-                return respond(Response::to(request, Status::BAD_REQUEST), exchange);
-            }
-        }
-        // A browser may be back on another connection before it has registered there.
-        if let Flow::Web(_) = flow {
-            leg.flow = Some(flow);
-        }
-        match request.method {
-            Method::Bye => {
-                respond(Response::to(request, Status::OK), exchange);
-                let release = Release::hung_up(&request.headers);
-                self.end(side.into(), release, Some(side), exchange, now);
-            }
-            Method::Info => respond(self.pressed(side, request, exchange), exchange),
-            Method::Update if request.body.is_empty() => {
-                respond(self.refreshed(side, request, Body::None), exchange);
-            }
-            Method::Update | Method::Invite => {
-                let response = self.offered_again(side, request);
-                if request.method == Method::Invite && response.status.is_success() {
-                    let key = Key::Server(transaction);
-                    exchange.directory.enter(key, &self.name, Part::Leg(side));
-                }
-                respond(response, exchange);
-            }
-            Method::Options => respond(capabilities(request), exchange),
-            _ => respond(not_allowed(request), exchange),
-        }
-    }
-
-    /// A digit in INFO leaves by the other leg as an event.
-    fn pressed(&mut self, side: Side, request: &Request, exchange: &mut Exchange) -> Response {
-        let media_type = request.headers.content_type().ok().flatten();
-        let pressed = media_type.and_then(|kind| digit::read(&kind.media_type, &request.body));
-        match pressed {
-            Some(Pressed::Digit(digit, duration_ms)) => {
-                exchange.send_digit(&self.name, side.other(), digit, duration_ms);
-            }
-            Some(Pressed::Unsupported) => {}
-            None => {
-                let mut response = Response::to(request, Status::UNSUPPORTED_MEDIA_TYPE);
-                response.headers.push(HeaderName::Accept, digit::CONTENT_TYPES);
-                return response;
-            }
-        }
-        Response::to(request, Status::OK)
-    }
-
-    /// An offer inside the call. One that changes nothing is a sign of life and is answered with the
-    /// SDP we gave before, version and all; any other is refused, which leaves the call as it was
-    /// (RFC 3261 §14.2).
-    fn offered_again(&mut self, side: Side, request: &Request) -> Response {
-        if self.stage != Stage::Talking {
-            return Response::to(request, Status::REQUEST_PENDING);
-        }
-        let is_refresh = match (&self.leg(side).media, sdp_of(&request.headers, &request.body)) {
-            (_, Err(release)) => return release.response(request),
-            (LegMedia::Trunk(media), Ok(Some(sdp))) => media.is_refreshed_by(sdp),
-            // Without an offer, ours is the offer, and the ACK brings an answer that says what is
-            // known already.
-            (LegMedia::Trunk(_), Ok(None)) => true,
-            (LegMedia::Browser(_), Ok(_)) => false,
+        let is_change = request.method == Method::Invite;
+        let response = match (status, &request.method) {
+            (Some(status), _) => Response::to(request, status),
+            (None, Method::Bye) => Response::to(request, Status::OK),
+            (None, Method::Invite) if !is_talking => Response::to(request, Status::REQUEST_PENDING),
+            (None, _) => in_call::answer(request, &self.name, side, self.leg(side), exchange),
         };
-        match is_refresh {
-            true => self.refreshed(side, request, Body::Description),
-            false => {
-                let text = "the call cannot be changed";
-                Release::of_status(Status::NOT_ACCEPTABLE_HERE, text).response(request)
-            }
+        if is_change && response.status.is_success() {
+            // For its ACK, or the lack of it.
+            exchange.directory.enter(Key::Server(transaction), &self.name, Part::Leg(side));
         }
-    }
-
-    fn refreshed(&self, side: Side, request: &Request, body: Body) -> Response {
-        let leg = self.leg(side);
-        let mut response = Response::to(request, Status::OK);
-        if let Some(dialog) = &leg.dialog {
-            response.headers.push(HeaderName::Contact, &dialog.contact);
-        }
-        response.headers.push(HeaderName::Allow, ALLOW);
-        match (body, leg.media.description()) {
-            (Body::Description, Some(sdp)) => response.with_body(SDP, sdp),
-            _ => response,
+        exchange.transactions.respond(transaction, response, now);
+        if status.is_none() && request.method == Method::Bye {
+            self.end(side.into(), Release::hung_up(&request.headers), Some(side), exchange, now);
         }
     }
 
@@ -981,6 +696,52 @@ impl Call {
             Side::B => set_up.callee_media_ms.get_or_insert(since_started),
         };
     }
+
+    /// A user's browser is reached over another connection now: dialogs with that contact follow,
+    /// and a BYE that waited for it goes out.
+    pub fn rehomed(
+        &mut self,
+        user: &str,
+        contact: &str,
+        flow: Flow,
+        exchange: &mut Exchange,
+        now: Instant,
+    ) {
+        for side in Side::BOTH {
+            let leg = self.leg_mut(side);
+            let is_theirs = matches!(&leg.peer, Peer::User(name) if name == user)
+                && leg
+                    .dialog
+                    .as_ref()
+                    .is_some_and(|dialog| same_contact(&dialog.remote_target.to_string(), contact));
+            if is_theirs {
+                leg.flow = Some(flow);
+                if let Farewell::AwaitsFlow(_) = leg.farewell {
+                    self.say_bye(side, exchange, now);
+                }
+            }
+        }
+    }
+
+    /// Media was away and still holds the call: it hears again what it may have missed.
+    pub fn media_back(&mut self, exchange: &mut Exchange) {
+        for side in Side::BOTH {
+            let remote = self.leg(side).media.browser().and_then(BrowserMedia::nominated);
+            exchange.change_leg(&self.name, side, LegChange { remote, ..LegChange::default() });
+        }
+        self.park(exchange);
+    }
+}
+
+/// Puts a request into the leg's dialog, or says with which status it does not belong there.
+fn absorb(leg: &mut Leg, request: &Request) -> Result<(), Status> {
+    let id = DialogId::of_request(&request.headers);
+    let dialog = leg.dialog.as_mut().filter(|dialog| Some(&dialog.id) == id.as_ref());
+    let dialog = dialog.ok_or(Status::CALL_DOES_NOT_EXIST)?;
+    dialog.absorb_request(request).map_err(|refusal| match refusal {
+        DialogRefusal::OutOfOrder => Status::SERVER_INTERNAL_ERROR,
+        DialogRefusal::BadHeader(_) => Status::BAD_REQUEST,
+    })
 }
 
 // 8. The call ends, at whatever stage it is.
@@ -997,58 +758,27 @@ impl Call {
 
     /// A browser's connection is gone. During a call it may come back; before, it is over.
     pub fn flow_closed(&mut self, flow: Flow, exchange: &mut Exchange, now: Instant) {
-        for side in Side::BOTH {
-            let leg = self.leg_mut(side);
-            if leg.flow == Some(flow) {
-                leg.flow = None;
-                if leg.farewell == Farewell::AwaitsAcknowledgement {
-                    // The ACK cannot come any more.
-                    self.say_bye(side, exchange, now);
-                }
-            }
+        for leg in [&mut self.caller, &mut self.callee] {
+            leg.flow = leg.flow.filter(|theirs| *theirs != flow);
         }
-        if self.caller.flow.is_none() {
-            let was_answered = self.invite.take().is_none_or(|invite| invite.answered);
-            if !was_answered && self.stage != Stage::Ending {
-                let text = "the caller's connection is gone";
-                let status = Status::REQUEST_TERMINATED;
-                let release = Release::new(status, Cause::NORMAL_CLEARING, text);
-                self.end(Party::Caller, release, None, exchange, now);
-            }
-        }
-    }
-
-    /// A user's browser is reached over another connection now: dialogs with that contact follow,
-    /// and a BYE that waited goes out.
-    pub fn rehomed(
-        &mut self,
-        user: &str,
-        contact: &str,
-        flow: Flow,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
-        for side in Side::BOTH {
-            let leg = self.leg_mut(side);
-            let is_theirs = leg.peer == Peer::User(user.to_owned())
-                && leg
-                    .dialog
-                    .as_ref()
-                    .is_some_and(|dialog| same_contact(&dialog.remote_target.to_string(), contact));
-            if is_theirs && leg.flow != Some(flow) {
-                leg.flow = Some(flow);
-                if let Farewell::AwaitsFlow(_) = leg.farewell {
-                    self.say_bye(side, exchange, now);
-                }
-            }
+        let Some(invite) = self.invite.as_mut().filter(|invite| invite.flow == flow) else {
+            return;
+        };
+        // Its ACK cannot come any more.
+        invite.acknowledged();
+        if invite.is_open() {
+            let (status, text) = (Status::REQUEST_TERMINATED, "the caller's connection is gone");
+            let release = Release::new(status, Cause::NORMAL_CLEARING, text);
+            self.end(Party::Caller, release, None, exchange, now);
+        } else if self.caller.farewell == Farewell::AwaitsAcknowledgement {
+            self.say_bye(Side::A, exchange, now);
         }
     }
 
     /// A leg's browser has not sent an authenticated check for too long (RFC 7675 §5.1).
     pub fn consent_expired(&mut self, side: Side, exchange: &mut Exchange, now: Instant) {
-        let text = "the browser is gone: no consent";
-        let cause = Cause::DESTINATION_OUT_OF_ORDER;
-        let release = Release::new(Status::REQUEST_TIMEOUT, cause, text);
+        let (status, cause) = (Status::REQUEST_TIMEOUT, Cause::DESTINATION_OUT_OF_ORDER);
+        let release = Release::new(status, cause, "the browser is gone: no consent");
         self.end(side.into(), release, None, exchange, now);
     }
 
@@ -1056,33 +786,20 @@ impl Call {
     pub fn media_refused(&mut self, error: ControlError, exchange: &mut Exchange, now: Instant) {
         match error.code {
             ErrorCode::UnknownCall => self.media_gone(exchange, now),
-            ErrorCode::Unsupported => {
-                self.end(Party::Linecard, error.into(), None, exchange, now);
-            }
+            ErrorCode::Unsupported => self.end(Party::Linecard, error.into(), None, exchange, now),
             code => warn!(call = self.name, ?code, error.message, "media refused a change"),
         }
     }
 
-    /// Media was away and still holds the call: it hears again what it may have missed.
-    pub fn media_back(&mut self, exchange: &mut Exchange) {
-        for side in Side::BOTH {
-            let remote = self.leg(side).media.browser().and_then(BrowserMedia::nominated);
-            exchange.change_leg(&self.name, side, LegChange { remote, ..LegChange::default() });
-        }
-        self.park(exchange);
-    }
-
     /// Media does not hold the call any more, or cannot be reached.
     pub fn media_gone(&mut self, exchange: &mut Exchange, now: Instant) {
-        self.is_in_media = false;
-        let text = "the media process is gone";
-        let release = Release::new(Status::SERVICE_UNAVAILABLE, Cause::TEMPORARY_FAILURE, text)
-            .retry_after(RETRY_AFTER_S);
+        let release = Release::media_absent("the media process is gone");
         self.end(Party::Linecard, release, None, exchange, now);
+        self.deleted(None, exchange);
     }
 
-    /// Ends the call on both sides, in whatever way each side's stage wants it: a final response,
-    /// a CANCEL, or a BYE. The side that has `left` needs nothing.
+    /// Ends the call on both sides in whatever way each side's stage wants it: a final response, a
+    /// CANCEL, or a BYE. The side that has `left` needs nothing.
     pub fn end(
         &mut self,
         by: Party,
@@ -1105,25 +822,17 @@ impl Call {
         self.record.end(by, &release, exchange.wall_time(now));
         self.release = Some(release.clone());
 
-        match &mut self.invite {
-            Some(invite) if !invite.answered => {
-                invite.answered = true;
-                let mut response = release.response(&invite.request);
-                if let Some(dialog) = self.caller.dialog.take() {
-                    // The tag that the provisional responses had.
-                    let _ = response.set_to_tag(&dialog.id.local_tag);
-                }
-                exchange.transactions.respond(invite.transaction, response, now);
-                self.invite = None;
+        match (&mut self.invite, &self.caller.dialog) {
+            (Some(invite), Some(dialog)) if invite.is_open() => {
+                invite.refuse(&release, &dialog.id.local_tag, exchange, now);
+                self.caller.dialog = None;
             }
-            Some(_) if self.caller.dialog.is_some() => {
+            (Some(invite), Some(_)) if invite.is_unacknowledged() => {
                 self.caller.farewell = Farewell::AwaitsAcknowledgement;
             }
             _ => self.say_bye(Side::A, exchange, now),
         }
-        for attempt in &mut self.attempts {
-            attempt.give_up(&release.cause.reason(), exchange, now);
-        }
+        self.attempts.give_up_all(&release.cause.reason(), exchange, now);
         self.say_bye(Side::B, exchange, now);
 
         if !self.is_in_media || exchange.media.delete_call(&self.name).is_err() {
@@ -1132,18 +841,23 @@ impl Call {
     }
 
     fn say_bye(&mut self, side: Side, exchange: &mut Exchange, now: Instant) {
-        let release = self.release.clone().unwrap_or_else(answered_elsewhere);
-        let name = self.name.clone();
-        self.leg_mut(side).say_bye(&name, side, &release, exchange, now);
+        let release = self.release.clone().unwrap_or_else(Release::answered_elsewhere);
+        let leg = match side {
+            Side::A => &mut self.caller,
+            Side::B => &mut self.callee,
+        };
+        leg.say_bye(&self.name, side, &release, exchange, now);
     }
 
     /// Our BYE was answered, or nobody is there to answer it.
     pub fn bye_done(&mut self, side: Side) {
         self.leg_mut(side).farewell = Farewell::None;
     }
+}
 
-    // 9. Media has let go, and the record is written.
+// 9. Media has let go, and the record is written.
 
+impl Call {
     /// The call is gone from media.
     pub fn deleted(&mut self, statistics: Option<Box<CallStatistics>>, exchange: &mut Exchange) {
         self.is_in_media = false;
@@ -1155,17 +869,14 @@ impl Call {
 
     /// Whether nothing is left to do for this call.
     pub fn is_over(&self) -> bool {
-        let is_pending = |attempt: &Attempt| {
-            matches!(attempt.state, AttemptState::Asked | AttemptState::GivenUp)
-        };
         self.stage == Stage::Ending
             && !self.is_in_media
             && Side::BOTH.iter().all(|side| self.leg(*side).farewell == Farewell::None)
-            && !self.attempts.iter().any(is_pending)
+            && !self.attempts.is_pending()
     }
 }
 
-// Time, and the two legs.
+// What has lasted too long.
 
 impl Call {
     /// When [`Self::handle_timeout`] has work.
@@ -1173,7 +884,7 @@ impl Call {
         let legs = Side::BOTH.iter().map(|side| self.leg(*side));
         let handshakes = legs.clone().filter_map(|leg| leg.media.browser()?.next_timeout());
         let farewells = legs.filter_map(Leg::next_timeout);
-        let silences = self.attempts.iter().filter_map(|attempt| attempt.silent_until);
+        let silences = self.attempts.next_timeout();
         handshakes.chain(farewells).chain(silences).chain(self.deadline).min()
     }
 
@@ -1184,34 +895,25 @@ impl Call {
             if leg.next_timeout().is_some_and(|at| at <= now) {
                 leg.farewell = Farewell::None;
             }
-            if let Some(media) = leg.media.browser_mut()
-                && media.next_timeout().is_some_and(|at| at <= now)
-            {
+            if let Some(media) = leg.media.browser_mut() {
                 let outcomes = media.handle_timeout(now);
                 self.carry_out(side, outcomes, exchange, now);
             }
         }
-        for number in 0..self.attempts.len() {
-            if self.attempts[number].silent_until.is_some_and(|at| at <= now) {
-                self.trunk_silent(number, exchange, now);
-            }
+        if let Some(number) = self.attempts.overdue(now) {
+            self.trunk_silent(number, exchange, now);
         }
-        if self.deadline.is_some_and(|at| at <= now) {
-            self.deadline = None;
+        if self.deadline.take_if(|at| *at <= now).is_some() {
             self.stage_overdue(exchange, now);
         }
     }
 
     fn stage_overdue(&mut self, exchange: &mut Exchange, now: Instant) {
         let release = match self.stage {
-            Stage::Reserving => {
-                let text = "the media process does not answer";
-                Release::new(Status::SERVICE_UNAVAILABLE, Cause::TEMPORARY_FAILURE, text)
-                    .retry_after(RETRY_AFTER_S)
-            }
+            Stage::Reserving => Release::media_absent("the media process does not answer"),
             Stage::Asking => {
-                let text = "nobody answered";
-                Release::new(Status::TEMPORARILY_UNAVAILABLE, Cause::NO_ANSWER, text)
+                let (status, text) = (Status::TEMPORARILY_UNAVAILABLE, "nobody answered");
+                Release::new(status, Cause::NO_ANSWER, text)
             }
             Stage::Connecting => {
                 let text = "ICE and DTLS were not done in time";
@@ -1220,7 +922,7 @@ impl Call {
             Stage::Talking => return,
             Stage::Ending => {
                 // Whoever has not answered by now is not there.
-                self.attempts.clear();
+                self.attempts = Attempts::default();
                 self.caller.farewell = Farewell::None;
                 self.callee.farewell = Farewell::None;
                 return self.deleted(None, exchange);
@@ -1243,22 +945,4 @@ impl Call {
             Side::B => &mut self.callee,
         }
     }
-}
-
-/// The SDP of a message; `None` without a body.
-fn sdp_of<'a>(headers: &Headers, body: &'a [u8]) -> Result<Option<&'a str>, Release> {
-    if body.is_empty() {
-        return Ok(None);
-    }
-    let media_type = headers.content_type().ok().flatten().map(|kind| kind.media_type);
-    if !media_type.is_some_and(|kind| kind.eq_ignore_ascii_case(SDP)) {
-        let text = "the body is not SDP";
-        return Err(Release::new(
-            Status::UNSUPPORTED_MEDIA_TYPE,
-            Cause::SERVICE_NOT_IMPLEMENTED,
-            text,
-        ));
-    }
-    let text = std::str::from_utf8(body);
-    text.map(Some).map_err(|_| Release::of_status(Status::BAD_REQUEST, "the SDP is not UTF-8"))
 }

@@ -133,7 +133,7 @@ impl Engine {
         let names: Vec<_> =
             self.calls.values().filter(on_it).map(|call| call.name.clone()).collect();
         for name in names {
-            self.with_call(&name, now, |call, exchange| call.flow_closed(flow, exchange, now));
+            self.with_call(&name, |call, exchange| call.flow_closed(flow, exchange, now));
         }
         self.pump(now);
     }
@@ -186,7 +186,7 @@ impl Engine {
         let due = self.timers.iter().take_while(|(at, _)| *at <= now);
         let due: Vec<_> = due.map(|(_, name)| name.clone()).collect();
         for name in due {
-            self.with_call(&name, now, |call, exchange| call.handle_timeout(exchange, now));
+            self.with_call(&name, |call, exchange| call.handle_timeout(exchange, now));
         }
         if self.media_given_up.take_if(|at| *at <= now).is_some() {
             warn!(calls = self.calls.len(), "the media process stays away");
@@ -234,44 +234,36 @@ impl Engine {
             Sip::Ack { transaction, request, .. } => {
                 let key = transaction.map(Key::Server);
                 if let Some((name, _)) = key.and_then(|key| self.exchange.directory.find(&key)) {
-                    self.with_call(&name, now, |call, exchange| {
+                    self.with_call(&name, |call, exchange| {
                         call.acknowledged(&request, exchange, now);
                     });
                 }
             }
             Sip::Cancelled { transaction, reasons } => {
-                self.with_owner(&Key::Server(transaction), now, |call, _, exchange| {
+                self.with_owner(&Key::Server(transaction), |call, _, exchange| {
                     call.cancelled(&reasons, exchange, now);
                 });
             }
             Sip::Unacknowledged { transaction } => {
-                self.with_owner(&Key::Server(transaction), now, |call, _, exchange| {
+                self.with_owner(&Key::Server(transaction), |call, _, exchange| {
                     call.unacknowledged(exchange, now);
                 });
             }
             Sip::Response { transaction, response } => {
-                self.with_owner(
-                    &Key::Client(transaction),
-                    now,
-                    |call, part, exchange| match part {
-                        Part::Attempt(number) => {
-                            call.callee_responded(number, &response, exchange, now);
-                        }
-                        Part::Bye(side) if response.status.is_final() => call.bye_done(side),
-                        Part::Bye(_) | Part::Leg(_) => {}
-                    },
-                );
+                self.with_owner(&Key::Client(transaction), |call, part, exchange| match part {
+                    Part::Attempt(number) => {
+                        call.callee_responded(number, &response, exchange, now);
+                    }
+                    Part::Bye(side) if response.status.is_final() => call.bye_done(side),
+                    Part::Bye(_) | Part::Leg(_) => {}
+                });
             }
             Sip::Failed { transaction, failure } => {
-                self.with_owner(
-                    &Key::Client(transaction),
-                    now,
-                    |call, part, exchange| match part {
-                        Part::Attempt(number) => call.callee_failed(number, failure, exchange, now),
-                        Part::Bye(side) => call.bye_done(side),
-                        Part::Leg(_) => {}
-                    },
-                );
+                self.with_owner(&Key::Client(transaction), |call, part, exchange| match part {
+                    Part::Attempt(number) => call.callee_failed(number, failure, exchange, now),
+                    Part::Bye(side) => call.bye_done(side),
+                    Part::Leg(_) => {}
+                });
             }
         }
     }
@@ -287,7 +279,7 @@ impl Engine {
         let tag = request.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
         let Some(tag) = tag else { return self.admit(transaction, request, flow, now) };
         match self.exchange.directory.find(&Key::Tag(tag)) {
-            Some((name, Part::Leg(side))) => self.with_call(&name, now, |call, exchange| {
+            Some((name, Part::Leg(side))) => self.with_call(&name, |call, exchange| {
                 call.requested(side, transaction, &request, flow, exchange, now);
             }),
             _ => {
@@ -314,13 +306,13 @@ impl Engine {
                 warn!("the media process cannot be reached");
                 self.media_given_up = Some(now + MEDIA_ABSENCE_MAX);
             }
-            Report::Created { call, result } => self.with_call(&call, now, |call, exchange| {
+            Report::Created { call, result } => self.with_call(&call, |call, exchange| {
                 call.reserved(result, exchange, now);
             }),
-            Report::Refused { call, error, .. } => self.with_call(&call, now, |call, exchange| {
+            Report::Refused { call, error, .. } => self.with_call(&call, |call, exchange| {
                 call.media_refused(error, exchange, now);
             }),
-            Report::Deleted { call, statistics } => self.with_call(&call, now, |call, exchange| {
+            Report::Deleted { call, statistics } => self.with_call(&call, |call, exchange| {
                 call.deleted(statistics, exchange);
             }),
             Report::Event(event) => self.media_event(event, now),
@@ -339,7 +331,7 @@ impl Engine {
             let call = match stage {
                 Some(Stage::Ending) => None,
                 Some(_) => {
-                    self.with_call(&name, now, |call, exchange| call.media_back(exchange));
+                    self.with_call(&name, |call, exchange| call.media_back(exchange));
                     continue;
                 }
                 None => recover(listed, &mut self.exchange, now),
@@ -358,7 +350,7 @@ impl Engine {
         let gone: Vec<_> =
             gone.map(|call| call.name.clone()).filter(|name| !held.contains(name)).collect();
         for name in &gone {
-            self.with_call(name, now, |call, exchange| call.media_gone(exchange, now));
+            self.with_call(name, |call, exchange| call.media_gone(exchange, now));
         }
         info!(resumed, dropped, gone = gone.len(), "ready for calls");
     }
@@ -366,10 +358,10 @@ impl Engine {
     fn media_event(&mut self, event: Event, now: Instant) {
         match event {
             Event::Datagram { thread, from, payload } => self.punted(thread, from, &payload, now),
-            Event::MediaStarted { call, leg } => self.with_call(&call, now, |call, exchange| {
+            Event::MediaStarted { call, leg } => self.with_call(&call, |call, exchange| {
                 call.media_started(leg, exchange, now);
             }),
-            Event::ConsentExpired { call, leg } => self.with_call(&call, now, |call, exchange| {
+            Event::ConsentExpired { call, leg } => self.with_call(&call, |call, exchange| {
                 call.consent_expired(leg, exchange, now);
             }),
             // Media carries events across by itself, and nobody subscribed to statistics.
@@ -386,14 +378,14 @@ impl Engine {
             Ok(Protocol::Stun) => {
                 let Some(fragment) = local_ufrag_of(&datagram) else { return };
                 let key = Key::Fragment(fragment.to_owned());
-                self.with_owner(&key, now, |call, part, exchange| {
+                self.with_owner(&key, |call, part, exchange| {
                     if let Part::Leg(side) = part {
                         call.checked(side, &datagram, from, exchange, now);
                     }
                 });
             }
             Ok(Protocol::Dtls) => {
-                self.with_owner(&Key::Address(thread, from), now, |call, part, exchange| {
+                self.with_owner(&Key::Address(thread, from), |call, part, exchange| {
                     if let Part::Leg(side) = part {
                         call.handshaken(side, &datagram, from, exchange, now);
                     }
@@ -406,7 +398,7 @@ impl Engine {
     fn end_all(&mut self, now: Instant) {
         let names: Vec<_> = self.calls.keys().cloned().collect();
         for name in names {
-            self.with_call(&name, now, |call, exchange| call.media_gone(exchange, now));
+            self.with_call(&name, |call, exchange| call.media_gone(exchange, now));
         }
     }
 
@@ -416,7 +408,6 @@ impl Engine {
     pub(super) fn with_call(
         &mut self,
         name: &CallName,
-        _now: Instant,
         work: impl FnOnce(&mut Call, &mut Exchange),
     ) {
         if let Some(call) = self.calls.get_mut(name) {
@@ -425,14 +416,9 @@ impl Engine {
         }
     }
 
-    fn with_owner(
-        &mut self,
-        key: &Key,
-        now: Instant,
-        work: impl FnOnce(&mut Call, Part, &mut Exchange),
-    ) {
+    fn with_owner(&mut self, key: &Key, work: impl FnOnce(&mut Call, Part, &mut Exchange)) {
         if let Some((name, part)) = self.exchange.directory.find(key) {
-            self.with_call(&name, now, |call, exchange| work(call, part, exchange));
+            self.with_call(&name, |call, exchange| work(call, part, exchange));
         }
     }
 

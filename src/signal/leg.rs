@@ -11,7 +11,7 @@ use crate::control::message::{
     Side, UpdateLeg,
 };
 use crate::dtls::Certificate;
-use crate::signal::browser::BrowserMedia;
+use crate::signal::browser::{BrowserMedia, Wish};
 use crate::signal::directory::Part;
 use crate::signal::exchange::Exchange;
 use crate::signal::release::Release;
@@ -19,7 +19,7 @@ use crate::signal::trunk::TrunkMedia;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientTransactionId, Flow};
 use crate::wire::sdp::{Agreement, Refusal};
-use crate::wire::sip::{HeaderName, Method};
+use crate::wire::sip::{HeaderName, Method, Status};
 
 /// How long a BYE waits for a browser whose connection is gone: it comes back within 2–30 s or not
 /// at all.
@@ -157,6 +157,50 @@ mod lasting_flow {
 }
 
 impl LegMedia {
+    /// The media of the leg that an INVITE came on, with its `offer` or without one, which only a
+    /// trunk may leave out.
+    pub fn of_caller(
+        caller: &Peer,
+        offer: Option<&str>,
+        callee: &Peer,
+        exchange: &mut Exchange,
+    ) -> Result<Self, Release> {
+        let random = &mut exchange.random;
+        match (caller, offer) {
+            (Peer::User(_), Some(offer)) => {
+                let media = BrowserMedia::offered(offer, Wish::toward(callee), random)?;
+                Ok(LegMedia::Browser(Box::new(media)))
+            }
+            (Peer::User(_), None) => {
+                let text = "a browser's INVITE without an offer";
+                Err(Release::of_status(Status::NOT_ACCEPTABLE_HERE, text))
+            }
+            (Peer::Trunk(trunk), offer) => {
+                let codecs = exchange.routes.codecs_of(trunk);
+                let media = match offer {
+                    Some(offer) => TrunkMedia::offered(offer, codecs, random)?,
+                    None => TrunkMedia::offering(codecs, random),
+                };
+                Ok(LegMedia::Trunk(Box::new(media)))
+            }
+        }
+    }
+
+    /// The media of the leg toward whoever is asked: the offer is ours.
+    pub fn of_callee(callee: &Peer, caller: &Peer, exchange: &mut Exchange) -> Self {
+        let random = &mut exchange.random;
+        match callee {
+            Peer::User(_) => {
+                let media = BrowserMedia::offering(Wish::toward(caller), random);
+                LegMedia::Browser(Box::new(media))
+            }
+            Peer::Trunk(trunk) => {
+                let media = TrunkMedia::offering(exchange.routes.codecs_of(trunk), random);
+                LegMedia::Trunk(Box::new(media))
+            }
+        }
+    }
+
     /// The leg as the media process is to make it.
     pub fn leg_parameters(&self) -> LegParameters {
         match self {

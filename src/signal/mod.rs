@@ -2,6 +2,7 @@
 
 mod admission;
 pub mod attempt;
+pub mod attempts;
 pub mod browser;
 pub mod call;
 pub mod control_client;
@@ -11,6 +12,8 @@ pub mod directory;
 pub mod engine;
 pub mod exchange;
 pub mod flow;
+mod in_call;
+pub mod invite;
 pub mod leg;
 mod process;
 pub mod records;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::WallAnchor;
 use crate::control::message::{CallStatistics, Codec, Side};
+use crate::signal::leg::Peer;
 use crate::signal::release::Release;
 use crate::wire::sip::Status;
 
@@ -21,6 +22,18 @@ pub enum Direction {
     FromTrunk,
     /// From a browser to a browser.
     Internal,
+}
+
+impl Direction {
+    /// From the caller to the callee; when there is none, whom a browser could have meant was on a
+    /// trunk.
+    pub fn between(caller: &Peer, callee: Option<&Peer>) -> Self {
+        match (caller, callee) {
+            (Peer::Trunk(_), _) => Direction::FromTrunk,
+            (Peer::User(_), Some(Peer::User(_))) => Direction::Internal,
+            (Peer::User(_), Some(Peer::Trunk(_)) | None) => Direction::ToTrunk,
+        }
+    }
 }
 
 /// Who ended a call.
@@ -106,10 +119,10 @@ pub struct SetUpTimes {
 
 impl CallRecord {
     /// The record of a call that has just begun.
-    pub fn new(call: &str, direction: Direction, (from, to): (&str, &str), now: WallTime) -> Self {
+    pub fn new(call: &str, from: &str, to: &str, now: WallTime) -> Self {
         Self {
             call: call.to_owned(),
-            direction,
+            direction: Direction::Internal,
             from: from.to_owned(),
             to: to.to_owned(),
             trunk: None,

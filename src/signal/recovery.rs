@@ -56,17 +56,14 @@ struct Read {
 /// The blob of a call as it is now; empty, which means that the call cannot be picked up again, when
 /// a peer's names and routes make it too long.
 pub fn blob_of(call: &Call) -> String {
+    // What our successor has to end of a call that nobody has answered: the trunks' early dialogs,
+    // and the INVITE of a trunk that waits for its final response.
     let is_being_set_up = call.callee.dialog.is_none();
-    let early = call.attempts.iter().filter(|_| is_being_set_up);
-    let early = early.filter_map(|attempt| match attempt.flow {
-        Flow::Udp(address) => Some(attempt.early.iter().map(move |dialog| (address, dialog))),
-        Flow::Web(_) => None,
-    });
-    let invite = call.invite.as_ref().filter(|invite| !invite.answered);
-    let invite = invite.and_then(|invite| match invite.flow {
-        Flow::Udp(address) => Some((address, invite.request.to_bytes())),
-        Flow::Web(_) => None,
-    });
+    let early = call.attempts.early_dialogs().filter(|_| is_being_set_up);
+    let early = early.filter_map(|(flow, dialog)| Some((trunk_address(flow)?, dialog)));
+    let invite = call.invite.as_ref().filter(|invite| invite.is_open());
+    let invite =
+        invite.and_then(|invite| Some((trunk_address(invite.flow)?, invite.request.to_bytes())));
     let invite = invite.filter(|(_, bytes)| bytes.len() <= INVITE_BYTES_MAX);
     let invite =
         invite.and_then(|(address, bytes)| Some((address, String::from_utf8(bytes).ok()?)));
@@ -76,7 +73,7 @@ pub fn blob_of(call: &Call) -> String {
         record: &call.record,
         caller: &call.caller,
         callee: &call.callee,
-        early: early.flatten().collect(),
+        early: early.collect(),
         invite,
     };
     // Strings, numbers and maps with string keys: serialising cannot fail.
@@ -86,6 +83,13 @@ pub fn blob_of(call: &Call) -> String {
         return String::new();
     }
     blob
+}
+
+fn trunk_address(flow: Flow) -> Option<SocketAddr> {
+    match flow {
+        Flow::Udp(address) => Some(address),
+        Flow::Web(_) => None,
+    }
 }
 
 /// Picks a listed call up again. `None`: it is no use any more, and media is to drop it.
@@ -103,7 +107,8 @@ pub fn recover(listed: ListedCall, exchange: &mut Exchange, now: Instant) -> Opt
         }
     };
     let (stage, early, invite) = (read.stage, read.early, read.invite);
-    let mut call = Call::resumed(name, read.record, read.caller, read.callee);
+    let record = CallRecord { recovered: true, ..read.record };
+    let mut call = Call::resumed(name, record, read.caller, read.callee);
     call.enter_keys(exchange);
     if stage == Stage::Talking {
         debug!(call = call.name, "picked up again");

@@ -2,6 +2,7 @@
 //! cause for whoever was, and words for the log and the record.
 
 use crate::control::message::{ControlError, ErrorCode};
+use crate::signal::exchange::SDP;
 use crate::sip::cause::Cause;
 use crate::sip::transaction::RETRY_AFTER_S;
 use crate::wire::sdp::{Refusal, RefusalKind};
@@ -57,6 +58,17 @@ impl Release {
         Self { status, cause, text, retry_after_s }
     }
 
+    /// Another one took the call.
+    pub fn answered_elsewhere() -> Self {
+        Self::new(Status::OK, Cause::NORMAL_CLEARING, "answered elsewhere")
+    }
+
+    /// The media process is not there, or does not answer.
+    pub fn media_absent(text: &str) -> Self {
+        Self::new(Status::SERVICE_UNAVAILABLE, Cause::TEMPORARY_FAILURE, text)
+            .retry_after(RETRY_AFTER_S)
+    }
+
     /// The same, worth another try after a while.
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
@@ -102,4 +114,22 @@ impl From<ControlError> for Release {
             _ => Self::new(Status::SERVER_INTERNAL_ERROR, Cause::TEMPORARY_FAILURE, text),
         }
     }
+}
+
+/// The SDP of a message; `None` without a body.
+pub fn sdp_of<'a>(headers: &Headers, body: &'a [u8]) -> Result<Option<&'a str>, Release> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let media_type = headers.content_type().ok().flatten().map(|kind| kind.media_type);
+    if !media_type.is_some_and(|kind| kind.eq_ignore_ascii_case(SDP)) {
+        let text = "the body is not SDP";
+        return Err(Release::new(
+            Status::UNSUPPORTED_MEDIA_TYPE,
+            Cause::SERVICE_NOT_IMPLEMENTED,
+            text,
+        ));
+    }
+    let text = std::str::from_utf8(body);
+    text.map(Some).map_err(|_| Release::of_status(Status::BAD_REQUEST, "the SDP is not UTF-8"))
 }

@@ -1,6 +1,5 @@
 //! Requests inside a call.
 
-use super::steps::*;
 use super::world::*;
 use crate::control::message::Side;
 use crate::wire::sip::{HeaderName, Method, Status};

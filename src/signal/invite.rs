@@ -1,0 +1,142 @@
+//! The caller's INVITE and what it has been answered: provisional responses under one tag, our SDP
+//! once before the answer and again in it, and one final response.
+
+use std::time::Instant;
+
+use crate::signal::exchange::{ALLOW, Exchange, PRODUCT, SDP};
+use crate::signal::release::Release;
+use crate::sip::dialog::Dialog;
+use crate::sip::transaction::{Flow, ServerTransactionId};
+use crate::wire::sip::{HeaderName, Request, Response, Status};
+
+/// Hops left when the caller named none (RFC 3261 §8.1.1.6).
+const MAX_FORWARDS: u8 = 70;
+
+/// The caller's INVITE.
+pub struct Invite {
+    /// Its transaction.
+    pub transaction: ServerTransactionId,
+    /// As it came.
+    pub request: Request,
+    /// Where it came from.
+    pub flow: Flow,
+    state: State,
+    /// Whether the caller has our SDP already.
+    is_described: bool,
+}
+
+/// What it has been answered so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing beyond the 100.
+    Trying,
+    /// This provisional response, the last one.
+    Proceeding(Status),
+    /// 200; the ACK is awaited.
+    Accepted,
+    /// A failure; its transaction does the rest. Or the caller acknowledged the 200.
+    Done,
+}
+
+impl Invite {
+    /// An INVITE that has just come.
+    pub fn new(transaction: ServerTransactionId, request: Request, flow: Flow) -> Self {
+        Self { transaction, request, flow, state: State::Trying, is_described: false }
+    }
+
+    /// Whether no final response is out yet.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Trying | State::Proceeding(_))
+    }
+
+    /// Whether our 200 waits for its ACK.
+    pub fn is_unacknowledged(&self) -> bool {
+        self.state == State::Accepted
+    }
+
+    /// Whether the caller made no offer, so that ours goes in the 200 and its answer in the ACK.
+    pub fn is_late_offer(&self) -> bool {
+        self.request.body.is_empty()
+    }
+
+    /// Hops that the call has left behind us.
+    pub fn max_forwards(&self) -> u8 {
+        let left = self.request.headers.max_forwards().ok().flatten();
+        left.unwrap_or(MAX_FORWARDS).saturating_sub(1)
+    }
+
+    /// Passes a provisional response on, with our SDP for early media. The caller hears each kind
+    /// once, and our SDP once: a browser fails on a second answer. One who made no offer would
+    /// find an offer in it, which only a reliable response may carry (RFC 3262 §5). `true` when
+    /// something was said.
+    pub fn proceed(
+        &mut self,
+        status: Status,
+        early_media: Option<&str>,
+        dialog: &Dialog,
+        exchange: &mut Exchange,
+        now: Instant,
+    ) -> bool {
+        let sdp = early_media.filter(|_| !self.is_described && !self.is_late_offer());
+        if !self.is_open() || (self.state == State::Proceeding(status) && sdp.is_none()) {
+            return false;
+        }
+        self.state = State::Proceeding(status);
+        self.is_described |= sdp.is_some();
+        self.respond(status, sdp, dialog, exchange, now);
+        true
+    }
+
+    /// Answers 200 with our SDP, which is there whatever a 183 had: JsSIP ends a call without it.
+    pub fn accept(
+        &mut self,
+        sdp: Option<&str>,
+        dialog: &Dialog,
+        exchange: &mut Exchange,
+        now: Instant,
+    ) {
+        if self.is_open() {
+            self.state = State::Accepted;
+            self.respond(Status::OK, sdp, dialog, exchange, now);
+        }
+    }
+
+    /// Answers with a failure, under the tag that the provisional responses had.
+    pub fn refuse(&mut self, release: &Release, tag: &str, exchange: &mut Exchange, now: Instant) {
+        if self.is_open() {
+            self.state = State::Done;
+            let mut response = release.response(&self.request);
+            // The INVITE's fields were read when the dialog was made of them.
+            let _ = response.set_to_tag(tag);
+            exchange.transactions.respond(self.transaction, response, now);
+        }
+    }
+
+    /// The ACK to our 200 came, or cannot come any more. `true` when it was waited for.
+    pub fn acknowledged(&mut self) -> bool {
+        let was_awaited = self.is_unacknowledged();
+        if was_awaited {
+            self.state = State::Done;
+        }
+        was_awaited
+    }
+
+    fn respond(
+        &self,
+        status: Status,
+        sdp: Option<&str>,
+        dialog: &Dialog,
+        exchange: &mut Exchange,
+        now: Instant,
+    ) {
+        let mut response = Response::to(&self.request, status);
+        // As above: the fields were read before.
+        let _ = dialog.complete(&self.request, &mut response);
+        response.headers.push(HeaderName::Server, PRODUCT);
+        response.headers.push(HeaderName::Allow, ALLOW);
+        if let Some(sdp) = sdp {
+            response = response.with_body(SDP, sdp);
+        }
+        exchange.transactions.respond(self.transaction, response, now);
+    }
+}
