@@ -217,7 +217,7 @@ impl Machine {
 
     /// All cores but the first, which is left to signaling and the system; the only one if there is
     /// one.
-    fn media_cores(&self) -> Vec<usize> {
+    pub fn media_cores(&self) -> Vec<usize> {
         match self.cores.as_slice() {
             [] => vec![0],
             [only] => vec![*only],

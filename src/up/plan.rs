@@ -18,9 +18,10 @@ const USER: &str = "1001";
 const PASSWORD_CHARACTERS: usize = 12;
 /// How many ports are tried, from the usual one on.
 const PORTS_TRIED_MAX: u16 = 50;
-/// Usual ports of wss and of sip.
+/// Usual ports.
 const WSS_PORT: u16 = 8443;
 const SIP_PORT: u16 = 5060;
+const BROWSER_PORT: u16 = 40_000;
 
 /// The file an invented text is written to.
 const FILE_NAME: &str = "up.toml";
@@ -53,9 +54,16 @@ impl Plan {
             Some(file) => (config::text_of(file)?, None),
             None => {
                 let password = random::token(&mut random::from_system(), PASSWORD_CHARACTERS);
+                let is_free = |address: SocketAddr| UdpSocket::bind(address).is_ok();
                 let wss = free_port(WSS_PORT, |address| TcpListener::bind(address).is_ok())?;
-                let sip = free_port(SIP_PORT, |address| UdpSocket::bind(address).is_ok())?;
-                (invented(wss, sip, &password), Some(Secret::new(password)))
+                let sip = free_port(SIP_PORT, is_free)?;
+                // Each media thread has a port of its own.
+                let threads = machine.media_cores().len() as u16;
+                let browser = free_port(BROWSER_PORT, |address| {
+                    let ports = address.port()..address.port() + threads;
+                    ports.into_iter().all(|port| is_free((address.ip(), port).into()))
+                })?;
+                (invented(wss, sip, browser.port(), &password), Some(Secret::new(password)))
             }
         };
         let place = file.unwrap_or(Path::new("the invented configuration"));
@@ -137,9 +145,10 @@ impl Plan {
     }
 }
 
-fn invented(wss: SocketAddr, sip: SocketAddr, password: &str) -> String {
+fn invented(wss: SocketAddr, sip: SocketAddr, browser_port: u16, password: &str) -> String {
     format!(
         "# Written by `linecard up`, because no file was given.\n\
+         [media]\nbrowser_port = {browser_port}\n\n\
          [signal]\nwss = \"{wss}\"\nsip = \"{sip}\"\n\n\
          [[user]]\nname = \"{USER}\"\npassword = \"{password}\"\n"
     )

@@ -1,0 +1,200 @@
+//! `linecard up` as it is typed: what it prints, whom it starts again, and what is left when it ends.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// For anything to happen, on a machine that is busy with other tests.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between looks at what cannot be waited for otherwise.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+fn linecard() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_linecard"))
+}
+
+fn directory(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("linecard-up-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Waits until `found` finds something.
+fn wait<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = found() {
+            return value;
+        }
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+/// Free ports are looked for and then taken, so one start waits for the other.
+static START: Mutex<()> = Mutex::new(());
+
+/// A running `linecard up` with its output in a file.
+struct Up {
+    process: Child,
+    directory: PathBuf,
+}
+
+impl Up {
+    fn start(name: &str) -> Self {
+        let _alone = START.lock().unwrap_or_else(PoisonError::into_inner);
+        let directory = directory(name);
+        let output = std::fs::File::create(directory.join("output")).unwrap();
+        let process = linecard()
+            .arg("up")
+            .env("XDG_RUNTIME_DIR", &directory)
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null())
+            .stderr(output.try_clone().unwrap())
+            .stdout(output)
+            .spawn()
+            .unwrap();
+        let up = Self { process, directory };
+        wait("the address", || {
+            assert!(!up.output().contains("cannot run"), "{}", up.output());
+            up.output().contains("Ctrl-C").then_some(())
+        });
+        up
+    }
+
+    fn output(&self) -> String {
+        std::fs::read_to_string(self.directory.join("output")).unwrap_or_default()
+    }
+
+    fn address(&self) -> String {
+        let output = self.output();
+        let rest = output.split("https://").nth(1).unwrap();
+        rest.split('/').next().unwrap().to_owned()
+    }
+
+    /// The process that runs this subcommand for us.
+    fn child(&self, subcommand: &str) -> Option<Pid> {
+        children(self.process.id()).into_iter().find(|pid| {
+            let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+            line.unwrap_or_default().split(|byte| *byte == 0).nth(1) == Some(subcommand.as_bytes())
+        })
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn children(parent: u32) -> Vec<Pid> {
+    let list = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+    list.unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|pid| Pid::from_raw(pid.parse().ok()?))
+        .collect()
+}
+
+/// Gone, or dead and not yet collected.
+fn has_ended(pid: Pid) -> bool {
+    std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()))
+        .map_or(true, |stat| stat.contains(") Z "))
+}
+
+#[test]
+fn the_first_start_needs_no_configuration_and_keeps_its_secrets_private() {
+    let up = Up::start("first");
+    let output = up.output();
+    assert!(output.contains("/#user=1001&password="), "{output}");
+    assert!(output.contains("100 echo"), "{output}");
+    let mode = |path: &Path| {
+        std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(path).unwrap()) & 0o777
+    };
+    let private = up.directory.join("linecard");
+    assert_eq!(mode(&private), 0o700);
+    for file in ["up.toml", "key.pem", "certificate.pem"] {
+        assert_eq!(mode(&private.join(file)), 0o600, "{file}");
+    }
+}
+
+#[test]
+fn a_killed_process_is_started_again() {
+    let up = Up::start("restart");
+    for subcommand in ["signal", "media"] {
+        let before = up.child(subcommand).unwrap();
+        kill_process(before, Signal::KILL).unwrap();
+        let after = wait(subcommand, || up.child(subcommand).filter(|pid| *pid != before));
+        assert!(!has_ended(after));
+    }
+    wait("the https port", || std::net::TcpStream::connect(up.address()).ok());
+}
+
+#[test]
+fn nothing_is_left_when_it_ends() {
+    for (name, signal) in [("terminated", Signal::TERM), ("killed", Signal::KILL)] {
+        let mut up = Up::start(name);
+        let started: Vec<_> = ["media", "signal"].map(|name| up.child(name).unwrap()).into();
+        let own = Pid::from_child(&up.process);
+        kill_process(own, signal).unwrap();
+        let status = up.process.wait().unwrap();
+        assert_eq!(status.success(), signal == Signal::TERM, "{}", up.output());
+        for pid in started {
+            wait("a child to end", || has_ended(pid).then_some(()));
+        }
+    }
+}
+
+#[test]
+fn a_mistake_in_the_configuration_is_named_and_ends_the_start() {
+    let directory = directory("mistake");
+    let file = directory.join("linecard.toml");
+    std::fs::write(&file, "[media]\nadress = \"192.0.2.1\"\ntrunk_ports = \"3000\"\n").unwrap();
+    for subcommand in ["up", "media", "signal"] {
+        let output = linecard().arg(subcommand).arg("--config").arg(&file).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("[media].adress: unknown key; did you mean `address`?"), "{text}");
+        assert!(text.contains("[media].trunk_ports = \"3000\": expected FIRST-LAST"), "{text}");
+        assert!(text.contains(&file.display().to_string()), "{text}");
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn a_child_that_cannot_start_ends_it_with_the_reason() {
+    let directory = directory("busy");
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let file = directory.join("linecard.toml");
+    let browser_port = (45_000..46_000)
+        .find(|port| std::net::UdpSocket::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap();
+    let text = format!(
+        "[media]\ncontrol = \"{}\"\ncores = [0]\nbrowser_port = {browser_port}\n[signal]\nwss = \"127.0.0.1:0\"\nsip = \"{}\"\n",
+        directory.join("run/media.sock").display(),
+        taken.local_addr().unwrap()
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut process = linecard()
+        .arg("--config")
+        .arg(&file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut text = String::new();
+    process.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(process.wait().unwrap().code(), Some(2), "{text}");
+    assert!(
+        text.contains("[signal].sip") && text.contains("linecard signal did not start"),
+        "{text}"
+    );
+    std::fs::remove_dir_all(directory).unwrap();
+}
