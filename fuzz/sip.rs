@@ -1,5 +1,5 @@
-//! Any SIP message, as a datagram and as a WebSocket message: it parses or is refused, what was
-//! parsed can be written and parsed again, and the transaction layer stays in its bounds.
+//! Any SIP message, as a datagram and as a WebSocket message: it parses or is refused, and what
+//! was parsed can be written and parsed again.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
