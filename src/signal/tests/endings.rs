@@ -5,6 +5,7 @@ use super::steps::*;
 use super::world::*;
 use crate::control::message::{ErrorCode, Event, Side};
 use crate::signal::records::Party;
+use crate::sip::transaction::TRYING_DELAY;
 use crate::wire::sip::{HeaderName, Method, Response, Status};
 
 /// A browser dials and the first trunk has been asked.
@@ -85,8 +86,11 @@ fn a_cancel_that_crosses_the_answer_is_acknowledged_and_hung_up() {
     let mut world = World::new(CONFIG);
     let (browser, trunk, sent) = dialled(&mut world);
     let asked = world.request_at(trunk, Method::Invite);
-    // No provisional response but our own 100: the CANCEL waits, and the 200 is faster.
+    // The caller has our 100 and we have none from the trunk: its CANCEL waits, the 200 is faster.
     world.cancel(browser, sent.transaction);
+    world.peers[trunk].is_dead = true;
+    world.advance(TRYING_DELAY);
+    world.peers[trunk].is_dead = false;
     world.response_at(browser, Status::REQUEST_TERMINATED);
     world.answer(trunk, asked, "gw", TRUNK_SDP);
     world.ack_at(trunk);

@@ -7,30 +7,33 @@
 //! ```
 //!
 //! Malformed requests are answered here, statelessly; the rest never reaches the user. INVITEs get
-//! their 100 here at once. CANCEL is answered 200 here, and the INVITE's 487 is the user's to send:
+//! their 100 here. CANCEL is answered 200 here, and the INVITE's 487 is the user's to send:
 //! only it knows whether its other leg has just answered. Dialogs, authentication and which methods
 //! exist are the user's.
 
 mod client;
+mod key;
+mod output;
 mod server;
 mod timer;
 
 #[cfg(test)]
 mod tests;
 
-pub use timer::{RINGING_MAX, T1, T2, T4, TRANSACTION_LIFETIME};
+pub use output::{ClientTransactionId, Failure, Flow, Output, ServerTransactionId};
+pub use timer::{RINGING_MAX, T1, T2, T4, TRANSACTION_LIFETIME, TRYING_DELAY};
 
 use crate::base::random::{Random, token};
 use crate::wire::sip::{
-    HeaderName, Headers, Malformed, Message, Method, Parameters, Reason, Request, Response,
-    ResponsePort, SentBy, Status, Transport, Unparsable, Via, parse_datagram, parse_websocket,
+    HeaderName, Headers, Malformed, Message, Method, Parameters, Reason, Request, Response, SentBy,
+    Status, Transport, Unparsable, Via, parse_datagram, parse_websocket,
 };
 use aws_lc_rs::hmac;
 use client::{CancelRequest, Client};
+use key::{AckKey, BRANCH_COOKIE, ClientKey, ServerKey, note_source, response_address};
 use rand::RngExt;
 use server::Server;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 /// Most transactions at once, both roles. At about 4 KiB each this bounds them to 80 MiB.
@@ -39,143 +42,12 @@ pub const TRANSACTIONS_MAX: usize = 20_000;
 pub const RETRY_AFTER_S: u32 = 5;
 /// The Max-Forwards we write (RFC 3261 §8.1.1.6).
 pub const MAX_FORWARDS: u8 = 70;
-/// What a branch of RFC 3261 begins with (§8.1.1.7).
-const BRANCH_COOKIE: &str = "z9hG4bK";
 /// Random characters after the cookie: 142 bits, so that a response cannot be guessed.
 const BRANCH_CHARACTERS: usize = 24;
-/// A port that is not written (RFC 3261 §18.2.2).
-const UDP_PORT: u16 = 5060;
-
-/// Where a message came from or goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Flow {
-    /// A datagram from or to this address.
-    Udp(SocketAddr),
-    /// The WebSocket connection with this number.
-    Web(u64),
-}
-
-impl Flow {
-    /// Whether the transport retransmits by itself, so that SIP does not (RFC 3261 §17).
-    pub fn is_reliable(self) -> bool {
-        matches!(self, Flow::Web(_))
-    }
-
-    /// Whom the flow leads to. A UDP peer may change its port between a request and its CANCEL.
-    fn peer(self) -> Peer {
-        match self {
-            Flow::Udp(address) => Peer::Udp(address.ip()),
-            Flow::Web(flow) => Peer::Web(flow),
-        }
-    }
-}
-
-/// A request we received and answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ServerTransactionId(u64);
-
-/// A request we sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientTransactionId(u64);
-
-/// What the engine wants done, or has to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Put these bytes on the flow: one datagram, or one WebSocket message.
-    Send {
-        /// Where to.
-        flow: Flow,
-        /// One whole message.
-        bytes: Vec<u8>,
-    },
-    /// A new request other than ACK and CANCEL. Answer it with [`Transactions::respond`] or
-    /// [`Transactions::respond_and_forget`].
-    Request {
-        /// Names the request in `respond`.
-        transaction: ServerTransactionId,
-        /// As it came; on UDP its top Via has `received` and `rport` filled in.
-        request: Request,
-        /// Where it came from.
-        flow: Flow,
-    },
-    /// An ACK to a 2xx. Those to other finals are absorbed.
-    Ack {
-        /// The INVITE it acknowledges. `None` if that is not known here, as after a restart: match
-        /// it to its dialog.
-        transaction: Option<ServerTransactionId>,
-        /// The ACK, perhaps with an SDP answer.
-        request: Request,
-        /// Where it came from.
-        flow: Flow,
-    },
-    /// The INVITE was cancelled before its final response; answer it 487. The CANCEL itself has
-    /// been answered.
-    Cancelled {
-        /// The INVITE.
-        transaction: ServerTransactionId,
-        /// Why, if the CANCEL says so (RFC 3326).
-        reasons: Vec<Reason>,
-    },
-    /// A response to a request of ours. Each retransmission of a 2xx to an INVITE comes again: send
-    /// its ACK again with [`Transactions::send_stateless`]. Other finals are acknowledged here.
-    Response {
-        /// The request.
-        transaction: ClientTransactionId,
-        /// 100 included.
-        response: Response,
-    },
-    /// A request of ours will get no (further) response.
-    Failed {
-        /// The request.
-        transaction: ClientTransactionId,
-        /// Why.
-        failure: Failure,
-    },
-    /// Our 2xx was never acknowledged within 64·T1: the session is to be ended with BYE
-    /// (RFC 3261 §13.3.1.4).
-    Unacknowledged {
-        /// The INVITE.
-        transaction: ServerTransactionId,
-    },
-}
-
-/// Why a request of ours got no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// Silence until timer B, F or M; stands for 408 (RFC 3261 §8.1.3.1).
-    Timeout,
-    /// The flow closed; stands for 503.
-    Transport,
-}
 
 /// Every place is taken ([`TRANSACTIONS_MAX`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooManyTransactions;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Peer {
-    Udp(IpAddr),
-    Web(u64),
-}
-
-/// What retransmissions, ACKs and CANCELs of a request have in common (RFC 3261 §17.2.3). The peer
-/// is part of it, so that nobody can end or answer for another's transaction.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct ServerKey {
-    peer: Peer,
-    name: String,
-}
-
-/// Branch and CSeq method (RFC 3261 §17.1.3).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct ClientKey {
-    branch: String,
-    method: String,
-}
-
-/// What an ACK to a 2xx shares with its INVITE and our response: Call-ID, CSeq number, both tags.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct AckKey(String);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Id {
@@ -286,7 +158,7 @@ impl Transactions {
         let known = self.server_keys.get(&key).copied();
         match (&request.method, known) {
             (Method::Ack, _) => self.receive_ack(known, request, flow, now),
-            (Method::Cancel, _) => self.receive_cancel(known, &request, reply_to),
+            (Method::Cancel, _) => self.receive_cancel(known, &request, reply_to, now),
             (_, Some(id)) => {
                 if let Some(entry) = self.servers.get(&id) {
                     entry.machine.receive_again(&mut self.outputs);
@@ -309,12 +181,7 @@ impl Transactions {
     ) {
         let id = self.new_id();
         let transaction = ServerTransactionId(id);
-        let mut machine = Server::start(transaction, &request, flow, reply_to, now);
-        if request.method == Method::Invite {
-            // RFC 3261 §17.2.1 allows 200 ms for something better; sending it at once costs nothing.
-            let trying = Response::to(&request, Status::TRYING);
-            machine.respond(&trying, now, &mut self.outputs);
-        }
+        let machine = Server::start(transaction, &request, flow, reply_to, now);
         self.server_keys.insert(key.clone(), id);
         self.servers.insert(id, ServerEntry { machine, key, ack_key: None, due: None });
         self.flows.insert((flow, Id::Server(id)));
@@ -356,12 +223,18 @@ impl Transactions {
 
     /// CANCEL is answered without a transaction of its own: the answer does not depend on how often
     /// it comes.
-    fn receive_cancel(&mut self, known: Option<u64>, request: &Request, reply_to: Flow) {
-        let entry = known.and_then(|id| self.servers.get_mut(&id));
-        let status = if entry.is_some() { Status::OK } else { Status::CALL_DOES_NOT_EXIST };
+    fn receive_cancel(
+        &mut self,
+        known: Option<u64>,
+        request: &Request,
+        reply_to: Flow,
+        now: Instant,
+    ) {
+        let status = if known.is_some() { Status::OK } else { Status::CALL_DOES_NOT_EXIST };
         self.send_stateless_response(Response::to(request, status), reply_to);
-        if let Some(entry) = known.and_then(|id| self.servers.get_mut(&id)) {
-            entry.machine.receive_cancel(request.headers.reasons(), &mut self.outputs);
+        if let Some((id, entry)) = known.and_then(|id| Some((id, self.servers.get_mut(&id)?))) {
+            entry.machine.receive_cancel(request.headers.reasons(), now, &mut self.outputs);
+            self.settle(Id::Server(id));
         }
     }
 
@@ -638,66 +511,6 @@ impl Transactions {
         if let Some(flow) = flow {
             self.flows.remove(&(flow, id));
         }
-    }
-}
-
-impl ServerKey {
-    fn of(request: &Request, via: &Via, flow: Flow) -> Option<Self> {
-        let headers = &request.headers;
-        // ACK and CANCEL look for their INVITE.
-        let method = match request.method {
-            Method::Ack | Method::Cancel => "INVITE",
-            ref method => method.as_str(),
-        };
-        let branch = via.branch().unwrap_or_default();
-        let unique = branch.len() > BRANCH_COOKIE.len() && branch.starts_with(BRANCH_COOKIE);
-        let name = if unique {
-            format!("{branch} {} {method}", via.sent_by)
-        } else {
-            // RFC 2543, or a branch that is the cookie alone (RFC 4475 §3.2.1).
-            let from = headers.from().ok()?;
-            let tag = from.tag().unwrap_or_default();
-            let (call_id, cseq) = (headers.call_id().ok()?, headers.cseq().ok()?);
-            format!("{via} {} {call_id} {tag} {} {method}", request.uri, cseq.number)
-        };
-        Some(Self { peer: flow.peer(), name })
-    }
-}
-
-impl ClientKey {
-    fn of_response(headers: &Headers) -> Option<Self> {
-        let via = headers.top_via().ok()?;
-        let cseq = headers.cseq().ok()?;
-        Some(Self { branch: via.branch()?.to_owned(), method: cseq.method.as_str().to_owned() })
-    }
-}
-
-impl AckKey {
-    fn of(headers: &Headers) -> Option<Self> {
-        let (from, to) = (headers.from().ok()?, headers.to().ok()?);
-        let (theirs, ours) = (from.tag().unwrap_or_default(), to.tag()?);
-        let number = headers.cseq().ok()?.number;
-        Some(Self(format!("{} {number} {theirs} {ours}", headers.call_id().ok()?)))
-    }
-}
-
-/// Fills in `received` and `rport` (RFC 3261 §18.2.1, RFC 3581 §4).
-fn note_source(via: &mut Via, source: SocketAddr) {
-    let wants_port = via.rport().is_some();
-    if wants_port {
-        via.parameters.set("rport", Some(&source.port().to_string()));
-    }
-    if wants_port || via.sent_by.host.address() != Some(source.ip()) {
-        via.parameters.set("received", Some(&source.ip().to_string()));
-    }
-}
-
-/// Where the response goes: with `rport` back to the very source, without it to the port the sender
-/// says it listens on (RFC 3261 §18.2.2, RFC 3581 §4). Never to another host than the source.
-fn response_address(via: &Via, source: SocketAddr) -> SocketAddr {
-    match via.rport() {
-        Some(ResponsePort::Requested | ResponsePort::Port(_)) => source,
-        None => SocketAddr::new(source.ip(), via.sent_by.port.unwrap_or(UDP_PORT)),
     }
 }
 

@@ -3,13 +3,14 @@
 //!
 //! ```text
 //! INVITE   Trying ─1xx► Proceeding ─2xx► Accepted ─────────────L──► Over
-//!                           └300+► Completed ─ACK► Confirmed ─I──► Over
+//!                         └C─► Cancelled
+//!                         └300+► Completed ─ACK► Confirmed ─I──► Over
 //! others   Trying ─1xx► Proceeding ─final► Completed ─────────J──► Over
 //! ```
 
-use super::timer::{Deadlines, Due, T2, T4, TRANSACTION_LIFETIME};
+use super::timer::{Deadlines, Due, RINGING_MAX, T2, T4, TRANSACTION_LIFETIME, TRYING_DELAY};
 use super::{Flow, Output, ServerTransactionId};
-use crate::wire::sip::{Method, Reason, Request, Response};
+use crate::wire::sip::{Method, Reason, Request, Response, Status};
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ pub(super) struct Server {
     /// Where responses go (RFC 3261 §18.2.2, RFC 3581 §4).
     reply_to: Flow,
     state: State,
-    /// The last response, empty before the first.
+    /// The last response; in Trying the 100 that goes out if nothing else does in time.
     bytes: Vec<u8>,
     acknowledged: bool,
     cancelled: bool,
@@ -55,9 +56,15 @@ impl Server {
     ) -> Self {
         let kind = if request.method == Method::Invite { Kind::Invite } else { Kind::Other };
         let mut deadlines = Deadlines::default();
-        if kind == Kind::Other {
+        let mut bytes = Vec::new();
+        match kind {
+            Kind::Invite => {
+                bytes = Response::to(request, Status::TRYING).to_bytes();
+                deadlines.send_after(TRYING_DELAY, now);
+                deadlines.end_at(now + RINGING_MAX);
+            }
             // The client has given up by then, and a 408 would be wrong (RFC 4320 §4.2).
-            deadlines.end_at(now + TRANSACTION_LIFETIME);
+            Kind::Other => deadlines.end_at(now + TRANSACTION_LIFETIME),
         }
         Self {
             id,
@@ -65,7 +72,7 @@ impl Server {
             flow,
             reply_to,
             state: State::Trying,
-            bytes: Vec::new(),
+            bytes,
             acknowledged: false,
             cancelled: false,
             deadlines,
@@ -113,12 +120,22 @@ impl Server {
     }
 
     /// A CANCEL for the INVITE; without effect after the final response (RFC 3261 §9.2).
-    pub(super) fn receive_cancel(&mut self, reasons: Vec<Reason>, outputs: &mut VecDeque<Output>) {
-        let pending = matches!(self.state, State::Trying | State::Proceeding);
-        if self.kind == Kind::Invite && pending && !self.cancelled {
+    pub(super) fn receive_cancel(
+        &mut self,
+        reasons: Vec<Reason>,
+        now: Instant,
+        outputs: &mut VecDeque<Output>,
+    ) {
+        if self.kind == Kind::Invite && self.waits() && !self.cancelled {
             self.cancelled = true;
+            self.deadlines.end_at(now + TRANSACTION_LIFETIME);
             outputs.push_back(Output::Cancelled { transaction: self.id, reasons });
         }
+    }
+
+    /// Whether the final response is still to come.
+    fn waits(&self) -> bool {
+        matches!(self.state, State::Trying | State::Proceeding)
     }
 
     /// Sends a response, unless the final one has been sent.
@@ -128,15 +145,21 @@ impl Server {
         now: Instant,
         outputs: &mut VecDeque<Output>,
     ) {
-        if !matches!(self.state, State::Trying | State::Proceeding) {
+        if !self.waits() {
             return;
         }
         self.bytes = response.to_bytes();
         self.send(outputs);
+        self.deadlines.stop_repeating();
         let status = response.status;
         let end = now + TRANSACTION_LIFETIME;
         match self.kind {
-            _ if status.is_provisional() => self.state = State::Proceeding,
+            _ if status.is_provisional() => {
+                self.state = State::Proceeding;
+                if self.kind == Kind::Invite && !self.cancelled {
+                    self.deadlines.end_at(now + RINGING_MAX);
+                }
+            }
             Kind::Invite if status.is_success() => {
                 self.state = State::Accepted;
                 // Over every transport: the next hop may be reliable and the one behind it not.
@@ -162,7 +185,7 @@ impl Server {
         response: &Response,
         outputs: &mut VecDeque<Output>,
     ) {
-        if matches!(self.state, State::Trying | State::Proceeding) {
+        if self.waits() {
             self.bytes = response.to_bytes();
             self.send(outputs);
             self.state = State::Over;
@@ -172,7 +195,17 @@ impl Server {
     pub(super) fn handle_timeout(&mut self, now: Instant, outputs: &mut VecDeque<Output>) {
         match self.deadlines.take_due(now) {
             None => {}
-            Some(Due::Repeat) => self.send(outputs),
+            Some(Due::Repeat) => {
+                self.send(outputs);
+                if self.state == State::Trying {
+                    self.state = State::Proceeding;
+                    self.deadlines.stop_repeating();
+                }
+            }
+            // It has rung too long; the user has another 32 s to answer for it.
+            Some(Due::End) if self.kind == Kind::Invite && self.waits() && !self.cancelled => {
+                self.receive_cancel(Vec::new(), now, outputs);
+            }
             Some(Due::End) => {
                 if self.state == State::Accepted && !self.acknowledged {
                     outputs.push_back(Output::Unacknowledged { transaction: self.id });
@@ -182,7 +215,7 @@ impl Server {
         }
     }
 
-    /// The flow is gone.
+    /// Nobody waits for an answer, or nobody is to get one.
     pub(super) fn abandon(&mut self) {
         self.state = State::Over;
     }

@@ -4,10 +4,10 @@ use super::*;
 use crate::base::random::from_seed;
 use crate::wire::sip::{Host, Uri};
 use proptest::prelude::*;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-const UDP: Flow =
-    Flow::Udp(SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)), 5060));
+const UDP: Flow = Flow::Udp(SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 5060));
 const WEB: Flow = Flow::Web(7);
 
 struct Bench {
@@ -282,13 +282,42 @@ fn an_invite_is_reported_once_and_its_repeats_get_the_last_provisional() {
     let invite = from_trunk(Method::Invite);
     bench.engine.receive(Message::Request(invite.clone()), UDP, bench.now);
     let outputs = bench.outputs();
-    assert_eq!(statuses(&sent(&outputs)), [100]);
-    let Output::Request { transaction, .. } = outputs[1] else { panic!("{outputs:?}") };
+    let [Output::Request { transaction, .. }] = outputs[..] else { panic!("{outputs:?}") };
+    bench.engine.receive(Message::Request(invite.clone()), UDP, bench.now);
+    assert!(bench.outputs().is_empty());
+    let all = bench.run_to(Duration::from_secs(1));
+    assert_eq!(send_times(&all), [200]);
+    bench.engine.receive(Message::Request(invite.clone()), UDP, bench.now);
+    assert_eq!(statuses(&bench.sent()), [100]);
     bench.engine.respond(transaction, Response::to(&invite, Status::RINGING), bench.now);
     let ringing = bench.outputs();
     bench.engine.receive(Message::Request(invite), UDP, bench.now);
     assert_eq!(bench.outputs(), ringing);
     assert_eq!(statuses(&sent(&ringing)), [180]);
+}
+
+#[test]
+fn a_prompt_answer_needs_no_100() {
+    let mut bench = Bench::new();
+    let invite = from_trunk(Method::Invite);
+    let transaction = bench.receive(invite.clone(), WEB);
+    bench.engine.respond(transaction, Response::to(&invite, Status::RINGING), bench.now);
+    assert_eq!(statuses(&bench.sent()), [180]);
+    assert!(bench.run_to(Duration::from_secs(60)).is_empty());
+}
+
+#[test]
+fn an_invite_nobody_answers_is_called_off_and_forgotten() {
+    let mut bench = Bench::new();
+    let invite = from_trunk(Method::Invite);
+    let transaction = bench.receive(invite.clone(), UDP);
+    bench.run_to(Duration::from_secs(100));
+    bench.engine.respond(transaction, Response::to(&invite, Status::RINGING), bench.now);
+    bench.outputs();
+    let all = bench.run_to(LONG);
+    let called_off = Output::Cancelled { transaction, reasons: Vec::new() };
+    assert_eq!(all, [(290_000, called_off)]);
+    assert!(bench.engine.is_empty());
 }
 
 #[test]
@@ -503,7 +532,7 @@ fn requests_of_rfc_2543_are_told_apart_without_a_branch() {
     let invite = request(Method::Invite, "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK");
     bench.receive(invite.clone(), UDP);
     bench.engine.receive(Message::Request(invite.clone()), UDP, bench.now);
-    assert_eq!(statuses(&bench.sent()), [100]);
+    assert!(bench.outputs().is_empty());
     let mut other = invite;
     other.headers.set(HeaderName::CallId, "c2");
     bench.receive(other, UDP);

@@ -12,6 +12,8 @@ pub const T2: Duration = Duration::from_secs(4);
 pub const T4: Duration = Duration::from_secs(5);
 /// 64·T1: timers B, D, F, H, J, L and M.
 pub const TRANSACTION_LIFETIME: Duration = Duration::from_secs(32);
+/// How long an INVITE is left alone before it gets its 100 (RFC 3261 §17.2.1).
+pub const TRYING_DELAY: Duration = Duration::from_millis(200);
 /// A called party that still rings after this is cancelled: timer C, more than three minutes
 /// (RFC 3261 §16.6).
 pub const RINGING_MAX: Duration = Duration::from_secs(190);
@@ -47,6 +49,11 @@ impl Deadlines {
     /// Repeats from T1 on, doubling up to `interval_max` (timers A, E, G).
     pub(super) fn repeat(&mut self, now: Instant, interval_max: Duration) {
         self.repeat = Some(Repeat { at: now + T1, interval: T1, interval_max });
+    }
+
+    /// Sends once, after `delay`.
+    pub(super) fn send_after(&mut self, delay: Duration, now: Instant) {
+        self.repeat = Some(Repeat { at: now + delay, interval: T1, interval_max: T1 });
     }
 
     /// As [`Deadlines::repeat`], unless the flow retransmits by itself.
