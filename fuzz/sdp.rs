@@ -1,18 +1,26 @@
-//! Any SDP, as each of the four things it may be: it parses or is refused, and the answer that we
-//! write to a trunk's offer can be read.
+//! Any SDP, as each of the four things it may be: it parses or is refused; whatever is agreed on can
+//! be answered, and the answer has as many lines as the offer and accepts the same one of them.
 #![no_main]
+
+use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
 use linecard::wire::coding::Codec;
 use linecard::wire::sdp::{
-    BrowserAnswer, BrowserOffer, Session, TrunkAnswer, TrunkOffer, TrunkSide, author_trunk_answer,
+    BrowserAnswer, BrowserOffer, BrowserSide, DtlsRole, Fingerprint, FingerprintHash, IceMode,
+    IceParameters, OpusWish, Session, TrunkAnswer, TrunkOffer, TrunkSide, author_browser_answer,
+    author_trunk_answer,
 };
 
 const CODECS: [Codec; 3] = [Codec::Opus, Codec::Pcmu, Codec::Pcma];
+const SESSION: Session = Session { id: 1, version: 1 };
 
 fuzz_target!(|sdp: &str| {
     if let Ok(offer) = BrowserOffer::parse(sdp) {
-        let _ = offer.agree(&CODECS);
+        answer_browser(&offer);
+    }
+    if let Ok(offer) = TrunkOffer::parse(sdp) {
+        answer_trunk(&offer);
     }
     if let Ok(answer) = BrowserAnswer::parse(sdp) {
         let _ = answer.agree(&CODECS);
@@ -20,13 +28,32 @@ fuzz_target!(|sdp: &str| {
     if let Ok(answer) = TrunkAnswer::parse(sdp) {
         let _ = answer.agree(&CODECS);
     }
-    let Ok(offer) = TrunkOffer::parse(sdp) else { return };
+});
+
+fn answer_browser(offer: &BrowserOffer) {
+    let Ok(agreement) = offer.agree(&CODECS) else { return };
+    let ice = IceParameters {
+        ufrag: "abcd".to_owned(),
+        password: "0123456789012345678901".to_owned(),
+        mode: IceMode::Lite,
+    };
+    let fingerprint = Fingerprint::new(FingerprintHash::Sha256, &[7; 32]).expect("32 bytes");
+    let address = SocketAddr::from(([192, 0, 2, 1], 40_000));
+    let side = BrowserSide { session: SESSION, address, ice: &ice, fingerprint: &fingerprint };
+    let role = offer.our_role(DtlsRole::Passive);
+    let answer = author_browser_answer(offer, &side, role, &agreement, OpusWish::Narrowband);
+    let read = BrowserOffer::parse(&answer).expect("what is written parses");
+    assert_eq!((read.lines.len(), read.audio_index), (offer.lines.len(), offer.audio_index));
+}
+
+fn answer_trunk(offer: &TrunkOffer) {
     let Ok(agreement) = offer.agree(&CODECS) else { return };
     let side = TrunkSide {
-        session: Session { id: 1, version: 1 },
+        session: SESSION,
         rtp: ([192, 0, 2, 1], 4000).into(),
         rtcp: ([192, 0, 2, 1], 4001).into(),
     };
-    let answer = author_trunk_answer(&offer, &side, &agreement);
-    TrunkAnswer::parse(&answer).expect("what is written parses");
-});
+    let answer = author_trunk_answer(offer, &side, &agreement);
+    let read = TrunkOffer::parse(&answer).expect("what is written parses");
+    assert_eq!((read.lines.len(), read.audio_index), (offer.lines.len(), offer.audio_index));
+}

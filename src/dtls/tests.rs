@@ -319,8 +319,10 @@ fn garbage(random: &mut Random, real: &[Vec<u8>]) -> Vec<u8> {
         return (0..length).map(|_| random.random()).collect();
     }
     let mut datagram = real[random.random_range(0..real.len())].clone();
-    datagram.truncate(random.random_range(0..=datagram.len()));
-    for _ in 0..random.random_range(0..8) {
+    if random.random_range(0..4) == 0 {
+        datagram.truncate(random.random_range(0..=datagram.len()));
+    }
+    for _ in 0..random.random_range(1..4) {
         if !datagram.is_empty() {
             let at = random.random_range(0..datagram.len());
             datagram[at] = random.random();
