@@ -775,3 +775,6 @@ pub fn read_from_media(line: &str) -> Result<FromMedia, serde_json::Error> {
     };
     Ok(FromMedia::Reply { id, result })
 }
+
+#[cfg(test)]
+mod tests;
