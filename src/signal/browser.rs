@@ -189,7 +189,8 @@ impl BrowserMedia {
         self.description.as_deref()
     }
 
-    /// The browser answered our offer. Its checks may have come before.
+    /// The browser answered our offer. Its checks and its handshake may have come before: then
+    /// [`Self::go_on`] is due.
     pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
         let answer = BrowserAnswer::parse(sdp)?;
         self.format = Some(format_of(&answer.agree(&CODECS)?));
@@ -276,6 +277,15 @@ impl BrowserMedia {
         }
         self.dtls_from = Some(from);
         self.handshake(certificate, now).handle_datagram(datagram, now);
+        self.carry_out()
+    }
+
+    /// What the browser's answer sets free: the keys of a handshake that was faster than it, or our
+    /// ClientHello when it made us active after the nomination.
+    pub fn go_on(&mut self, certificate: &Certificate, now: Instant) -> Vec<Outcome> {
+        if self.role == DtlsRole::Active && self.nominated.is_some() && !self.secured {
+            self.handshake(certificate, now);
+        }
         self.carry_out()
     }
 

@@ -493,6 +493,7 @@ impl Call {
         self.stage = Stage::Connecting;
         self.deadline = Some(now + CONNECTING_MAX);
         self.park(exchange);
+        self.go_on_with_handshake(Side::B, exchange, now);
         self.talk_if_open(exchange);
     }
 
@@ -533,6 +534,7 @@ impl Call {
                 exchange.change_leg(&self.name, Side::A, change);
                 self.record.caller_codec = self.caller.media.codec();
                 self.park(exchange);
+                self.go_on_with_handshake(Side::A, exchange, now);
             }
             Err(release) => self.end(Party::Linecard, release, None, exchange, now),
         }
@@ -585,6 +587,14 @@ impl Call {
         let Some(media) = leg.media.browser_mut() else { return };
         let outcomes = media.handle_dtls(datagram, from, &exchange.certificate, now);
         self.carry_out(side, outcomes, exchange, now);
+    }
+
+    /// The browser's answer is there: what waited for it goes on.
+    fn go_on_with_handshake(&mut self, side: Side, exchange: &mut Exchange, now: Instant) {
+        if let Some(media) = self.leg_mut(side).media.browser_mut() {
+            let outcomes = media.go_on(&exchange.certificate, now);
+            self.carry_out(side, outcomes, exchange, now);
+        }
     }
 
     fn carry_out(

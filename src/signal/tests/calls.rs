@@ -85,6 +85,29 @@ fn a_trunk_calls_a_browser_by_its_number_and_the_browser_hangs_up() {
 }
 
 #[test]
+fn a_handshake_that_is_faster_than_the_answer_secures_the_call() {
+    let mut world = World::new(CONFIG);
+    let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
+    let sent = world.trunk_dials(trunk, "1001", TRUNK_SDP);
+    let asked = world.request_at(browser, Method::Invite);
+    let offer = body(&asked.1.body).to_owned();
+
+    world.connect_media(browser, &offer);
+    assert_eq!(world.media.leg(Side::B).security, Security::Pending);
+    let sdp = world.peers[browser].web.as_ref().unwrap().sdp("active");
+    world.answer(browser, asked, "browser", &sdp);
+    world.ack_at(browser);
+    let ok = world.response_at(trunk, Status::OK);
+    let mut caller = world.confirm(trunk, &sent, &ok, "");
+
+    assert!(matches!(world.media.leg(Side::B).security, Security::Srtp(_)));
+    world.seconds(60);
+    world.hang_up(trunk, &mut caller);
+    assert_eq!(world.take_bye(browser), Some(16));
+    world.assert_nothing_left();
+}
+
+#[test]
 fn every_browser_of_a_user_rings_and_the_first_to_answer_wins() {
     let mut world = World::new(CONFIG);
     let trunk = world.trunk(TRUNK_A);
