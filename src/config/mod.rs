@@ -4,34 +4,24 @@
 //! certificates is left to those who use them.
 
 mod read;
+mod sections;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use toml::{Table, Value};
+use toml::Table;
 
 use crate::base::fault::Fault;
 use crate::base::secret::Secret;
 use crate::control::message::Codec;
 pub use read::Mistake;
 use read::Section;
+use sections::{media_section, signal_section, table_of, tables_of, trunk_section, user_section};
 
 /// Largest configuration file: 10,000 users of 100 bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// Longest path of a Unix socket (`sun_path` less its final zero, unix(7)).
-const SOCKET_PATH_BYTES_MAX: usize = 107;
-/// Longest user or trunk name and number: well above E.164's 15 digits, short enough for one SIP
-/// header line.
-const NAME_BYTES_MAX: usize = 64;
 /// Longest domain (RFC 1035 §2.3.4).
 const DOMAIN_BYTES_MAX: usize = 253;
-/// Longest password.
-const PASSWORD_BYTES_MAX: usize = 256;
-/// Most calls one core may be allowed: three times the relay figure of one core, and within the
-/// trunk ports one address has.
-const CALLS_PER_CORE_MAX: i64 = 10_000;
-/// Highest core number accepted (Linux `CPU_SETSIZE`).
-const CORE_MAX: i64 = 1023;
 
 /// The whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -360,249 +350,6 @@ pub fn text_of(path: &Path) -> Result<String, Fault> {
         return Err(Fault::new("the configuration is larger than 1 MiB", path.display(), remedy));
     }
     std::fs::read_to_string(path).map_err(unreadable)
-}
-
-fn media_section(table: Table, machine: &Machine, mistakes: &mut Vec<Mistake>) -> Media {
-    let mut section = Section::new("[media]", table, mistakes);
-    let media = Media {
-        control: section
-            .text(
-                "control",
-                "the absolute path of a Unix socket, at most 107 bytes, e.g. \"/run/linecard/media.sock\"",
-                |text| absolute(text).filter(|_| text.len() <= SOCKET_PATH_BYTES_MAX),
-            )
-            .unwrap_or_else(|| machine.runtime_directory.join("media.sock")),
-        cores: section
-            .value("cores", "a list of different core numbers, at least one, e.g. [1, 2]", cores)
-            .unwrap_or_else(|| machine.media_cores()),
-        address: section
-            .text("address", "one IP address of this machine, e.g. \"192.0.2.10\"", |text| {
-                let address: IpAddr = text.parse().ok()?;
-                (!address.is_unspecified() && !address.is_multicast()).then_some(address)
-            })
-            .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        browser_port: section
-            .number("browser_port", "a UDP port from 1024 to 65535, e.g. 40000", 1024..=65535)
-            .map_or(40_000, |port| port as u16),
-        trunk_ports: section
-            .text(
-                "trunk_ports",
-                "FIRST-LAST with FIRST even, LAST odd and both within 1024-65535, e.g. \"30000-39999\"",
-                PortRange::parse,
-            )
-            .unwrap_or(PortRange { first: 30_000, last: 39_999 }),
-        calls_per_core: section
-            .number("calls_per_core", "a number of calls from 1 to 10000, e.g. 1000", 1..=CALLS_PER_CORE_MAX)
-            .map_or(1000, |calls| calls as usize),
-    };
-    section.finish();
-    media
-}
-
-fn signal_section(table: Table, media: &Media, mistakes: &mut Vec<Mistake>) -> Signal {
-    const PEM: &str = "the absolute path of a PEM file, e.g. \"/etc/linecard/certificate.pem\"";
-    let mut section = Section::new("[signal]", table, mistakes);
-    let wss = section
-        .text("wss", "ADDRESS:PORT to listen on, e.g. \"192.0.2.10:8443\"", |text| {
-            text.parse().ok()
-        })
-        .unwrap_or_else(|| SocketAddr::new(media.address, 8443));
-    // The address is written into Via and Contact, so it must be one that trunks can reach.
-    let sip = section
-        .text("sip", "ADDRESS:PORT as trunks reach it, e.g. \"192.0.2.10:5060\"", |text| {
-            text.parse()
-                .ok()
-                .filter(|sip: &SocketAddr| !sip.ip().is_unspecified() && sip.port() != 0)
-        })
-        .unwrap_or_else(|| SocketAddr::new(media.address, 5060));
-    let domain = section
-        .text("domain", "a domain name or an IP address, e.g. \"example.com\"", |text| {
-            domain(text).then(|| text.to_ascii_lowercase())
-        })
-        .unwrap_or_else(|| match media.address {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("[{address}]"),
-        });
-    let certificate = section.text("certificate", PEM, absolute);
-    let key = section.text("key", PEM, absolute);
-    let certificate = match (certificate, key) {
-        (Some(certificate), Some(key)) => Certificate::Files { certificate, key },
-        (None, None) => Certificate::SelfSigned {
-            certificate: media.control.with_file_name("certificate.pem"),
-            key: media.control.with_file_name("key.pem"),
-        },
-        (certificate, key) => {
-            let absent = if certificate.is_none() { "certificate" } else { "key" };
-            section.missing(absent, &format!("{PEM}; certificate and key are given together"));
-            let either = certificate.or(key).unwrap_or_default();
-            Certificate::Files { certificate: either.clone(), key: either }
-        }
-    };
-    let signal = Signal {
-        wss,
-        sip,
-        domain,
-        certificate,
-        allowed_origins: section
-            .list(
-                "allowed_origins",
-                "a list of SCHEME://HOST[:PORT] without a path, e.g. [\"https://phone.example.com\"]",
-                |value| value.as_str().and_then(Origin::parse),
-            )
-            .unwrap_or_default(),
-        records: section
-            .text("records", "the absolute path of a file, e.g. \"/var/log/linecard/calls.jsonl\"", absolute)
-            .unwrap_or_else(|| media.control.with_file_name("calls.jsonl")),
-    };
-    section.finish();
-    signal
-}
-
-fn user_section(title: String, table: Table, mistakes: &mut Vec<Mistake>) -> Option<User> {
-    const NAME: &str = "1 to 64 letters, digits and . _ + -, e.g. \"1001\"";
-    const NUMBERS: &str = "a list of numbers like names, e.g. [\"+442079460018\"]";
-    let mut section = Section::new(title, table, mistakes);
-    let given = section.has("name");
-    let name = section.text("name", NAME, name);
-    if !given {
-        section.missing("name", NAME);
-    }
-    let both = section.has("password") && section.has("ha1");
-    let neither = !section.has("password") && !section.has("ha1");
-    let password = section.secret("password", "1 to 256 bytes of text", |text| {
-        (1..=PASSWORD_BYTES_MAX)
-            .contains(&text.len())
-            .then(|| Credential::Password(Secret::new(text.to_owned())))
-    });
-    let ha1 =
-        section.secret("ha1", "32 hexadecimal digits, the MD5 of name:domain:password", |text| {
-            let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-            digits.then(|| Credential::Ha1(Secret::new(text.to_ascii_lowercase())))
-        });
-    if both {
-        section.mistake("ha1", ": given beside password; keep one of them");
-    } else if neither {
-        section.missing("password", "1 to 256 bytes of text, or ha1 in its place");
-    }
-    let numbers = section
-        .list("numbers", NUMBERS, |value| value.as_str().and_then(self::name))
-        .unwrap_or_default();
-    section.finish();
-    Some(User { name: name?, credential: password.or(ha1)?, numbers })
-}
-
-fn trunk_section(title: String, table: Table, mistakes: &mut Vec<Mistake>) -> Option<Trunk> {
-    const NAME: &str = "1 to 64 letters, digits and . _ + -, e.g. \"carrier-a\"";
-    const ADDRESS: &str = "IP:PORT of its SIP, e.g. \"198.51.100.7:5060\"";
-    const CODECS: &str =
-        "a list of \"PCMU\" and \"PCMA\" in the order offered, e.g. [\"PCMA\", \"PCMU\"]";
-    let mut section = Section::new(title, table, mistakes);
-    let (named, addressed) = (section.has("name"), section.has("address"));
-    let name = section.text("name", NAME, name);
-    if !named {
-        section.missing("name", NAME);
-    }
-    let address = section.text("address", ADDRESS, |text| {
-        let address: SocketAddr = text.parse().ok()?;
-        (!address.ip().is_unspecified() && !address.ip().is_multicast() && address.port() != 0)
-            .then_some(address)
-    });
-    if !addressed {
-        section.missing("address", ADDRESS);
-    }
-    let codecs =
-        section.value("codecs", CODECS, codecs).unwrap_or_else(|| vec![Codec::Pcmu, Codec::Pcma]);
-    section.finish();
-    Some(Trunk { name: name?, address: address?, codecs })
-}
-
-/// The table at `title`, empty when it is absent.
-fn table_of(title: &str, value: Option<Value>, mistakes: &mut Vec<Mistake>) -> Table {
-    match value {
-        None => Table::new(),
-        Some(Value::Table(table)) => table,
-        Some(_) => {
-            mistakes.push(Mistake::new(title, ": expected a table of keys"));
-            Table::new()
-        }
-    }
-}
-
-/// The tables of an array, each with a title that tells it from the others.
-fn tables_of(
-    title: &str,
-    value: Option<Value>,
-    mistakes: &mut Vec<Mistake>,
-) -> Vec<(String, Table)> {
-    let tables = match value {
-        None => return Vec::new(),
-        Some(Value::Array(tables)) => tables,
-        Some(_) => {
-            mistakes.push(Mistake::new(title, format!(": expected one {title} heading for each")));
-            return Vec::new();
-        }
-    };
-    let mut read = Vec::new();
-    for (index, table) in tables.into_iter().enumerate() {
-        let name = table.get("name").and_then(Value::as_str).and_then(name);
-        let title = format!("{title} {}", name.unwrap_or_else(|| format!("number {}", index + 1)));
-        let table = table_of(&title, Some(table), mistakes);
-        read.push((title, table));
-    }
-    read
-}
-
-fn absolute(text: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(text);
-    (path.is_absolute() && path.file_name().is_some() && !text.contains('\0')).then_some(path)
-}
-
-/// Characters that stand unescaped in a SIP user part and in a digest user name.
-fn name(text: &str) -> Option<String> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
-    ((1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed))
-        .then(|| text.to_owned())
-}
-
-fn domain(text: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b".-".contains(&byte);
-    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    match bracketed {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            (1..=DOMAIN_BYTES_MAX).contains(&text.len())
-                && text.bytes().all(allowed)
-                && text.split('.').all(|label| !label.is_empty() && label.len() <= 63)
-        }
-    }
-}
-
-fn cores(value: &Value) -> Option<Vec<usize>> {
-    let mut read = Vec::new();
-    for core in value.as_array()? {
-        let core = core.as_integer().filter(|core| (0..=CORE_MAX).contains(core))? as usize;
-        if read.contains(&core) {
-            return None;
-        }
-        read.push(core);
-    }
-    (!read.is_empty()).then_some(read)
-}
-
-fn codecs(value: &Value) -> Option<Vec<Codec>> {
-    let mut read = Vec::new();
-    for codec in value.as_array()? {
-        let codec = match codec.as_str()? {
-            "PCMU" => Codec::Pcmu,
-            "PCMA" => Codec::Pcma,
-            _ => return None,
-        };
-        if read.contains(&codec) {
-            return None;
-        }
-        read.push(codec);
-    }
-    (!read.is_empty()).then_some(read)
 }
 
 #[cfg(test)]

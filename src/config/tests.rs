@@ -1,5 +1,7 @@
 //! Every mistake names its key, the problem and the fix; the shipped example parses.
 
+use std::net::Ipv4Addr;
+
 use super::*;
 
 fn machine() -> Machine {

@@ -1,8 +1,7 @@
 // One call: a SIP dialog (RFC 3261 §12–15) and an RTCPeerConnection. In protocol order: offer, ring,
 // early media, answer, talk, end. What a person sees of it is in phone.js.
 
-import { SUPPORTED_METHODS } from "./user_agent.js";
-import { SipMessage, nameOf, tagOf, token, uriOf } from "./sip_message.js";
+import { SUPPORTED_METHODS, SipMessage, nameOf, tagOf, token, uriOf } from "./sip_message.js";
 
 // No ICE servers: linecard is ICE-lite with an address of its own, so host candidates suffice.
 const PEER_CONNECTION = { iceServers: [], bundlePolicy: "max-bundle" };
@@ -37,7 +36,7 @@ const WORDS = {
 };
 
 // The same by Q.850 cause, for a call that had been connected.
-const CAUSES = { 31: null, 16: null, 38: "The network lost the call", 41: "The network lost the call", 102: "The other side was lost" };
+const CAUSES = { 38: "The network lost the call", 41: "The network lost the call", 102: "The other side was lost" };
 
 /**
  * Events: `change` whenever `state` or `text` did; `track` with the remote MediaStream as detail.
@@ -46,7 +45,6 @@ const CAUSES = { 31: null, 16: null, 38: "The network lost the call", 41: "The n
 export class Call extends EventTarget {
   #agent;
   #localTag = token(10);
-  #remoteTag = null;
   #local;
   #remote;
   #target;
@@ -72,11 +70,10 @@ export class Call extends EventTarget {
   static incoming(agent, invite) {
     const call = new Call(agent, invite.first("Call-ID"), nameOf(invite.first("From")));
     call.state = "incoming";
-    call.text = "is calling";
+    call.text = "Incoming call";
     call.#invite = invite;
     call.#local = invite.first("To");
     call.#remote = invite.first("From");
-    call.#remoteTag = tagOf(call.#remote);
     call.#target = uriOf(invite.first("Contact") ?? "");
     call.#routes = invite.all("Record-Route");
     call.#reply(180, "Ringing");
@@ -134,7 +131,6 @@ export class Call extends EventTarget {
   /** Takes the dialog's other end from a 2xx (RFC 3261 §12.1.2). */
   #confirm(response) {
     this.#remote = response.first("To");
-    this.#remoteTag = tagOf(this.#remote);
     this.#target = uriOf(response.first("Contact") ?? this.#target);
     this.#routes = response.all("Record-Route").reverse();
   }
@@ -171,7 +167,8 @@ export class Call extends EventTarget {
   }
 
   #reply(status, phrase, sdp) {
-    const response = SipMessage.response(this.#invite, status, phrase, this.#localTag).add("Contact", this.#agent.contact);
+    const response = SipMessage.response(this.#invite, status, phrase, this.#localTag)
+      .add("Contact", this.#agent.contact);
     if (sdp) response.add("Allow", SUPPORTED_METHODS).withBody("application/sdp", sdp);
     this.#send(response);
   }
@@ -183,11 +180,17 @@ export class Call extends EventTarget {
     this.connection = connection;
     this.stream = stream;
     for (const track of stream.getAudioTracks()) connection.addTrack(track, stream);
-    connection.ontrack = ({ streams, track }) => this.dispatchEvent(new CustomEvent("track", { detail: streams[0] ?? new MediaStream([track]) }));
+    connection.ontrack = ({ streams, track }) => {
+      const detail = streams[0] ?? new MediaStream([track]);
+      this.dispatchEvent(new CustomEvent("track", { detail }));
+    };
     connection.onconnectionstatechange = () => {
       if (this.isEnded) return;
-      if (connection.connectionState === "failed") this.#bye("The sound's path was lost");
-      else if (this.state === "talking") this.#change("talking", connection.connectionState === "disconnected" ? "The path is interrupted…" : "Connected");
+      const { connectionState } = connection;
+      if (connectionState === "failed") this.#bye("The sound's path was lost");
+      else if (this.state === "talking") {
+        this.#change("talking", connectionState === "disconnected" ? "The path is interrupted…" : "Connected");
+      }
     };
     return connection;
   }
@@ -287,9 +290,12 @@ export class Call extends EventTarget {
   }
 
   #request(method, cseq) {
-    const to = this.#remoteTag === null || tagOf(this.#remote) ? this.#remote : `${this.#remote};tag=${this.#remoteTag}`;
     const from = tagOf(this.#local) ? this.#local : `${this.#local};tag=${this.#localTag}`;
-    const request = this.#agent.prepare(method, this.#target).add("From", from).add("To", to).add("Call-ID", this.callId).add("CSeq", `${cseq} ${method}`);
+    const request = this.#agent.prepare(method, this.#target)
+      .add("From", from)
+      .add("To", this.#remote)
+      .add("Call-ID", this.callId)
+      .add("CSeq", `${cseq} ${method}`);
     for (const route of this.#routes) request.add("Route", route);
     return request;
   }
@@ -312,5 +318,5 @@ function words(response) {
 /** Why a connected call was ended, when that is more than a hang-up (RFC 3326). */
 function reasonWords(request) {
   const cause = /Q\.850\s*;\s*cause=(\d+)/i.exec(request.all("Reason").join(","))?.[1];
-  return cause === undefined ? null : CAUSES[cause] ?? null;
+  return CAUSES[cause] ?? null;
 }

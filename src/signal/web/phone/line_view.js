@@ -24,13 +24,14 @@ export class LineView {
     const outbound = one("outbound-rtp", audio);
     const remote = one("remote-inbound-rtp", audio);
     const transport = one("transport");
-    const pair = all.find((entry) => entry.id === transport?.selectedCandidatePairId) ?? one("candidate-pair", (entry) => entry.nominated);
+    const pair = one("candidate-pair", ({ id }) => id === transport?.selectedCandidatePairId)
+      ?? one("candidate-pair", ({ nominated }) => nominated);
     const codec = (entry) => codecName(all.find((other) => other.id === entry?.codecId));
 
     const now = {
       at: performance.now(),
-      heard: { bytes: inbound?.bytesReceived ?? 0, packets: inbound?.packetsReceived ?? 0, lost: inbound?.packetsLost ?? 0 },
-      said: { bytes: outbound?.bytesSent ?? 0, packets: outbound?.packetsSent ?? 0, lost: remote?.packetsLost ?? 0 },
+      heard: counts(inbound?.bytesReceived, inbound?.packetsReceived, inbound?.packetsLost),
+      said: counts(outbound?.bytesSent, outbound?.packetsSent, remote?.packetsLost),
     };
     const before = this.#before ?? now;
     this.#before = now;
@@ -66,6 +67,10 @@ export class LineView {
     this.history[name].push(value);
     if (this.history[name].length > HISTORY_MAX) this.history[name].shift();
   }
+}
+
+function counts(bytes = 0, packets = 0, lost = 0) {
+  return { bytes, packets, lost };
 }
 
 function codecName(codec) {

@@ -6,7 +6,11 @@ import { UserAgent } from "./user_agent.js";
 import { LineView, drawHistory } from "./line_view.js";
 import { Cadence, Meter, audioContext, click, share } from "./sound.js";
 
-const KEYS = [["1", ""], ["2", "ABC"], ["3", "DEF"], ["4", "GHI"], ["5", "JKL"], ["6", "MNO"], ["7", "PQRS"], ["8", "TUV"], ["9", "WXYZ"], ["*", ""], ["0", "+"], ["#", ""]];
+const KEYS = [
+  ["1", ""], ["2", "ABC"], ["3", "DEF"], ["4", "GHI"], ["5", "JKL"], ["6", "MNO"],
+  ["7", "PQRS"], ["8", "TUV"], ["9", "WXYZ"], ["*", ""], ["0", "+"], ["#", ""],
+];
+const KEY_NAMES = { "*": "star", "#": "hash" };
 const READING_MS = 1000;
 // The scale of the histories never ends below these, so that nothing looks like something.
 const ROUND_TRIP_TOP_MS = 20;
@@ -94,8 +98,8 @@ async function microphone() {
 for (const [key, letters] of KEYS) {
   const button = document.createElement("button");
   button.type = "button";
-  button.id = `key-${{ "*": "star", "#": "hash" }[key] ?? key}`;
-  button.setAttribute("aria-label", { "*": "star", "#": "hash" }[key] ?? key);
+  button.id = keyId(key);
+  button.setAttribute("aria-label", KEY_NAMES[key] ?? key);
   button.append(key);
   const small = document.createElement("small");
   small.textContent = letters;
@@ -107,11 +111,15 @@ for (const [key, letters] of KEYS) {
 addEventListener("keydown", (event) => {
   if (event.target instanceof HTMLInputElement || event.ctrlKey || event.metaKey || event.altKey) return;
   if (!KEYS.some(([key]) => key === event.key)) return;
-  const button = document.querySelector(`#key-${{ "*": "star", "#": "hash" }[event.key] ?? event.key}`);
+  const button = element(keyId(event.key));
   button.classList.add("pressed");
   setTimeout(() => button.classList.remove("pressed"), 120);
   press(event.key);
 });
+
+function keyId(key) {
+  return `key-${KEY_NAMES[key] ?? key}`;
+}
 
 function press(key) {
   click(key);
@@ -146,7 +154,7 @@ function show() {
   const state = call?.state ?? "idle";
   const busy = call !== null && !call.isEnded;
   document.body.dataset.call = state;
-  if (call) say(state === "incoming" ? `${call.peer} ${call.text}` : call.text);
+  if (call) say(call.text);
   element("call").hidden = busy;
   element("call").disabled = element("registration").dataset.state !== "registered";
   element("answer").hidden = state !== "incoming";

@@ -3,6 +3,8 @@
 // RFC 3261 §7.3.3.
 const COMPACT = { v: "via", f: "from", t: "to", i: "call-id", m: "contact", l: "content-length", c: "content-type" };
 
+export const SUPPORTED_METHODS = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+
 /** A request (`method`, `uri`) or a response (`status`, `phrase`). Headers keep their order. */
 export class SipMessage {
   static request(method, uri) {
@@ -58,7 +60,8 @@ export class SipMessage {
   /** All values of a header, one a line. */
   all(name) {
     const wanted = name.toLowerCase();
-    return this.headers.filter(([key]) => (COMPACT[key.toLowerCase()] ?? key.toLowerCase()) === wanted).map(([, value]) => value);
+    const full = (key) => COMPACT[key.toLowerCase()] ?? key.toLowerCase();
+    return this.headers.filter(([key]) => full(key) === wanted).map(([, value]) => value);
   }
 
   first(name) {

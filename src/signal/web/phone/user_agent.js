@@ -3,7 +3,7 @@
 // challenges (RFC 7616). Calls are in call.js.
 
 import { md5 } from "./md5.js";
-import { SipMessage, token } from "./sip_message.js";
+import { SUPPORTED_METHODS, SipMessage, token } from "./sip_message.js";
 import { Call } from "./call.js";
 
 const EXPIRES_S = 600;
@@ -14,8 +14,6 @@ const RECONNECT_MS = { first: 1000, last: 30000 };
 const KEEP_ALIVE_MS = { interval: 25000, answer: 10000 };
 // Timers B and F (RFC 3261 §17.1).
 const TRANSACTION_MS = 32000;
-
-export const SUPPORTED_METHODS = "INVITE, ACK, CANCEL, BYE, OPTIONS";
 
 /**
  * Events: `registration` with detail `{ state, text }`, where state is `offline`, `connecting`,
@@ -188,35 +186,30 @@ export class UserAgent extends EventTarget {
 
   /** Sends a request as it is; the promise is its final response. */
   send(request, onProvisional = () => {}) {
-    const { promise, resolve } = Promise.withResolvers?.() ?? withResolvers();
     const { branch } = request;
-    const finish = (response) => {
-      clearTimeout(timer);
-      // The final response of an INVITE may come again, and is acknowledged again.
-      if (request.method !== "INVITE") this.#transactions.delete(branch);
-      else setTimeout(() => this.#transactions.delete(branch), TRANSACTION_MS);
-      resolve(response);
-    };
-    const fail = (status, phrase) => {
-      this.#transactions.delete(branch);
-      finish(SipMessage.response(request, status, phrase));
-    };
-    let timer = setTimeout(() => fail(408, "Request Timeout"), TRANSACTION_MS);
-    this.#transactions.set(branch, {
-      fail,
-      respond: (response) => {
+    const isInvite = request.method === "INVITE";
+    return new Promise((resolve) => {
+      const finish = (response) => {
+        clearTimeout(timer);
+        // The final response of an INVITE may come again, and is acknowledged again.
+        setTimeout(() => this.#transactions.delete(branch), isInvite ? TRANSACTION_MS : 0);
+        resolve(response);
+      };
+      const fail = (status, phrase) => finish(SipMessage.response(request, status, phrase));
+      const respond = (response) => {
         if (response.status >= 200) {
-          if (request.method === "INVITE" && response.status >= 300) this.deliver(acknowledgement(request, response));
+          if (isInvite && response.status >= 300) this.deliver(acknowledgement(request, response));
           finish(response);
         } else {
           // Once it rings, only people are waited for.
-          if (request.method === "INVITE") clearTimeout(timer);
+          if (isInvite) clearTimeout(timer);
           onProvisional(response);
         }
-      },
+      };
+      const timer = setTimeout(() => fail(408, "Request Timeout"), TRANSACTION_MS);
+      this.#transactions.set(branch, { fail, respond });
+      if (!this.deliver(request)) fail(503, "Connection lost");
     });
-    if (!this.deliver(request)) fail(503, "Connection lost");
-    return promise;
   }
 
   /** Puts a message on the wire; false when there is none. */
@@ -251,7 +244,8 @@ export class UserAgent extends EventTarget {
     const ha2 = md5(`${method}:${uri}`);
     const nc = (++challenge.count).toString(16).padStart(8, "0");
     const cnonce = token(16);
-    const parts = [`username="${this.user}"`, `realm="${realm}"`, `nonce="${nonce}"`, `uri="${uri}"`, "algorithm=MD5"];
+    const parts = [`username="${this.user}"`, `realm="${realm}"`, `nonce="${nonce}"`, `uri="${uri}"`];
+    parts.push("algorithm=MD5");
     if (qop) parts.push("qop=auth", `nc=${nc}`, `cnonce="${cnonce}"`);
     parts.push(`response="${md5(qop ? `${ha1}:${nonce}:${nc}:${cnonce}:auth:${ha2}` : `${ha1}:${nonce}:${ha2}`)}"`);
     if (opaque) parts.push(`opaque="${opaque}"`);
@@ -262,10 +256,12 @@ export class UserAgent extends EventTarget {
 
   #serve(request) {
     const call = this.calls.get(request.first("Call-ID"));
-    const answer = (status, phrase) => this.deliver(SipMessage.response(request, status, phrase, token(10)));
+    const answer = (status, phrase) => {
+      this.deliver(SipMessage.response(request, status, phrase, token(10)).add("Allow", SUPPORTED_METHODS));
+    };
     if (call) call.receive(request);
     else if (request.method === "INVITE") this.#invited(request, answer);
-    else if (request.method === "OPTIONS") this.deliver(SipMessage.response(request, 200, "OK", token(10)).add("Allow", SUPPORTED_METHODS));
+    else if (request.method === "OPTIONS") answer(200, "OK");
     else if (["BYE", "CANCEL"].includes(request.method)) answer(481, "Call/Transaction Does Not Exist");
     else if (request.method !== "ACK") answer(501, "Not Implemented");
   }
@@ -305,10 +301,4 @@ function instanceId() {
   const id = localStorage.getItem(key) ?? crypto.randomUUID();
   localStorage.setItem(key, id);
   return id;
-}
-
-function withResolvers() {
-  let resolve;
-  const promise = new Promise((fulfil) => { resolve = fulfil; });
-  return { promise, resolve };
 }
