@@ -18,6 +18,7 @@ pub(super) struct Client {
     id: ClientTransactionId,
     kind: Kind,
     pub(super) flow: Flow,
+    /// For its ACK and CANCEL; without the body, which `bytes` has.
     request: Request,
     /// What is repeated: the request, or in Completed the ACK.
     bytes: Vec<u8>,
@@ -59,7 +60,7 @@ impl Client {
     /// Sends the request, whose top Via is in place.
     pub(super) fn start(
         id: ClientTransactionId,
-        request: Request,
+        mut request: Request,
         flow: Flow,
         now: Instant,
         outputs: &mut VecDeque<Output>,
@@ -70,6 +71,7 @@ impl Client {
             _ => Kind::Other,
         };
         let bytes = request.to_bytes();
+        request.body = Vec::new();
         outputs.push_back(Output::Send { flow, bytes: bytes.clone() });
         let mut deadlines = Deadlines::default();
         // Timer A doubles without end, timer E up to T2.

@@ -6,10 +6,10 @@
 //! respond, request, cancel ───────► Send { flow, bytes }
 //! ```
 //!
-//! Malformed requests are answered here, statelessly; the rest never reaches the user. INVITEs get
-//! their 100 here. CANCEL is answered 200 here, and the INVITE's 487 is the user's to send:
-//! only it knows whether its other leg has just answered. Dialogs, authentication and which methods
-//! exist are the user's.
+//! Here malformed requests are answered without keeping anything, and other garbage is counted; an
+//! INVITE gets its 100 and a CANCEL its 200. The INVITE's 487 is the user's to send: only it knows
+//! whether its other leg has just answered. Dialogs, authentication and which methods exist are the
+//! user's too.
 
 mod client;
 mod key;
@@ -36,7 +36,8 @@ use server::Server;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
-/// Most transactions at once, both roles. At about 4 KiB each this bounds them to 80 MiB.
+/// Most transactions at once, both roles. One keeps its last message and the fields
+/// that follow-ups copy, 4 KiB for an INVITE with its SDP: 80 MiB at most.
 pub const TRANSACTIONS_MAX: usize = 20_000;
 /// What a refused newcomer is told to wait.
 pub const RETRY_AFTER_S: u32 = 5;

@@ -13,8 +13,7 @@ macro_rules! header_names {
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         pub enum HeaderName {
             $(#[doc = concat!("`", $name, "`")] $variant,)*
-            /// A name we do not know, as it came; compared without case by [`HeaderName::parse`]
-            /// having lowered it.
+            /// A name we do not know, in lower case.
             Other(Token),
         }
 
