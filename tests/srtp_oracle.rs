@@ -6,7 +6,7 @@
     reason = "the oracle is a C library, loaded at run time so that only this test needs it"
 )]
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_ulong, c_void};
+use std::ffi::{CStr, c_int, c_uint, c_ulong, c_void};
 use std::ptr;
 
 use linecard::base::random::{Random, from_seed};
@@ -78,31 +78,21 @@ impl Library {
         // SAFETY: each symbol has the type that srtp.h 2.5 declares for it.
         let library = unsafe {
             Self {
-                create: std::mem::transmute(symbol(handle, c"srtp_create")),
-                destroy: std::mem::transmute(symbol(handle, c"srtp_dealloc")),
-                protect: std::mem::transmute(symbol(handle, c"srtp_protect")),
-                unprotect: std::mem::transmute(symbol(handle, c"srtp_unprotect")),
-                protect_rtcp: std::mem::transmute(symbol(handle, c"srtp_protect_rtcp")),
-                unprotect_rtcp: std::mem::transmute(symbol(handle, c"srtp_unprotect_rtcp")),
-                policy_of_sha1_80: std::mem::transmute(symbol(
-                    handle,
-                    c"srtp_crypto_policy_set_rtp_default",
-                )),
-                policy_of_gcm_128: std::mem::transmute(symbol(
-                    handle,
-                    c"srtp_crypto_policy_set_aes_gcm_128_16_auth",
-                )),
-                policy_of_gcm_256: std::mem::transmute(symbol(
-                    handle,
-                    c"srtp_crypto_policy_set_aes_gcm_256_16_auth",
-                )),
+                create: symbol(handle, c"srtp_create"),
+                destroy: symbol(handle, c"srtp_dealloc"),
+                protect: symbol(handle, c"srtp_protect"),
+                unprotect: symbol(handle, c"srtp_unprotect"),
+                protect_rtcp: symbol(handle, c"srtp_protect_rtcp"),
+                unprotect_rtcp: symbol(handle, c"srtp_unprotect_rtcp"),
+                policy_of_sha1_80: symbol(handle, c"srtp_crypto_policy_set_rtp_default"),
+                policy_of_gcm_128: symbol(handle, c"srtp_crypto_policy_set_aes_gcm_128_16_auth"),
+                policy_of_gcm_256: symbol(handle, c"srtp_crypto_policy_set_aes_gcm_256_16_auth"),
             }
         };
-        // SAFETY: as above; srtp_init() may be called from one thread at a time, and each test
-        // process calls it once, under the lock of the only caller of `load`.
+        // SAFETY: as above. srtp_init() is not thread-safe; the one test of this file is the only
+        // caller of `load`.
         let status = unsafe {
-            let init: unsafe extern "C" fn() -> c_int =
-                std::mem::transmute(symbol(handle, c"srtp_init"));
+            let init: unsafe extern "C" fn() -> c_int = symbol(handle, c"srtp_init");
             init()
         };
         assert_eq!(status, 0, "srtp_init");
@@ -143,13 +133,14 @@ impl Library {
 }
 
 /// # Safety
-/// `handle` must be from `dlopen`.
-unsafe fn symbol(handle: *mut c_void, name: &CStr) -> *mut c_void {
-    let name: *const c_char = name.as_ptr();
+/// `handle` must be from `dlopen`, and `F` the type of the function of that name.
+unsafe fn symbol<F: Copy>(handle: *mut c_void, name: &CStr) -> F {
     // SAFETY: the handle is open and the name terminated.
-    let symbol = unsafe { libc::dlsym(handle, name) };
+    let symbol = unsafe { libc::dlsym(handle, name.as_ptr()) };
     assert!(!symbol.is_null(), "libsrtp2.so.1 lacks {name:?}");
-    symbol
+    assert_eq!(size_of::<F>(), size_of::<*mut c_void>());
+    // SAFETY: a function pointer of the same size, of the type that the caller vouches for.
+    unsafe { std::mem::transmute_copy::<*mut c_void, F>(&symbol) }
 }
 
 /// A libsrtp session for one direction.
