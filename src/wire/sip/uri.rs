@@ -437,6 +437,24 @@ mod tests {
         assert_eq!(uri("SIP:A@EXAMPLE.com").to_string(), "sip:A@example.com");
     }
 
+    /// RFC 5118 §4.1 to §4.4, §4.9.
+    #[test]
+    fn ipv6_needs_brackets_and_the_port_stands_outside() {
+        let parts = |text: &str| {
+            let Uri::Sip(SipUri { host, port, .. }) = uri(text) else { panic!("{text}") };
+            (host.to_string(), port)
+        };
+        assert_eq!(parts("sip:[2001:db8::10]"), ("[2001:db8::10]".to_owned(), None));
+        assert_eq!(parts("sip:[2001:db8::10:5070]"), ("[2001:db8::10:5070]".to_owned(), None));
+        assert_eq!(parts("sip:[2001:db8::10]:5070"), ("[2001:db8::10]".to_owned(), Some(5070)));
+        assert_eq!(parts("sip:u@[::ffff:192.0.2.10]").0, "[::ffff:192.0.2.10]");
+        for text in
+            ["sip:2001:db8::10", "sip:[2001:db8::10", "sip:2001:db8::10]", "sip:[192.0.2.1]"]
+        {
+            assert_eq!(text.parse::<Uri>(), Err(BadUri), "{text}");
+        }
+    }
+
     #[test]
     fn a_telephone_number_loses_its_separators() {
         let parsed = uri("tel:+1-(201)-555.0123;phone-context=example.com");
