@@ -32,9 +32,6 @@ use crate::wire::sdp::{
 };
 use crate::wire::stun::RESPONSE_BYTES_MAX;
 
-/// Codecs toward browsers in our order: Opus for its repair of loss, G.711 for who has nothing else.
-pub const CODECS: [Codec; 3] = [Codec::Opus, Codec::Pcmu, Codec::Pcma];
-
 /// The media of a leg toward a browser. It serialises: that is its part of the call's blob.
 #[derive(Serialize, Deserialize)]
 pub struct BrowserMedia {
@@ -83,6 +80,16 @@ impl Wish {
             Peer::User(_) => Wish::Fullband,
         }
     }
+
+    /// Codecs toward the browser in our order. Opus for its repair of loss, and G.711 for who has
+    /// nothing else. Between browsers, which all have it (RFC 7874 §3), Opus goes through untouched
+    /// and nothing else can.
+    fn codecs(self) -> &'static [Codec] {
+        match self {
+            Wish::Narrowband => &[Codec::Opus, Codec::Pcmu, Codec::Pcma],
+            Wish::Fullband => &[Codec::Opus],
+        }
+    }
 }
 
 impl From<Wish> for OpusWish {
@@ -118,7 +125,7 @@ impl BrowserMedia {
     /// A leg whose browser made an offer.
     pub fn offered(sdp: &str, wish: Wish, random: &mut Random) -> Result<Self, Refusal> {
         let offer = BrowserOffer::parse(sdp)?;
-        let agreement = offer.agree(&CODECS)?;
+        let agreement = offer.agree(wish.codecs())?;
         let mut media = Self::offering(wish, random);
         media.format = Some(format_of(&agreement));
         media.set_remote_ufrag(&offer.audio.ice.ufrag);
@@ -174,12 +181,12 @@ impl BrowserMedia {
         let side = BrowserSide { session: self.session, address, ice: &ice, fingerprint };
         let wish = self.wish.into();
         self.description = Some(match self.offer.take() {
-            Some(offer) => match offer.agree(&CODECS) {
+            Some(offer) => match offer.agree(self.wish.codecs()) {
                 Ok(agreement) => author_browser_answer(&offer, &side, self.role, &agreement, wish),
                 // It agreed when it came and has not changed since.
                 Err(_) => return,
             },
-            None => author_browser_offer(&side, &CODECS, wish),
+            None => author_browser_offer(&side, self.wish.codecs(), wish),
         });
     }
 
@@ -193,7 +200,7 @@ impl BrowserMedia {
     /// [`Self::go_on`] is due.
     pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
         let answer = BrowserAnswer::parse(sdp)?;
-        self.format = Some(format_of(&answer.agree(&CODECS)?));
+        self.format = Some(format_of(&answer.agree(self.wish.codecs())?));
         let remote = self.set_remote_ufrag(&answer.audio.ice.ufrag);
         if answer.our_role() != self.role {
             // A ClientHello that beat the answer was meant for nobody.

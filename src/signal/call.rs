@@ -129,7 +129,8 @@ impl Call {
     ) -> Result<Self, Box<CallRecord>> {
         let Invitation { mut invite, caller, number, dialled } = invitation;
         let (name, tag) = (exchange.new_token(), exchange.new_token());
-        let mut record = CallRecord::new(&name, &number, &dialled, exchange.wall_time(now));
+        let started = exchange.wall_time(now);
+        let mut record = CallRecord::new(&name, &caller, &number, &dialled, started);
         let callee = destination(&caller, &dialled, exchange);
         record.direction = Direction::between(&caller, callee.as_ref().ok());
         let legs = callee.and_then(|callee| legs(&invite, caller, callee, &tag, exchange));
@@ -302,7 +303,7 @@ impl Call {
     fn proposal(&self) -> Option<Proposal> {
         Some(Proposal {
             call: self.name.clone(),
-            from: self.record.from.clone(),
+            from: self.record.shown_as.clone(),
             max_forwards: self.invite.as_ref()?.max_forwards(),
             offer: self.callee.media.description()?.to_owned(),
         })

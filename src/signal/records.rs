@@ -67,9 +67,11 @@ pub struct CallRecord {
     pub direction: Direction,
     /// The authenticated user, or the number that the trunk named.
     pub from: String,
+    /// How the caller was shown to the callee.
+    pub shown_as: String,
     /// What was dialled.
     pub to: String,
-    /// The trunk that carried it, or the last one that was tried.
+    /// The trunk that it came from or went to, or the last one that was tried.
     pub trunk: Option<String>,
     /// When the INVITE came.
     pub started: WallTime,
@@ -119,13 +121,21 @@ pub struct SetUpTimes {
 
 impl CallRecord {
     /// The record of a call that has just begun.
-    pub fn new(call: &str, from: &str, to: &str, now: WallTime) -> Self {
+    pub fn new(call: &str, caller: &Peer, number: &str, to: &str, now: WallTime) -> Self {
+        let from = match caller {
+            Peer::User(user) => user,
+            Peer::Trunk(_) => number,
+        };
         Self {
             call: call.to_owned(),
             direction: Direction::Internal,
             from: from.to_owned(),
+            shown_as: number.to_owned(),
             to: to.to_owned(),
-            trunk: None,
+            trunk: match caller {
+                Peer::Trunk(trunk) => Some(trunk.clone()),
+                Peer::User(_) => None,
+            },
             started: now,
             answered: None,
             ended: None,

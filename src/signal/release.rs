@@ -30,9 +30,9 @@ impl Release {
         Self { status, cause, text: text.into(), retry_after_s: None }
     }
 
-    /// A status with the cause that RFC 3398 gives it.
+    /// A status with its usual cause.
     pub fn of_status(status: Status, text: impl Into<String>) -> Self {
-        Self::new(status, Cause::of_status(status), text)
+        Self::new(status, cause_of(status), text)
     }
 
     /// Somebody hung up: the cause is the one given with the BYE, else normal clearing.
@@ -50,8 +50,8 @@ impl Release {
             481 | 482 | 491 => Status::SERVER_INTERNAL_ERROR,
             _ => response.status,
         };
-        let cause = Cause::of_headers(&response.headers)
-            .unwrap_or_else(|| Cause::of_status(response.status));
+        let cause =
+            Cause::of_headers(&response.headers).unwrap_or_else(|| cause_of(response.status));
         let words = response.reason.chars().filter(|c| !c.is_control()).take(TEXT_CHARACTERS_MAX);
         let text = format!("callee: {} {}", response.status, words.collect::<String>());
         let retry_after_s = response.headers.retry_after_s();
@@ -83,6 +83,17 @@ impl Release {
             response.headers.push(HeaderName::RetryAfter, seconds);
         }
         response
+    }
+}
+
+/// The cause that RFC 3398 §7.2.4.1 gives a status. It leaves 488 and 606 to the Warning header; the
+/// codecs are what they are about here.
+fn cause_of(status: Status) -> Cause {
+    match status {
+        Status::NOT_ACCEPTABLE_HERE | Status::NOT_ACCEPTABLE_ANYWHERE => {
+            Cause::INCOMPATIBLE_DESTINATION
+        }
+        other => Cause::of_status(other),
     }
 }
 

@@ -47,7 +47,8 @@ fn a_browser_calls_through_a_trunk_and_hangs_up() {
     let _ = &mut callee;
     let record = world.assert_nothing_left();
     assert_eq!(record.direction, Direction::ToTrunk);
-    assert_eq!((record.from.as_str(), record.to.as_str()), ("+442079460018", "4711"));
+    assert_eq!((record.from.as_str(), record.to.as_str()), ("1001", "4711"));
+    assert_eq!(record.shown_as, "+442079460018");
     assert_eq!(record.trunk.as_deref(), Some("carrier-a"));
     assert_eq!(record.ended_by, Some(Party::Caller));
     assert_eq!((record.sip_status, record.q850_cause), (200, 16));
