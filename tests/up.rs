@@ -1,5 +1,7 @@
 //! `linecard up` as it is typed: what it prints, whom it starts again, and what is left when it ends.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may fail as tests do
+
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -1,6 +1,8 @@
 //! The web front against a real TLS and WebSocket client: who gets in and
 //! what is said.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may fail as tests do
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -90,6 +90,7 @@ pub struct Peer {
 
 /// What a peer heard.
 #[derive(Debug)]
+#[allow(dead_code)] // what no test reads is printed when one fails
 pub enum Heard {
     Request(ServerTransactionId, Request),
     Ack(Request),
@@ -304,8 +305,8 @@ impl World {
         while let Some(output) = self.engine.poll_output() {
             moved = true;
             match output {
-                Output::Datagram { to, bytes } => self.to_peer(Flow::Udp(to), &bytes),
-                Output::Message { flow, bytes } => self.to_peer(Flow::Web(flow.0), &bytes),
+                Output::Datagram { to, bytes } => self.deliver_to_peer(Flow::Udp(to), &bytes),
+                Output::Message { flow, bytes } => self.deliver_to_peer(Flow::Web(flow.0), &bytes),
                 Output::Control(line) => self.media.handle(&line),
                 Output::Record(record) => self.records.push(*record),
                 Output::Authenticated(_) => {}
@@ -363,7 +364,7 @@ impl World {
         moved
     }
 
-    fn to_peer(&mut self, flow: Flow, bytes: &[u8]) {
+    fn deliver_to_peer(&mut self, flow: Flow, bytes: &[u8]) {
         let now = self.now;
         for peer in self.peers.iter_mut().filter(|peer| peer.flow == flow && !peer.is_dead) {
             peer.transactions.receive_bytes(bytes, peer.flow, now);

@@ -632,11 +632,8 @@ fn converse(seed: u64, loss_percent: u32, flows: (Flow, Flow), plan: &[(Method, 
             bench.engine.handle_timeout(now);
             for output in bench.outputs() {
                 match output {
-                    Output::Send { bytes, .. } => {
-                        if random.random_range(0..100) >= loss_percent {
-                            wire.push((to_callee, bytes));
-                        }
-                    }
+                    Output::Send { .. } if random.random_range(0..100) < loss_percent => {}
+                    Output::Send { bytes, .. } => wire.push((to_callee, bytes)),
                     Output::Request { transaction, request, .. } => {
                         let status = plan[seed as usize % plan.len()].1;
                         let response = Response::to(&request, Status::new(status).unwrap());
