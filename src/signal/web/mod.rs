@@ -50,8 +50,8 @@ const HEADER_LINES_MAX: usize = 64;
 const WEBSOCKET_BUFFER_BYTES: usize = 4096;
 /// Unacknowledged bytes end a connection after this: longer than a pause of a mobile network.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
-/// After accept failed, for want of file descriptors for example.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// After accept failed, for want of file descriptors for example: one line of log a second.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The phone page's files.
 const PAGE: &str = include_str!("phone/phone.html");

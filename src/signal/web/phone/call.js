@@ -54,7 +54,7 @@ export class Call extends EventTarget {
   #exchange = null;
   #cancelled = false;
   #proceeding = false;
-  #appliedAnswer = null;
+  #answered = null;
 
   static outgoing(agent, number, stream) {
     const call = new Call(agent, `${token(24)}`, number);
@@ -136,29 +136,24 @@ export class Call extends EventTarget {
   }
 
   /** Applies an answer, once: the 200 repeats that of the 183. */
-  async #apply(sdp) {
-    if (!sdp) {
-      if (this.#appliedAnswer) return;
-      throw new Error("no answer");
-    }
-    if (this.#appliedAnswer === null) {
-      this.#appliedAnswer = sdp;
-      await this.connection.setRemoteDescription({ type: "answer", sdp });
-    }
+  #apply(sdp) {
+    if (sdp) this.#answered ??= this.connection.setRemoteDescription({ type: "answer", sdp });
+    return this.#answered ?? Promise.reject(new Error("no answer"));
   }
 
   // Incoming
 
   /** Answers with the microphone's `stream`. */
   async answer(stream) {
-    if (this.state !== "incoming") return;
+    // The caller may have gone while the person was asked for the microphone.
+    if (this.state !== "incoming") return stream.getTracks().forEach((track) => track.stop());
     this.#change("answering", "Connecting…");
     try {
       const connection = this.#open(stream);
       await connection.setRemoteDescription({ type: "offer", sdp: this.#invite.body });
       await connection.setLocalDescription(await connection.createAnswer());
     } catch {
-      this.#reply(488, "Not Acceptable Here");
+      if (!this.isEnded) this.#reply(488, "Not Acceptable Here");
       return this.#end(WORDS[488]);
     }
     if (this.isEnded) return;
@@ -187,8 +182,11 @@ export class Call extends EventTarget {
     connection.onconnectionstatechange = () => {
       if (this.isEnded) return;
       const { connectionState } = connection;
-      if (connectionState === "failed") this.#bye("The sound's path was lost");
-      else if (this.state === "talking") {
+      if (this.state !== "talking") {
+        if (connectionState === "failed") this.hangUp();
+      } else if (connectionState === "failed") {
+        this.#bye("The sound's path was lost");
+      } else {
         this.#change("talking", connectionState === "disconnected" ? "The path is interrupted…" : "Connected");
       }
     };

@@ -21,6 +21,8 @@ const element = (id) => document.getElementById(id);
 const cadence = new Cadence();
 let agent = null;
 let call = null;
+// While the browser asks the person for the microphone.
+let asking = false;
 let meters = {};
 let view = null;
 
@@ -57,10 +59,11 @@ async function register() {
 element("dial-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const number = element("number").value.replace(/[\s()/-]/g, "");
-  if (!number || (call && !call.isEnded) || !agent) return;
+  if (!number || isBusy() || asking) return;
   audioContext();
   const stream = await microphone();
-  if (stream) take(agent.call(number, stream));
+  if (stream && isBusy()) stream.getTracks().forEach((track) => track.stop());
+  else if (stream) take(agent.call(number, stream));
 });
 
 element("answer").addEventListener("click", async () => {
@@ -80,6 +83,7 @@ element("mute").addEventListener("click", () => {
 });
 
 async function microphone() {
+  asking = true;
   try {
     return await navigator.mediaDevices.getUserMedia(MICROPHONE);
   } catch (error) {
@@ -90,7 +94,13 @@ async function microphone() {
     };
     say(words[error.name] ?? `The microphone does not work: ${error.message}`);
     return null;
+  } finally {
+    asking = false;
   }
+}
+
+function isBusy() {
+  return call !== null && !call.isEnded;
 }
 
 // Keypad: digits are sent while there is a call, and dialled while there is none.
@@ -123,7 +133,7 @@ function keyId(key) {
 
 function press(key) {
   click(key);
-  if (call && !call.isEnded) call.sendDigit(key);
+  if (isBusy()) call.sendDigit(key);
   else element("number").value += key;
 }
 
@@ -152,7 +162,7 @@ function say(text) {
 /** Brings the page in line with the agent and the call. */
 function show() {
   const state = call?.state ?? "idle";
-  const busy = call !== null && !call.isEnded;
+  const busy = isBusy();
   document.body.dataset.call = state;
   if (call) say(call.text);
   element("call").hidden = busy;
@@ -226,9 +236,9 @@ for (const entry of (given.get("quick") ?? "").split(",").filter(Boolean)) {
   bold.textContent = number;
   button.append(bold, what ? ` ${what}` : "");
   button.addEventListener("click", () => {
-    if (call && !call.isEnded) return;
+    if (isBusy()) return;
     element("number").value = number;
-    element("dial-form").requestSubmit(element("call").disabled ? null : element("call"));
+    element("call").click();
   });
   element("quick").append(button);
   element("quick").hidden = false;
