@@ -1,5 +1,5 @@
-//! The web front against a real TLS and WebSocket client: who gets in and
-//! what is said.
+//! The web front against a real TLS and WebSocket client: who gets in, what is said, and how long
+//! anybody may take. Time is tokio's own and jumps when both ends wait, so nothing here sleeps.
 
 #![allow(clippy::unwrap_used)] // helpers of tests may fail as tests do
 
@@ -18,6 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -169,6 +170,25 @@ async fn the_page_runs_our_own_script_only() {
 }
 
 #[tokio::test]
+async fn the_self_signed_certificate_survives_a_restart() {
+    let first = Bench::start("restart", "").await;
+    let pem = std::fs::read(first.directory.join("certificate.pem")).unwrap();
+    let second = Bench::start("restart", "").await;
+    assert_eq!(std::fs::read(second.directory.join("certificate.pem")).unwrap(), pem);
+    // And it is the one that is served: the client trusts no other.
+    second.tls().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_none_is_a_fault_with_its_name() {
+    let machine = Machine { runtime_directory: PathBuf::from("/nonexistent"), cores: vec![0] };
+    let text = "[signal]\ncertificate = \"/dev/null\"\nkey = \"/dev/null\"\n";
+    let config = Config::parse(text, &machine).unwrap();
+    let fault = Web::bind(&config.signal).await.err().unwrap().to_string();
+    assert!(fault.contains("/dev/null") && fault.contains("[signal].certificate"), "{fault}");
+}
+
+#[tokio::test]
 async fn messages_pass_both_ways_at_either_path() {
     let mut bench = Bench::start("messages", "").await;
     for (path, number) in [("/sip", 1), ("/", 2)] {
@@ -303,6 +323,50 @@ async fn an_engine_that_drops_the_flow_closes_it() {
     drop(to_browser);
     bench.closed(flow).await;
     assert_eq!(close_code(&mut socket).await, CloseCode::Normal);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_closed_after_five_seconds() {
+    let bench = Bench::start("slow", "").await;
+    let started = Instant::now();
+    let mut stream = TcpStream::connect(bench.address).await.unwrap();
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    assert!((5..6).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+
+    // The same for one that shakes hands and then takes its time with the header.
+    let started = Instant::now();
+    let mut stream = bench.tls().await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost:").await.unwrap();
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+    assert!((5..6).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stranger_has_thirty_seconds_and_a_user_has_time() {
+    let mut bench = Bench::start("stranger", "").await;
+    let started = Instant::now();
+    let (mut stranger, flow, _to_browser) = bench.flow().await;
+    assert_eq!(close_code(&mut stranger).await, CloseCode::Policy);
+    bench.closed(flow).await;
+    assert!((30..31).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
+
+    let (mut user, _, to_browser) = bench.flow().await;
+    to_browser.send(Outgoing::Authenticated).await.unwrap();
+    // It answers pings, being read, and stays for an hour.
+    let hour = tokio::time::timeout(Duration::from_secs(3600), async {
+        while let Some(Ok(Message::Ping(_))) = user.next().await {}
+    });
+    assert!(hour.await.is_err(), "the connection ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_who_answers_no_ping_is_gone_after_two_misses() {
+    let mut bench = Bench::start("ping", "").await;
+    let started = Instant::now();
+    let (_unread, flow, to_browser) = bench.flow().await;
+    to_browser.send(Outgoing::Authenticated).await.unwrap();
+    bench.closed(flow).await;
+    assert!((75..76).contains(&started.elapsed().as_secs()), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
