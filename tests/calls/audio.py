@@ -100,15 +100,13 @@ def read_wav(path):
     return np.frombuffer(body[: len(body) // 2 * 2], "<i2").astype(float) / 32768, rate_hz
 
 
-def through_g711(samples):
-    """One µ-law encoding (ITU-T G.711) at 8 kHz: what no telephone call can be better than."""
-    linear = np.clip(np.round(samples * 8192), -8159, 8159)
-    sign = np.where(linear < 0, -1, 1)
+def to_g711(samples):
+    """µ-law codes (ITU-T G.711) of samples at 8 kHz."""
+    linear = np.clip(np.round(samples * 8192), -8158, 8158).astype(int)
     biased = np.abs(linear) + 33
-    segment = np.clip(np.floor(np.log2(biased)) - 5, 0, 7)
-    step = 2.0 ** (segment + 1)
-    quantised = np.floor(biased / step) * step + step / 2
-    return sign * (quantised - 33) / 8192
+    segment = np.floor(np.log2(biased)).astype(int) - 5
+    step = (biased >> segment + 1) & 15
+    return (~(np.where(linear < 0, 128, 0) | segment << 4 | step) & 255).astype(np.uint8).tobytes()
 
 
 def from_g711(codes):
@@ -143,7 +141,8 @@ def score(speaker, recording, rate_hz):
         for start in find_copies(reference, heard)
     ]
     assert copies, f"no copy of the {speaker}'s speech in {len(heard) / NARROWBAND_HZ:.1f} s of recording"
-    ceiling = pesq.pesq(NARROWBAND_HZ, reference, through_g711(reference), "nb")
+    # What no telephone call can be better than.
+    ceiling = pesq.pesq(NARROWBAND_HZ, reference, from_g711(to_g711(reference)), "nb")
     return Score(copies, ceiling)
 
 

@@ -25,12 +25,18 @@ def sounds(tmp_path_factory):
             directory / "browser.wav", audio.speech("browser", audio.BROWSER_HZ), audio.BROWSER_HZ),
         "trunk": audio.write_wav(
             directory / "trunk.wav", np.tile(trunk, copies), audio.NARROWBAND_HZ),
+        "trunk codes": write_codes(directory / "trunk.ulaw", trunk),
         "browser hum": audio.write_wav(
             directory / "browser-hum.wav", audio.hum(audio.BROWSER_HZ, 10, 300), audio.BROWSER_HZ),
         "trunk hum": audio.write_wav(
             directory / "trunk-hum.wav",
             audio.hum(audio.NARROWBAND_HZ, TRUNK_SOUND_SECONDS, 400), audio.NARROWBAND_HZ),
     }
+
+
+def write_codes(path, samples):
+    path.write_bytes(audio.to_g711(samples))
+    return path
 
 
 @pytest.fixture(scope="session")
