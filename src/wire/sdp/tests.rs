@@ -61,7 +61,7 @@ fn the_answer_to_chromium_asks_for_narrowband() {
             "t=0 0",
             "a=ice-lite",
             "a=group:BUNDLE 0",
-            "m=audio 40000 UDP/TLS/RTP/SAVPF 111 110 126",
+            "m=audio 40000 UDP/TLS/RTP/SAVPF 111 110",
             "a=sendrecv",
             "a=mid:0",
             "a=rtcp-mux",
@@ -77,8 +77,6 @@ fn the_answer_to_chromium_asks_for_narrowband() {
              useinbandfec=1",
             "a=rtpmap:110 telephone-event/48000",
             "a=fmtp:110 0-15",
-            "a=rtpmap:126 telephone-event/8000",
-            "a=fmtp:126 0-15",
             "a=ptime:20",
         ]
     );
@@ -99,7 +97,7 @@ fn chromiums_video_and_data_are_refused_in_their_place_outside_the_bundle() {
     assert_eq!(
         of_interest,
         [
-            "m=audio 40000 UDP/TLS/RTP/SAVPF 111 110 126",
+            "m=audio 40000 UDP/TLS/RTP/SAVPF 111 110",
             "a=mid:0",
             "m=video 0 UDP/TLS/RTP/SAVPF 96",
             "a=mid:1",
@@ -123,7 +121,7 @@ fn the_audio_line_may_come_later() {
     let media: Vec<_> = lines.into_iter().filter(|line| line.starts_with("m=")).collect();
     assert_eq!(
         media,
-        ["m=video 0 UDP/TLS/RTP/SAVPF 96", "m=audio 40000 UDP/TLS/RTP/SAVPF 111 110 126"]
+        ["m=video 0 UDP/TLS/RTP/SAVPF 96", "m=audio 40000 UDP/TLS/RTP/SAVPF 111 110"]
     );
 }
 
@@ -162,7 +160,7 @@ fn our_answer_reads_as_an_answer() {
         assert_eq!(read.audio.ice, ice());
         assert_eq!(read.audio.fingerprints, [FINGERPRINT.parse().unwrap()]);
         assert_eq!(read.audio.formats.codings, offer.audio.formats.codings[..1]);
-        assert_eq!(read.audio.formats.events, offer.audio.formats.events);
+        assert_eq!(read.audio.formats.events, offer.audio.formats.events[..1]);
     }
 }
 
