@@ -36,6 +36,8 @@ discards! {
     BadRtcp = "bad_rtcp",
     /// STUN that does not parse (RFC 8489 §5).
     BadStun = "bad_stun",
+    /// A DTLS record header that makes no sense (RFC 6347 §4.1).
+    BadDtls = "bad_dtls",
     /// From an address that belongs to no leg.
     UnknownSource = "unknown_source",
     /// For a leg whose keys or format are not there yet.

@@ -30,7 +30,8 @@ use crate::ice::check::Verdict;
 use crate::os::outbox::Outbox;
 use crate::os::ring::{Arrival, Datagram, Receive, Ring, SocketIndex};
 use crate::os::sockets;
-use crate::wire::demux::{Protocol, classify};
+use crate::wire::demux::{Protocol, check_dtls_record, classify};
+use crate::wire::stun;
 
 /// Datagrams in flight or waiting to be submitted: a burst of 1,000 calls in both directions.
 const SEND_SLOTS: usize = 2048;
@@ -177,8 +178,18 @@ impl Thread {
                 self.leg_datagram(key, side, Kind::Rtcp, datagram, now)
             }
             (Protocol::Rtp | Protocol::Rtcp, None) => Err(Discard::UnknownSource),
-            (Protocol::Stun, Some((key, side))) => self.check(key, side, from, datagram, now),
-            (Protocol::Stun | Protocol::Dtls, _) => self.punt(from, datagram, now),
+            (Protocol::Stun, leg) => {
+                // Signaling is bothered only with what is well-formed.
+                stun::Message::parse(datagram)?;
+                match leg {
+                    Some((key, side)) => self.check(key, side, from, datagram, now),
+                    None => self.punt(from, datagram, now),
+                }
+            }
+            (Protocol::Dtls, _) => {
+                check_dtls_record(datagram)?;
+                self.punt(from, datagram, now)
+            }
         }
     }
 

@@ -52,6 +52,22 @@ pub fn classify(datagram: &[u8]) -> Result<Protocol, Discard> {
     if datagram.len() < protocol.bytes_min() { Err(Discard::Truncated) } else { Ok(protocol) }
 }
 
+/// Whether a datagram of [`Protocol::Dtls`] begins with a whole record of DTLS 1.0 to 1.2 (RFC 6347
+/// §4.1), which all unprotected records are, or with a protected one of DTLS 1.3 (RFC 9147 §4),
+/// whose header says too little to be checked.
+pub fn check_dtls_record(datagram: &[u8]) -> Result<(), Discard> {
+    /// The first three bits of a DTLS 1.3 unified header.
+    const UNIFIED: std::ops::RangeInclusive<u8> = 0b0010_0000..=0b0011_1111;
+    match datagram {
+        [first, ..] if UNIFIED.contains(first) => Ok(()),
+        [_, 0xfe, 0xff | 0xfd, _, _, _, _, _, _, _, _, high, low, record @ ..] => {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            if (1..=record.len()).contains(&length) { Ok(()) } else { Err(Discard::BadDtls) }
+        }
+        _ => Err(Discard::BadDtls),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +114,24 @@ mod tests {
                 assert_eq!(classify(&datagram[..length]), expected);
             }
         }
+    }
+
+    #[test]
+    fn a_dtls_record_is_whole_and_of_a_known_version() {
+        let mut record = [0u8; 20];
+        record[..3].copy_from_slice(&[22, 0xfe, 0xfd]);
+        record[12] = 7;
+        assert_eq!(check_dtls_record(&record), Ok(()));
+        // Another record may follow.
+        record[12] = 1;
+        assert_eq!(check_dtls_record(&record), Ok(()));
+        for (at, byte) in [(12, 8), (12, 0), (11, 1), (1, 3), (2, 0xfc)] {
+            let mut broken = record;
+            broken[at] = byte;
+            assert_eq!(check_dtls_record(&broken), Err(Discard::BadDtls), "{broken:02x?}");
+        }
+        // A protected record of DTLS 1.3.
+        record[0] = 0x2e;
+        assert_eq!(check_dtls_record(&record), Ok(()));
     }
 }

@@ -6,6 +6,7 @@ import http.server
 import itertools
 import json
 import os
+import re
 import subprocess
 import tempfile
 import threading
@@ -209,6 +210,11 @@ class Phone:
     def stats(self, kind):
         """The `RTCStatsReport` entries of one type."""
         return [entry for entry in self.do("stats").values() if entry["type"] == kind]
+
+    def ice_fragment(self):
+        """The gateway's ICE username fragment, as its SDP said."""
+        sdp = self.page.evaluate("phone.connection.remoteDescription.sdp")
+        return re.search("a=ice-ufrag:(\\S+)", sdp).group(1)
 
     def close(self):
         self.page.close()

@@ -70,16 +70,13 @@ class RawSip:
         raise AssertionError(f"only provisional responses to:\n{message}")
 
     def _acknowledge(self, invite, response):
-        kept = {}
-        for line in invite.split("\r\n\r\n")[0].split("\r\n")[1:]:
-            name, value = line.split(":", 1)
-            kept[name] = value.strip()
-        to = next(line for line in response.split("\r\n") if line.lower().startswith("to:"))
+        """For an INVITE that lacks a header, the ACK lacks it too."""
+        names = ("Via:", "Max-Forwards:", "From:", "Call-ID:")
+        kept = [line for line in invite.split("\r\n") if line.startswith(names)]
+        to = [line for line in response.split("\r\n") if line.startswith("To:")]
         target = invite.split(" ")[1]
-        return (
-            f"ACK {target} SIP/2.0\r\nVia: {kept['Via']}\r\nMax-Forwards: 70\r\nFrom: {kept['From']}\r\n"
-            f"{to}\r\nCall-ID: {kept['Call-ID']}\r\nCSeq: 1 ACK\r\nContent-Length: 0\r\n\r\n"
-        )
+        return "\r\n".join(
+            [f"ACK {target} SIP/2.0", *kept, *to, "CSeq: 1 ACK", "Content-Length: 0", "", ""])
 
     def close(self):
         self.socket.close()
