@@ -10,6 +10,11 @@
 //! the other, a packet each 20 ms at random phases. It counts what comes back, how late, and how late
 //! it was itself; the CPU time is the kernel's. This measures what a call costs. It looks for no
 //! capacity, injects no loss and compares with no peer.
+//!
+//! Two things make media look dearer here than on a full core behind a network card. With few calls
+//! it wakes for one packet at a time: of 100 calls each takes 1 ms a second more beside the codecs
+//! than of 200. And over loopback the sender's thread also carries a datagram to the receiver's
+//! socket and wakes the receiver: in a profile of 200 calls that was 12 % of the media thread.
 
 mod codec_loop;
 mod fullband;

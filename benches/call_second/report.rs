@@ -14,6 +14,10 @@ use crate::media_process::Cpu;
 const LATE_MS_MAX: f64 = 2.0;
 /// The share of time that media may have waited for its own core: more is somebody else's delay.
 const WAITED_PERCENT_MAX: f64 = 5.0;
+/// Packets decoded and encoded in a second of a call: two of each every 20 ms.
+const FRAMES_PER_CALL_SECOND: f64 = 200.0;
+/// Media that did less than this share of its work is overloaded, or got too little of the load.
+const WORK_DONE_PERCENT_MIN: f64 = 98.0;
 /// How far apart the two runs of the codec loop may be.
 const CODEC_SPREAD_PERCENT_MAX: f64 = 10.0;
 
@@ -79,9 +83,19 @@ impl Column {
         self.cpu.waited_ms / 10.0 / self.cpu.elapsed.as_secs_f64()
     }
 
+    fn work_done_percent(&self) -> f64 {
+        self.per_call_second(self.cpu.frames as f64) * 100.0 / FRAMES_PER_CALL_SECOND
+    }
+
     /// What makes the figures doubtful.
     fn doubts(&self) -> Vec<String> {
         let mut doubts = Vec::new();
+        let done = self.work_done_percent();
+        if done < WORK_DONE_PERCENT_MIN {
+            doubts.push(format!(
+                "starved: do not trust any figure; media had or did only {done:.0} % of the work"
+            ));
+        }
         let late = self.outcome.late.p99_ms;
         if late > LATE_MS_MAX {
             doubts.push(format!(
@@ -169,9 +183,7 @@ pub fn print(cores: Cores, calls: usize, seconds: u32, columns: &[Column]) {
     row("load of the core by media, %", &|c| {
         fixed(c.cpu.thread_ms / 10.0 / c.cpu.elapsed.as_secs_f64(), 1)
     });
-    row("frames per call-second (200 are due)", &|c| {
-        fixed(c.per_call_second(c.cpu.frames as f64), 1)
-    });
+    row("frames decoded and encoded, % of those due", &|c| fixed(c.work_done_percent(), 1));
     for (direction, name) in ["browser to trunk", "trunk to browser"].into_iter().enumerate() {
         println!("{name}");
         let of = |c: &Column| c.outcome.directions[direction].delay;
