@@ -55,12 +55,14 @@ impl Child {
     }
 
     /// Keeps it running. Returns only when it cannot be started or its first run ended in a fault of
-    /// its own: what was wrong at the start stays wrong.
+    /// its own: what was wrong then stays wrong. A later fault may pass; the kernel, for example,
+    /// still holds the ports of a ring whose process was just killed.
     pub(super) async fn run(&mut self) -> Fault {
         let name = self.role.subcommand();
         let mut back_off = BackOff::default();
-        let mut settled = false;
+        let mut starts = 0_u64;
         loop {
+            starts += 1;
             let started = Instant::now();
             let status = match self.start() {
                 Ok(process) => process.wait().await,
@@ -78,8 +80,7 @@ impl Child {
                     );
                 }
             };
-            settled |= started.elapsed() >= SETTLED_AFTER;
-            if is_fault(status) && !settled {
+            if is_fault(status) && starts == 1 {
                 return Fault::new(
                     format!("linecard {name} did not start"),
                     self.config.display(),
