@@ -28,7 +28,7 @@ def test_a_browser_calls_a_number_and_both_hear_each_other(library, open_phone, 
     phone.hang_up()
     trunk.wait_for("CALL_CLOSED")
     record = gateway.wait_for_record()
-    assert (record["from"], record["to"]) == ("+442079460018", "+15550100")
+    assert (record["from"], record["shown_as"], record["to"]) == ("1001", "+442079460018", "+15550100")
     assert (record["sip_status"], record["q850_cause"], record["ended_by"]) == (200, 16, "caller")
 
 
