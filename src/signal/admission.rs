@@ -4,8 +4,6 @@
 //! by its address. Whoever is neither is answered without leaving any state. What is let in becomes
 //! a binding or a call.
 
-use std::time::Instant;
-
 use tracing::{debug, info};
 
 use crate::signal::call::{Call, Invitation};
@@ -27,13 +25,7 @@ const ANONYMOUS: &str = "anonymous";
 
 impl Engine {
     /// A request outside any dialog.
-    pub(super) fn admit(
-        &mut self,
-        transaction: ServerTransactionId,
-        request: Request,
-        flow: Flow,
-        now: Instant,
-    ) {
+    pub(super) fn admit(&mut self, transaction: ServerTransactionId, request: Request, flow: Flow) {
         if let Flow::Udp(from) = flow
             && self.exchange.routes.trunk_at(from).is_none()
         {
@@ -49,8 +41,8 @@ impl Engine {
             return self.turn_away(transaction, response);
         }
         match request.method {
-            Method::Register => self.admit_registration(transaction, request, flow, now),
-            Method::Invite => self.admit_call(transaction, request, flow, now),
+            Method::Register => self.admit_registration(transaction, request, flow),
+            Method::Invite => self.admit_call(transaction, request, flow),
             Method::Options => self.turn_away(transaction, capabilities(&request)),
             Method::Bye | Method::Info | Method::Update => {
                 self.turn_away(transaction, Response::to(&request, Status::CALL_DOES_NOT_EXIST));
@@ -71,11 +63,10 @@ impl Engine {
         request: &Request,
         role: Role,
         flow: FlowId,
-        now: Instant,
     ) -> Result<String, Response> {
         let user = self.challenger.username(request, role);
         let secret = user.as_ref().and_then(|user| self.secrets.get(user));
-        let verdict = self.challenger.verify(request, role, secret, now);
+        let verdict = self.challenger.verify(request, role, secret, self.exchange.now);
         match (verdict, user) {
             (Verdict::Accepted, Some(user)) => {
                 let connection = self.flows.get_mut(&flow);
@@ -86,11 +77,11 @@ impl Engine {
                 Ok(user)
             }
             (verdict, _) => {
-                if verdict == Verdict::Wrong {
-                    info!(%flow, "wrong credentials");
+                if let (Verdict::Wrong, Some(connection)) = (verdict, self.flows.get(&flow)) {
+                    info!(%flow, peer = %connection.peer, "wrong credentials");
                 }
                 let random = &mut self.exchange.random;
-                Err(self.challenger.challenge(request, role, verdict, now, random))
+                Err(self.challenger.challenge(request, role, verdict, self.exchange.now, random))
             }
         }
     }
@@ -102,18 +93,17 @@ impl Engine {
         transaction: ServerTransactionId,
         request: Request,
         flow: Flow,
-        now: Instant,
     ) {
         let Flow::Web(flow) = flow else {
             return self.turn_away(transaction, Response::to(&request, Status::FORBIDDEN));
         };
         let flow = FlowId(flow);
-        match self.authenticate(&request, Role::Server, flow, now) {
+        match self.authenticate(&request, Role::Server, flow) {
             Ok(user) => {
-                let (response, contacts) = self.register(&user, &request, flow, now);
-                self.exchange.transactions.respond(transaction, response, now);
+                let (response, contacts) = self.register(&user, &request, flow);
+                self.exchange.transactions.respond(transaction, response, self.exchange.now);
                 for contact in contacts {
-                    self.rehome(&user, &contact, flow, now);
+                    self.rehome(&user, &contact, flow);
                 }
             }
             Err(challenge) => self.turn_away(transaction, challenge),
@@ -126,7 +116,6 @@ impl Engine {
         user: &str,
         request: &Request,
         flow: FlowId,
-        now: Instant,
     ) -> (Response, Vec<Contact>) {
         let refused = |status| (Response::to(request, status), Vec::new());
         let Ok((change, call_id, cseq)) = read_registration(request) else {
@@ -140,8 +129,14 @@ impl Engine {
             Change::Contacts(contacts) => contacts.clone(),
             Change::Query | Change::Clear => Vec::new(),
         };
-        match self.exchange.registrar.register(user, change, flow, (&call_id, cseq), now) {
-            Ok(()) => (self.bindings_of(user, request, now), contacts),
+        match self.exchange.registrar.register(
+            user,
+            change,
+            flow,
+            (&call_id, cseq),
+            self.exchange.now,
+        ) {
+            Ok(()) => (self.bindings_of(user, request), contacts),
             Err(Refused::TooBrief) => {
                 let (mut response, none) = refused(Status::INTERVAL_TOO_BRIEF);
                 response.headers.push(HeaderName::MinExpires, EXPIRES_MIN_S);
@@ -154,12 +149,12 @@ impl Engine {
 
     /// The 200 with every binding of the user (RFC 3261 §10.3 step 8). JsSIP looks for its own
     /// instance and reg-id among them, SIP.js for its URI.
-    fn bindings_of(&self, user: &str, request: &Request, now: Instant) -> Response {
+    fn bindings_of(&self, user: &str, request: &Request) -> Response {
         let mut response = Response::to(request, Status::OK);
         for binding in self.exchange.registrar.bindings(user) {
             let Ok(uri) = binding.contact.uri.parse::<Uri>() else { continue };
             let mut contact = NameAddr::new(uri);
-            let expires = binding.expires_s(now).to_string();
+            let expires = binding.expires_s(self.exchange.now).to_string();
             contact.parameters.set("expires", Some(&expires));
             if let Some(instance) = &binding.contact.instance {
                 contact.parameters.set("+sip.instance", Some(instance));
@@ -174,36 +169,30 @@ impl Engine {
     }
 
     /// A browser that came back over another connection finds its calls again.
-    fn rehome(&mut self, user: &str, contact: &Contact, flow: FlowId, now: Instant) {
+    fn rehome(&mut self, user: &str, contact: &Contact, flow: FlowId) {
         let peer = Peer::User(user.to_owned());
         let theirs = |call: &&Call| call.caller.peer == peer || call.callee.peer == peer;
         let names: Vec<_> =
             self.calls.values().filter(theirs).map(|call| call.name.clone()).collect();
         for name in names {
             self.with_call(&name, |call, exchange| {
-                call.rehomed(user, &contact.uri, Flow::Web(flow.0), exchange, now);
+                call.rehomed(user, &contact.uri, Flow::Web(flow.0), exchange);
             });
         }
     }
 
     // INVITE.
 
-    fn admit_call(
-        &mut self,
-        transaction: ServerTransactionId,
-        request: Request,
-        flow: Flow,
-        now: Instant,
-    ) {
+    fn admit_call(&mut self, transaction: ServerTransactionId, request: Request, flow: Flow) {
         let call_id = request.headers.call_id().unwrap_or_default();
         if let Some((tag, release)) = self.exchange.interrupted.remove(call_id) {
             let mut response = release.response(&request);
             let _ = response.set_to_tag(&tag);
-            return self.exchange.transactions.respond(transaction, response, now);
+            return self.exchange.transactions.respond(transaction, response, self.exchange.now);
         }
         let dialled = request.uri.user().unwrap_or_default().to_owned();
         let (caller, number) = match flow {
-            Flow::Web(flow) => match self.authenticate(&request, Role::Proxy, FlowId(flow), now) {
+            Flow::Web(flow) => match self.authenticate(&request, Role::Proxy, FlowId(flow)) {
                 Ok(user) => {
                     let number = self.number_of(&user, &dialled);
                     (Peer::User(user), number)
@@ -216,11 +205,11 @@ impl Engine {
             },
         };
         if let Some(refusal) = self.refusal(&request) {
-            return self.exchange.transactions.respond(transaction, refusal, now);
+            return self.exchange.transactions.respond(transaction, refusal, self.exchange.now);
         }
         let invite = Invite::new(transaction, request, flow);
         let invitation = Invitation { invite, caller, number, dialled };
-        match Call::invited(invitation, &mut self.exchange, now) {
+        match Call::invited(invitation, &mut self.exchange) {
             Ok(call) => {
                 let name = call.name.clone();
                 self.calls.insert(name.clone(), call);

@@ -73,13 +73,7 @@ pub struct Proposal {
 impl Attempt {
     /// Sends the INVITE as the call's attempt of this `number`. One that finds no room for its
     /// transaction is over at once.
-    pub fn ask(
-        number: usize,
-        who: Who,
-        proposal: &Proposal,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) -> Self {
+    pub fn ask(number: usize, who: Who, proposal: &Proposal, exchange: &mut Exchange) -> Self {
         let Who { peer, flow, target, to } = who;
         let call = &proposal.call;
         let (tag, call_id) = (exchange.new_token(), exchange.new_token());
@@ -95,8 +89,8 @@ impl Attempt {
         headers.push(HeaderName::Allow, ALLOW);
         let invite = invite.with_body(SDP, proposal.offer.as_str());
         exchange.directory.enter(Key::Tag(tag), call, Part::Leg(Side::B));
-        let transaction = exchange.request(invite.clone(), flow, call, Part::Attempt(number), now);
-        let silent_until = matches!(flow, Flow::Udp(_)).then(|| now + TRUNK_SILENCE_MAX);
+        let transaction = exchange.request(invite.clone(), flow, call, Part::Attempt(number));
+        let silent_until = matches!(flow, Flow::Udp(_)).then(|| exchange.now + TRUNK_SILENCE_MAX);
         Self {
             peer,
             flow,
@@ -140,27 +134,26 @@ impl Attempt {
         mut dialog: Dialog,
         release: &Release,
         exchange: &mut Exchange,
-        now: Instant,
     ) {
         self.acknowledge(&dialog, exchange);
         let mut bye = dialog.request(Method::Bye);
         bye.headers.push(HeaderName::Reason, release.cause.reason());
         let flow = next_hop(&dialog, self.flow);
         // Its outcome changes nothing: the transaction ends by itself.
-        let _ = exchange.transactions.request(bye, flow, now, &mut exchange.random);
+        let _ = exchange.transactions.request(bye, flow, exchange.now, &mut exchange.random);
         if self.state == AttemptState::GivenUp {
             self.state = AttemptState::Over;
         }
     }
 
     /// Gives the attempt up. Before any response has come the CANCEL waits for one (RFC 3261 §9.1).
-    pub fn give_up(&mut self, reason: &Reason, exchange: &mut Exchange, now: Instant) {
+    pub fn give_up(&mut self, reason: &Reason, exchange: &mut Exchange) {
         self.silent_until = None;
         if self.state == AttemptState::Asked
             && let Some((_, transaction)) = &self.sent
         {
             self.state = AttemptState::GivenUp;
-            exchange.transactions.cancel(*transaction, Some(reason), now);
+            exchange.transactions.cancel(*transaction, Some(reason), exchange.now);
         }
     }
 }

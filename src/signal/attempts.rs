@@ -24,13 +24,7 @@ pub struct Attempts {
 
 impl Attempts {
     /// Rings every browser of a user with the same offer.
-    pub fn ask_browsers(
-        &mut self,
-        user: &str,
-        proposal: &Proposal,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
+    pub fn ask_browsers(&mut self, user: &str, proposal: &Proposal, exchange: &mut Exchange) {
         let contacts: Vec<(Uri, Flow)> = exchange
             .registrar
             .reachable(user)
@@ -41,7 +35,7 @@ impl Attempts {
         for (contact, flow) in contacts {
             let to = exchange.address.user(user);
             let who = Who { peer: Peer::User(user.to_owned()), flow, target: contact, to };
-            self.ask(who, proposal, exchange, now);
+            self.ask(who, proposal, exchange);
         }
     }
 
@@ -52,17 +46,16 @@ impl Attempts {
         number: &str,
         proposal: &Proposal,
         exchange: &mut Exchange,
-        now: Instant,
     ) {
         let (host, port) = (trunk.address.ip().into(), trunk.address.port());
         let target = Uri::sip(Some(number), host, Some(port));
         let (peer, flow) = (Peer::Trunk(trunk.name.clone()), Flow::Udp(trunk.address));
         let who = Who { peer, flow, to: target.clone(), target };
-        self.ask(who, proposal, exchange, now);
+        self.ask(who, proposal, exchange);
     }
 
-    fn ask(&mut self, who: Who, proposal: &Proposal, exchange: &mut Exchange, now: Instant) {
-        let attempt = Attempt::ask(self.all.len(), who, proposal, exchange, now);
+    fn ask(&mut self, who: Who, proposal: &Proposal, exchange: &mut Exchange) {
+        let attempt = Attempt::ask(self.all.len(), who, proposal, exchange);
         self.all.push(attempt);
     }
 
@@ -119,9 +112,9 @@ impl Attempts {
     }
 
     /// A trunk has said nothing at all: it is given up, though it may wake up yet.
-    pub fn silent(&mut self, number: usize, exchange: &mut Exchange, now: Instant) {
+    pub fn silent(&mut self, number: usize, exchange: &mut Exchange) {
         if let Some(attempt) = self.all.get_mut(number) {
-            attempt.give_up(&Cause::RECOVERY_ON_TIMER.reason(), exchange, now);
+            attempt.give_up(&Cause::RECOVERY_ON_TIMER.reason(), exchange);
             self.best = Some(silent());
         }
     }
@@ -135,7 +128,7 @@ impl Attempts {
     }
 
     /// Gives up everybody but the one who took the call.
-    pub fn give_up_others(&mut self, winner: usize, exchange: &mut Exchange, now: Instant) {
+    pub fn give_up_others(&mut self, winner: usize, exchange: &mut Exchange) {
         let elsewhere = Reason {
             protocol: "SIP".to_owned(),
             cause: Some(Status::OK.code()),
@@ -143,15 +136,15 @@ impl Attempts {
         };
         for (number, attempt) in self.all.iter_mut().enumerate() {
             if number != winner {
-                attempt.give_up(&elsewhere, exchange, now);
+                attempt.give_up(&elsewhere, exchange);
             }
         }
     }
 
     /// Gives up everybody.
-    pub fn give_up_all(&mut self, reason: &Reason, exchange: &mut Exchange, now: Instant) {
+    pub fn give_up_all(&mut self, reason: &Reason, exchange: &mut Exchange) {
         for attempt in &mut self.all {
-            attempt.give_up(reason, exchange, now);
+            attempt.give_up(reason, exchange);
         }
     }
 

@@ -125,11 +125,10 @@ impl Call {
     pub fn invited(
         invitation: Invitation,
         exchange: &mut Exchange,
-        now: Instant,
     ) -> Result<Self, Box<CallRecord>> {
         let Invitation { mut invite, caller, number, dialled } = invitation;
         let (name, tag) = (exchange.new_token(), exchange.new_token());
-        let started = exchange.wall_time(now);
+        let started = exchange.wall_time();
         let mut record = CallRecord::new(&name, &caller, &number, &dialled, started);
         let callee = destination(&caller, &dialled, exchange);
         record.direction = Direction::between(&caller, callee.as_ref().ok());
@@ -139,8 +138,8 @@ impl Call {
             Err(release) => {
                 let (status, text) = (release.status, release.text.as_str());
                 info!(call = name, direction = ?record.direction, %status, text, "refused");
-                invite.refuse(&release, &tag, exchange, now);
-                record.end(Party::Linecard, &release, exchange.wall_time(now));
+                invite.refuse(&release, &tag, exchange);
+                record.end(Party::Linecard, &release, exchange.wall_time());
                 return Err(Box::new(record));
             }
         };
@@ -149,12 +148,12 @@ impl Call {
         exchange.directory.enter(Key::Server(invite.transaction), &name, Part::Leg(Side::A));
         let mut call = Self {
             stage: Stage::Reserving,
-            deadline: Some(now + RESERVING_MAX),
+            deadline: Some(exchange.now + RESERVING_MAX),
             invite: Some(invite),
             ..Self::resumed(name, record, caller, callee)
         };
         call.enter_keys(exchange);
-        call.reserve(exchange, now);
+        call.reserve(exchange);
         Ok(call)
     }
 
@@ -193,7 +192,7 @@ impl Call {
         }
     }
 
-    fn reserve(&mut self, exchange: &mut Exchange, now: Instant) {
+    fn reserve(&mut self, exchange: &mut Exchange) {
         let create = CreateCall {
             call: self.name.clone(),
             blob: recovery::blob_of(self),
@@ -203,7 +202,7 @@ impl Call {
         if exchange.media.create_call(create).is_err() {
             self.is_in_media = false;
             let release = Release::media_absent("the media process is not there");
-            self.end(Party::Linecard, release, None, exchange, now);
+            self.end(Party::Linecard, release, None, exchange);
         }
     }
 }
@@ -254,17 +253,12 @@ fn legs(
 
 impl Call {
     /// Takes media's answer to `create_call`.
-    pub fn reserved(
-        &mut self,
-        result: Result<CallCreated, ControlError>,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
+    pub fn reserved(&mut self, result: Result<CallCreated, ControlError>, exchange: &mut Exchange) {
         let created = match result {
             Ok(created) => created,
             Err(error) => {
                 self.is_in_media = false;
-                return self.end(Party::Linecard, error.into(), None, exchange, now);
+                return self.end(Party::Linecard, error.into(), None, exchange);
             }
         };
         if self.stage != Stage::Reserving {
@@ -273,20 +267,20 @@ impl Call {
         self.caller.media.reserved(&created, Side::A, &exchange.certificate);
         self.callee.media.reserved(&created, Side::B, &exchange.certificate);
         self.stage = Stage::Asking;
-        self.deadline = Some(now + ASKING_MAX);
+        self.deadline = Some(exchange.now + ASKING_MAX);
         match &self.callee.peer {
-            Peer::Trunk(_) => self.ask_next_trunk(exchange, now),
+            Peer::Trunk(_) => self.ask_next_trunk(exchange),
             Peer::User(user) => {
                 if let Some(proposal) = &self.proposal() {
-                    self.attempts.ask_browsers(user, proposal, exchange, now);
+                    self.attempts.ask_browsers(user, proposal, exchange);
                 }
             }
         }
-        self.end_if_nobody_is_asked(exchange, now);
+        self.end_if_nobody_is_asked(exchange);
     }
 
     /// Asks the next trunk in configuration order, if there is one.
-    fn ask_next_trunk(&mut self, exchange: &mut Exchange, now: Instant) {
+    fn ask_next_trunk(&mut self, exchange: &mut Exchange) {
         let Some(trunk) = exchange.routes.trunk(self.attempts.len()).cloned() else { return };
         if let (LegMedia::Trunk(media), false) = (&mut self.callee.media, self.attempts.is_empty())
         {
@@ -296,7 +290,7 @@ impl Call {
         self.record.trunk = Some(trunk.name.clone());
         self.callee.peer = Peer::Trunk(trunk.name.clone());
         if let Some(proposal) = &self.proposal() {
-            self.attempts.ask_trunk(&trunk, &self.record.to, proposal, exchange, now);
+            self.attempts.ask_trunk(&trunk, &self.record.to, proposal, exchange);
         }
     }
 
@@ -309,11 +303,11 @@ impl Call {
         })
     }
 
-    fn end_if_nobody_is_asked(&mut self, exchange: &mut Exchange, now: Instant) {
+    fn end_if_nobody_is_asked(&mut self, exchange: &mut Exchange) {
         if !self.attempts.is_somebody_asked() {
             let release = self.attempts.verdict();
             let by = if release == silent() { Party::Linecard } else { Party::Callee };
-            self.end(by, release, None, exchange, now);
+            self.end(by, release, None, exchange);
         }
     }
 }
@@ -327,24 +321,17 @@ impl Call {
         number: usize,
         response: &Response,
         exchange: &mut Exchange,
-        now: Instant,
     ) {
         if response.status.is_provisional() {
-            self.callee_proceeding(number, response, exchange, now);
+            self.callee_proceeding(number, response, exchange);
         } else if response.status.is_success() {
-            self.callee_answered(number, response, exchange, now);
+            self.callee_answered(number, response, exchange);
         } else {
-            self.callee_refused(number, Release::by_callee(response), exchange, now);
+            self.callee_refused(number, Release::by_callee(response), exchange);
         }
     }
 
-    fn callee_proceeding(
-        &mut self,
-        number: usize,
-        response: &Response,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
+    fn callee_proceeding(&mut self, number: usize, response: &Response, exchange: &mut Exchange) {
         let Some(attempt) = self.attempts.get_mut(number) else { return };
         let began_a_dialog = attempt.proceeding(response);
         if self.stage != Stage::Asking || attempt.state != AttemptState::Asked {
@@ -362,10 +349,10 @@ impl Call {
         self.record
             .set_up
             .ringing_ms
-            .get_or_insert(exchange.wall_time(now).since(self.record.started));
+            .get_or_insert(exchange.wall_time().since(self.record.started));
         let (Some(invite), Some(dialog)) = (&mut self.invite, &self.caller.dialog) else { return };
         let sdp = self.caller.media.description().filter(|_| is_early_media);
-        if invite.proceed(status, sdp, dialog, exchange, now) {
+        if invite.proceed(status, sdp, dialog, exchange) {
             info!(call = self.name, %status, is_early_media, "proceeding");
         }
     }
@@ -390,13 +377,7 @@ impl Call {
     }
 
     /// One of our INVITEs got no (further) response.
-    pub fn callee_failed(
-        &mut self,
-        number: usize,
-        failure: Failure,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
+    pub fn callee_failed(&mut self, number: usize, failure: Failure, exchange: &mut Exchange) {
         let release = match (failure, &self.callee.peer) {
             (Failure::Timeout, _) => silent(),
             (Failure::Transport, Peer::User(_)) => {
@@ -406,58 +387,46 @@ impl Call {
                 Release::of_status(Status::SERVICE_UNAVAILABLE, "the trunk cannot be reached")
             }
         };
-        self.callee_refused(number, release, exchange, now);
+        self.callee_refused(number, release, exchange);
     }
 
     /// Somebody does not take the call: another one may.
-    fn callee_refused(
-        &mut self,
-        number: usize,
-        release: Release,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
+    fn callee_refused(&mut self, number: usize, release: Release, exchange: &mut Exchange) {
         if !self.attempts.refused(number, &release) || self.stage != Stage::Asking {
             return;
         }
         info!(call = self.name, status = %release.status, "refused by one who was asked");
         match &self.callee.peer {
             Peer::Trunk(_) if is_worth_another_trunk(release.status) => {
-                self.ask_next_trunk(exchange, now);
+                self.ask_next_trunk(exchange);
             }
             // A 6xx speaks for all of the user's browsers (RFC 3261 §16.7 step 5).
             Peer::User(_) if release.status >= Status::BUSY_EVERYWHERE => {
-                return self.end(Party::Callee, release, None, exchange, now);
+                return self.end(Party::Callee, release, None, exchange);
             }
             Peer::Trunk(_) | Peer::User(_) => {}
         }
-        self.end_if_nobody_is_asked(exchange, now);
+        self.end_if_nobody_is_asked(exchange);
     }
 
-    fn trunk_silent(&mut self, number: usize, exchange: &mut Exchange, now: Instant) {
+    fn trunk_silent(&mut self, number: usize, exchange: &mut Exchange) {
         warn!(call = self.name, trunk = self.record.trunk, "the trunk is silent");
-        self.attempts.silent(number, exchange, now);
-        self.ask_next_trunk(exchange, now);
-        self.end_if_nobody_is_asked(exchange, now);
+        self.attempts.silent(number, exchange);
+        self.ask_next_trunk(exchange);
+        self.end_if_nobody_is_asked(exchange);
     }
 }
 
 // 4. The callee answers: both sides get their last SDP.
 
 impl Call {
-    fn callee_answered(
-        &mut self,
-        number: usize,
-        response: &Response,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
+    fn callee_answered(&mut self, number: usize, response: &Response, exchange: &mut Exchange) {
         let Some(attempt) = self.attempts.get_mut(number) else { return };
         attempt.silent_until = None;
         let Some(dialog) = attempt.dialog_of(response) else {
             // Without a Contact or a tag there is nobody to acknowledge.
             let release = Release::of_status(Status::BAD_GATEWAY, "a 200 that makes no dialog");
-            return self.callee_refused(number, release, exchange, now);
+            return self.callee_refused(number, release, exchange);
         };
         if self.stage != Stage::Asking || attempt.state != AttemptState::Asked {
             let is_known = self.callee.dialog.as_ref().is_some_and(|known| known.id == dialog.id);
@@ -468,7 +437,7 @@ impl Call {
                 // It crossed our CANCEL, or a trunk forked and another branch of it was faster.
                 _ => {
                     let release = self.release.clone().unwrap_or_else(Release::answered_elsewhere);
-                    attempt.acknowledge_and_hang_up(dialog, &release, exchange, now);
+                    attempt.acknowledge_and_hang_up(dialog, &release, exchange);
                 }
             };
         }
@@ -477,24 +446,24 @@ impl Call {
         attempt.state = AttemptState::Answered;
         self.callee.flow = Some(attempt.flow);
         self.callee.dialog = Some(dialog);
-        self.attempts.give_up_others(number, exchange, now);
+        self.attempts.give_up_others(number, exchange);
         match self.take_answer(response) {
             Ok(change) => exchange.change_leg(&self.name, Side::B, change),
-            Err(release) => return self.end(Party::Linecard, release, None, exchange, now),
+            Err(release) => return self.end(Party::Linecard, release, None, exchange),
         }
 
         info!(call = self.name, "answered");
-        let answered = exchange.wall_time(now);
+        let answered = exchange.wall_time();
         self.record.answered = Some(answered);
         self.record.set_up.answered_ms = Some(answered.since(self.record.started));
         self.record.callee_codec = self.callee.media.codec();
         if let (Some(invite), Some(dialog)) = (&mut self.invite, &self.caller.dialog) {
-            invite.accept(self.caller.media.description(), dialog, exchange, now);
+            invite.accept(self.caller.media.description(), dialog, exchange);
         }
         self.stage = Stage::Connecting;
-        self.deadline = Some(now + CONNECTING_MAX);
+        self.deadline = Some(exchange.now + CONNECTING_MAX);
         self.park(exchange);
-        self.go_on_with_handshake(Side::B, exchange, now);
+        self.go_on_with_handshake(Side::B, exchange);
         self.talk_if_open(exchange);
     }
 
@@ -512,13 +481,13 @@ impl Call {
 
 impl Call {
     /// The ACK to our 200. A caller who made no offer answers ours in it.
-    pub fn acknowledged(&mut self, ack: &Request, exchange: &mut Exchange, now: Instant) {
+    pub fn acknowledged(&mut self, ack: &Request, exchange: &mut Exchange) {
         let Some(invite) = &mut self.invite else { return };
         if !invite.acknowledged() {
             return; // A re-INVITE's.
         }
         if self.caller.farewell == Farewell::AwaitsAcknowledgement {
-            return self.say_bye(Side::A, exchange, now);
+            return self.say_bye(Side::A, exchange);
         }
         if !invite.is_late_offer() {
             return;
@@ -535,23 +504,23 @@ impl Call {
                 exchange.change_leg(&self.name, Side::A, change);
                 self.record.caller_codec = self.caller.media.codec();
                 self.park(exchange);
-                self.go_on_with_handshake(Side::A, exchange, now);
+                self.go_on_with_handshake(Side::A, exchange);
             }
-            Err(release) => self.end(Party::Linecard, release, None, exchange, now),
+            Err(release) => self.end(Party::Linecard, release, None, exchange),
         }
     }
 
     /// Our 200 was never acknowledged: the caller is not there any more.
-    pub fn unacknowledged(&mut self, exchange: &mut Exchange, now: Instant) {
+    pub fn unacknowledged(&mut self, exchange: &mut Exchange) {
         if let Some(invite) = &mut self.invite {
             invite.acknowledged();
         }
         if self.caller.farewell == Farewell::AwaitsAcknowledgement {
-            return self.say_bye(Side::A, exchange, now);
+            return self.say_bye(Side::A, exchange);
         }
         let text = "the caller never acknowledged our 200";
         let release = Release::new(Status::REQUEST_TIMEOUT, Cause::RECOVERY_ON_TIMER, text);
-        self.end(Party::Linecard, release, None, exchange, now);
+        self.end(Party::Linecard, release, None, exchange);
     }
 }
 
@@ -565,12 +534,11 @@ impl Call {
         datagram: &[u8],
         from: SocketAddr,
         exchange: &mut Exchange,
-        now: Instant,
     ) {
         let leg = self.leg_mut(side);
         let Some(media) = leg.media.browser_mut() else { return };
-        match media.handle_check(datagram, from, &exchange.certificate, now) {
-            Ok(outcomes) => self.carry_out(side, outcomes, exchange, now),
+        match media.handle_check(datagram, from, &exchange.certificate, exchange.now) {
+            Ok(outcomes) => self.carry_out(side, outcomes, exchange),
             Err(reason) => debug!(call = self.name, reason = reason.name(), "a check is discarded"),
         }
     }
@@ -582,33 +550,26 @@ impl Call {
         datagram: &[u8],
         from: SocketAddr,
         exchange: &mut Exchange,
-        now: Instant,
     ) {
         let leg = self.leg_mut(side);
         let Some(media) = leg.media.browser_mut() else { return };
-        let outcomes = media.handle_dtls(datagram, from, &exchange.certificate, now);
-        self.carry_out(side, outcomes, exchange, now);
+        let outcomes = media.handle_dtls(datagram, from, &exchange.certificate, exchange.now);
+        self.carry_out(side, outcomes, exchange);
     }
 
     /// The browser's answer is there: what waited for it goes on.
-    fn go_on_with_handshake(&mut self, side: Side, exchange: &mut Exchange, now: Instant) {
+    fn go_on_with_handshake(&mut self, side: Side, exchange: &mut Exchange) {
         if let Some(media) = self.leg_mut(side).media.browser_mut() {
-            let outcomes = media.go_on(&exchange.certificate, now);
-            self.carry_out(side, outcomes, exchange, now);
+            let outcomes = media.go_on(&exchange.certificate, exchange.now);
+            self.carry_out(side, outcomes, exchange);
         }
     }
 
-    fn carry_out(
-        &mut self,
-        side: Side,
-        outcomes: Vec<Outcome>,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
+    fn carry_out(&mut self, side: Side, outcomes: Vec<Outcome>, exchange: &mut Exchange) {
         let Some(thread) = self.leg(side).media.browser().and_then(BrowserMedia::thread) else {
             return;
         };
-        let since_started = exchange.wall_time(now).since(self.record.started);
+        let since_started = exchange.wall_time().since(self.record.started);
         for outcome in outcomes {
             match outcome {
                 Outcome::Send { to, datagram } => exchange.send_datagram(thread, to, &datagram),
@@ -668,7 +629,6 @@ impl Call {
         request: &Request,
         flow: Flow,
         exchange: &mut Exchange,
-        now: Instant,
     ) {
         let is_talking = self.stage == Stage::Talking;
         let leg = self.leg_mut(side);
@@ -692,15 +652,15 @@ impl Call {
             // For its ACK, or the lack of it.
             exchange.directory.enter(Key::Server(transaction), &self.name, Part::Leg(side));
         }
-        exchange.transactions.respond(transaction, response, now);
+        exchange.transactions.respond(transaction, response, exchange.now);
         if status.is_none() && request.method == Method::Bye {
-            self.end(side.into(), Release::hung_up(&request.headers), Some(side), exchange, now);
+            self.end(side.into(), Release::hung_up(&request.headers), Some(side), exchange);
         }
     }
 
     /// A leg's first packet was accepted.
-    pub fn media_started(&mut self, side: Side, exchange: &Exchange, now: Instant) {
-        let since_started = exchange.wall_time(now).since(self.record.started);
+    pub fn media_started(&mut self, side: Side, exchange: &Exchange) {
+        let since_started = exchange.wall_time().since(self.record.started);
         let set_up = &mut self.record.set_up;
         match side {
             Side::A => set_up.caller_media_ms.get_or_insert(since_started),
@@ -710,14 +670,7 @@ impl Call {
 
     /// A user's browser is reached over another connection now: dialogs with that contact follow,
     /// and a BYE that waited for it goes out.
-    pub fn rehomed(
-        &mut self,
-        user: &str,
-        contact: &str,
-        flow: Flow,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
+    pub fn rehomed(&mut self, user: &str, contact: &str, flow: Flow, exchange: &mut Exchange) {
         for side in Side::BOTH {
             let leg = self.leg_mut(side);
             let is_theirs = matches!(&leg.peer, Peer::User(name) if name == user)
@@ -728,7 +681,7 @@ impl Call {
             if is_theirs {
                 leg.flow = Some(flow);
                 if let Farewell::AwaitsFlow(_) = leg.farewell {
-                    self.say_bye(side, exchange, now);
+                    self.say_bye(side, exchange);
                 }
             }
         }
@@ -759,16 +712,16 @@ fn absorb(leg: &mut Leg, request: &Request) -> Result<(), Status> {
 
 impl Call {
     /// The caller cancelled its INVITE.
-    pub fn cancelled(&mut self, reasons: &[Reason], exchange: &mut Exchange, now: Instant) {
+    pub fn cancelled(&mut self, reasons: &[Reason], exchange: &mut Exchange) {
         let q850 = reasons.iter().find(|reason| reason.protocol.eq_ignore_ascii_case("Q.850"));
         let cause = q850.and_then(|reason| u8::try_from(reason.cause?).ok()).map(Cause);
         let cause = cause.unwrap_or(Cause::NORMAL_CLEARING);
         let release = Release::new(Status::REQUEST_TERMINATED, cause, "cancelled");
-        self.end(Party::Caller, release, None, exchange, now);
+        self.end(Party::Caller, release, None, exchange);
     }
 
     /// A browser's connection is gone. During a call it may come back; before, it is over.
-    pub fn flow_closed(&mut self, flow: Flow, exchange: &mut Exchange, now: Instant) {
+    pub fn flow_closed(&mut self, flow: Flow, exchange: &mut Exchange) {
         for leg in [&mut self.caller, &mut self.callee] {
             leg.flow = leg.flow.filter(|theirs| *theirs != flow);
         }
@@ -780,32 +733,32 @@ impl Call {
         if invite.is_open() {
             let (status, text) = (Status::REQUEST_TERMINATED, "the caller's connection is gone");
             let release = Release::new(status, Cause::NORMAL_CLEARING, text);
-            self.end(Party::Caller, release, None, exchange, now);
+            self.end(Party::Caller, release, None, exchange);
         } else if self.caller.farewell == Farewell::AwaitsAcknowledgement {
-            self.say_bye(Side::A, exchange, now);
+            self.say_bye(Side::A, exchange);
         }
     }
 
     /// A leg's browser has not sent an authenticated check for too long (RFC 7675 §5.1).
-    pub fn consent_expired(&mut self, side: Side, exchange: &mut Exchange, now: Instant) {
+    pub fn consent_expired(&mut self, side: Side, exchange: &mut Exchange) {
         let (status, cause) = (Status::REQUEST_TIMEOUT, Cause::DESTINATION_OUT_OF_ORDER);
         let release = Release::new(status, cause, "the browser is gone: no consent");
-        self.end(side.into(), release, None, exchange, now);
+        self.end(side.into(), release, None, exchange);
     }
 
     /// Media refused a change.
-    pub fn media_refused(&mut self, error: ControlError, exchange: &mut Exchange, now: Instant) {
+    pub fn media_refused(&mut self, error: ControlError, exchange: &mut Exchange) {
         match error.code {
-            ErrorCode::UnknownCall => self.media_gone(exchange, now),
-            ErrorCode::Unsupported => self.end(Party::Linecard, error.into(), None, exchange, now),
+            ErrorCode::UnknownCall => self.media_gone(exchange),
+            ErrorCode::Unsupported => self.end(Party::Linecard, error.into(), None, exchange),
             code => warn!(call = self.name, ?code, error.message, "media refused a change"),
         }
     }
 
     /// Media does not hold the call any more, or cannot be reached.
-    pub fn media_gone(&mut self, exchange: &mut Exchange, now: Instant) {
+    pub fn media_gone(&mut self, exchange: &mut Exchange) {
         let release = Release::media_absent("the media process is gone");
-        self.end(Party::Linecard, release, None, exchange, now);
+        self.end(Party::Linecard, release, None, exchange);
         self.deleted(None, exchange);
     }
 
@@ -817,7 +770,6 @@ impl Call {
         release: Release,
         left: Option<Side>,
         exchange: &mut Exchange,
-        now: Instant,
     ) {
         if let Some(side) = left {
             self.leg_mut(side).dialog = None;
@@ -829,35 +781,35 @@ impl Call {
         let (status, cause) = (release.status, release.cause.0);
         info!(call = self.name, ?by, %status, cause, text = release.text, "ended");
         self.stage = Stage::Ending;
-        self.deadline = Some(now + ENDING_MAX);
-        self.record.end(by, &release, exchange.wall_time(now));
+        self.deadline = Some(exchange.now + ENDING_MAX);
+        self.record.end(by, &release, exchange.wall_time());
         self.release = Some(release.clone());
 
         match (&mut self.invite, &self.caller.dialog) {
             (Some(invite), Some(dialog)) if invite.is_open() => {
-                invite.refuse(&release, &dialog.id.local_tag, exchange, now);
+                invite.refuse(&release, &dialog.id.local_tag, exchange);
                 self.caller.dialog = None;
             }
             (Some(invite), Some(_)) if invite.is_unacknowledged() => {
                 self.caller.farewell = Farewell::AwaitsAcknowledgement;
             }
-            _ => self.say_bye(Side::A, exchange, now),
+            _ => self.say_bye(Side::A, exchange),
         }
-        self.attempts.give_up_all(&release.cause.reason(), exchange, now);
-        self.say_bye(Side::B, exchange, now);
+        self.attempts.give_up_all(&release.cause.reason(), exchange);
+        self.say_bye(Side::B, exchange);
 
         if !self.is_in_media || exchange.media.delete_call(&self.name).is_err() {
             self.deleted(None, exchange);
         }
     }
 
-    fn say_bye(&mut self, side: Side, exchange: &mut Exchange, now: Instant) {
+    fn say_bye(&mut self, side: Side, exchange: &mut Exchange) {
         let release = self.release.clone().unwrap_or_else(Release::answered_elsewhere);
         let leg = match side {
             Side::A => &mut self.caller,
             Side::B => &mut self.callee,
         };
-        leg.say_bye(&self.name, side, &release, exchange, now);
+        leg.say_bye(&self.name, side, &release, exchange);
     }
 
     /// Our BYE was answered, or nobody is there to answer it.
@@ -900,26 +852,26 @@ impl Call {
     }
 
     /// Does what is due.
-    pub fn handle_timeout(&mut self, exchange: &mut Exchange, now: Instant) {
+    pub fn handle_timeout(&mut self, exchange: &mut Exchange) {
         for side in Side::BOTH {
             let leg = self.leg_mut(side);
-            if leg.next_timeout().is_some_and(|at| at <= now) {
+            if leg.next_timeout().is_some_and(|at| at <= exchange.now) {
                 leg.farewell = Farewell::None;
             }
             if let Some(media) = leg.media.browser_mut() {
-                let outcomes = media.handle_timeout(now);
-                self.carry_out(side, outcomes, exchange, now);
+                let outcomes = media.handle_timeout(exchange.now);
+                self.carry_out(side, outcomes, exchange);
             }
         }
-        if let Some(number) = self.attempts.overdue(now) {
-            self.trunk_silent(number, exchange, now);
+        if let Some(number) = self.attempts.overdue(exchange.now) {
+            self.trunk_silent(number, exchange);
         }
-        if self.deadline.take_if(|at| *at <= now).is_some() {
-            self.stage_overdue(exchange, now);
+        if self.deadline.take_if(|at| *at <= exchange.now).is_some() {
+            self.stage_overdue(exchange);
         }
     }
 
-    fn stage_overdue(&mut self, exchange: &mut Exchange, now: Instant) {
+    fn stage_overdue(&mut self, exchange: &mut Exchange) {
         let release = match self.stage {
             Stage::Reserving => Release::media_absent("the media process does not answer"),
             Stage::Asking => {
@@ -939,7 +891,7 @@ impl Call {
                 return self.deleted(None, exchange);
             }
         };
-        self.end(Party::Linecard, release, None, exchange, now);
+        self.end(Party::Linecard, release, None, exchange);
     }
 
     /// A leg.

@@ -77,7 +77,7 @@ impl Engine {
         now: Instant,
     ) -> Self {
         let domain = &config.signal.domain;
-        let mut exchange = Exchange::new(config, certificate, random, wall);
+        let mut exchange = Exchange::new(config, certificate, random, wall, now);
         let secret = |user: &crate::config::User| match &user.credential {
             Credential::Password(password) => Some(Ha1::new(&user.name, domain, password.expose())),
             Credential::Ha1(ha1) => Ha1::try_from(ha1.expose().to_owned()).ok(),
@@ -102,8 +102,9 @@ impl Engine {
 
     /// A datagram from the network of the trunks.
     pub fn handle_datagram(&mut self, bytes: &[u8], from: SocketAddr, now: Instant) {
+        self.exchange.now = now;
         self.exchange.transactions.receive_bytes(bytes, Flow::Udp(from), now);
-        self.pump(now);
+        self.pump();
     }
 
     /// A browser connected.
@@ -114,14 +115,16 @@ impl Engine {
 
     /// A WebSocket message.
     pub fn flow_message(&mut self, flow: FlowId, bytes: &[u8], now: Instant) {
+        self.exchange.now = now;
         if self.flows.contains_key(&flow) {
             self.exchange.transactions.receive_bytes(bytes, Flow::Web(flow.0), now);
-            self.pump(now);
+            self.pump();
         }
     }
 
     /// A browser's connection is gone.
     pub fn flow_closed(&mut self, flow: FlowId, now: Instant) {
+        self.exchange.now = now;
         if self.flows.remove(&flow).is_none() {
             return;
         }
@@ -133,9 +136,9 @@ impl Engine {
         let names: Vec<_> =
             self.calls.values().filter(on_it).map(|call| call.name.clone()).collect();
         for name in names {
-            self.with_call(&name, |call, exchange| call.flow_closed(flow, exchange, now));
+            self.with_call(&name, |call, exchange| call.flow_closed(flow, exchange));
         }
-        self.pump(now);
+        self.pump();
     }
 
     /// The control socket is connected.
@@ -145,18 +148,20 @@ impl Engine {
 
     /// A line from media.
     pub fn control_line(&mut self, line: &str, now: Instant) {
+        self.exchange.now = now;
         if let Err(unusable) = self.exchange.media.handle_line(line, now) {
             error!(?unusable, "the control connection is of no use");
             self.exchange.outputs.push_back(Output::CloseControl);
             self.exchange.media.lost();
         }
-        self.pump(now);
+        self.pump();
     }
 
     /// The control socket is gone.
     pub fn control_lost(&mut self, now: Instant) {
+        self.exchange.now = now;
         self.exchange.media.lost();
-        self.pump(now);
+        self.pump();
     }
 
     /// The next thing to do; call until `None` after every other call.
@@ -180,19 +185,20 @@ impl Engine {
 
     /// Runs what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.exchange.now = now;
         self.exchange.transactions.handle_timeout(now);
         self.exchange.registrar.handle_timeout(now);
         self.exchange.media.handle_timeout(now);
         let due = self.timers.iter().take_while(|(at, _)| *at <= now);
         let due: Vec<_> = due.map(|(_, name)| name.clone()).collect();
         for name in due {
-            self.with_call(&name, |call, exchange| call.handle_timeout(exchange, now));
+            self.with_call(&name, |call, exchange| call.handle_timeout(exchange));
         }
         if self.media_given_up.take_if(|at| *at <= now).is_some() {
             warn!(calls = self.calls.len(), "the media process stays away");
-            self.end_all(now);
+            self.end_all();
         }
-        self.pump(now);
+        self.pump();
     }
 
     /// Calls alive, those that are being put away included.
@@ -203,12 +209,12 @@ impl Engine {
     // What is done with it.
 
     /// Moves on whatever the last input set off, until nothing moves any more.
-    pub(super) fn pump(&mut self, now: Instant) {
+    fn pump(&mut self) {
         loop {
             if let Some(output) = self.exchange.transactions.poll_output() {
-                self.transaction_output(output, now);
+                self.transaction_output(output);
             } else if let Some(report) = self.exchange.media.poll_report() {
-                self.media_report(report, now);
+                self.media_report(report);
             } else {
                 break;
             }
@@ -218,7 +224,7 @@ impl Engine {
         }
     }
 
-    fn transaction_output(&mut self, output: transaction::Output, now: Instant) {
+    fn transaction_output(&mut self, output: transaction::Output) {
         use transaction::Output as Sip;
         match output {
             Sip::Send { flow: Flow::Udp(to), bytes } => {
@@ -229,30 +235,30 @@ impl Engine {
                 self.exchange.outputs.push_back(Output::Message { flow, bytes });
             }
             Sip::Request { transaction, request, flow } => {
-                self.request(transaction, request, flow, now);
+                self.request(transaction, request, flow);
             }
             Sip::Ack { transaction, request, .. } => {
                 let key = transaction.map(Key::Server);
                 if let Some((name, _)) = key.and_then(|key| self.exchange.directory.find(&key)) {
                     self.with_call(&name, |call, exchange| {
-                        call.acknowledged(&request, exchange, now);
+                        call.acknowledged(&request, exchange);
                     });
                 }
             }
             Sip::Cancelled { transaction, reasons } => {
                 self.with_owner(&Key::Server(transaction), |call, _, exchange| {
-                    call.cancelled(&reasons, exchange, now);
+                    call.cancelled(&reasons, exchange);
                 });
             }
             Sip::Unacknowledged { transaction } => {
                 self.with_owner(&Key::Server(transaction), |call, _, exchange| {
-                    call.unacknowledged(exchange, now);
+                    call.unacknowledged(exchange);
                 });
             }
             Sip::Response { transaction, response } => {
                 self.with_owner(&Key::Client(transaction), |call, part, exchange| match part {
                     Part::Attempt(number) => {
-                        call.callee_responded(number, &response, exchange, now);
+                        call.callee_responded(number, &response, exchange);
                     }
                     Part::Bye(side) if response.status.is_final() => call.bye_done(side),
                     Part::Bye(_) | Part::Leg(_) => {}
@@ -260,7 +266,7 @@ impl Engine {
             }
             Sip::Failed { transaction, failure } => {
                 self.with_owner(&Key::Client(transaction), |call, part, exchange| match part {
-                    Part::Attempt(number) => call.callee_failed(number, failure, exchange, now),
+                    Part::Attempt(number) => call.callee_failed(number, failure, exchange),
                     Part::Bye(side) => call.bye_done(side),
                     Part::Leg(_) => {}
                 });
@@ -269,18 +275,12 @@ impl Engine {
     }
 
     /// A request: inside a dialog to its call, else to admission.
-    fn request(
-        &mut self,
-        transaction: ServerTransactionId,
-        request: Request,
-        flow: Flow,
-        now: Instant,
-    ) {
+    fn request(&mut self, transaction: ServerTransactionId, request: Request, flow: Flow) {
         let tag = request.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
-        let Some(tag) = tag else { return self.admit(transaction, request, flow, now) };
+        let Some(tag) = tag else { return self.admit(transaction, request, flow) };
         match self.exchange.directory.find(&Key::Tag(tag)) {
             Some((name, Part::Leg(side))) => self.with_call(&name, |call, exchange| {
-                call.requested(side, transaction, &request, flow, exchange, now);
+                call.requested(side, transaction, &request, flow, exchange);
             }),
             _ => {
                 let response = Response::to(&request, Status::CALL_DOES_NOT_EXIST);
@@ -289,7 +289,7 @@ impl Engine {
         }
     }
 
-    fn media_report(&mut self, report: Report, now: Instant) {
+    fn media_report(&mut self, report: Report) {
         match report {
             Report::Controlling { generation } => {
                 self.media_given_up = None;
@@ -297,31 +297,31 @@ impl Engine {
                 if self.generation.replace(generation.clone()).is_some_and(|old| old != generation)
                 {
                     warn!(calls = self.calls.len(), "the media process was restarted");
-                    self.end_all(now);
+                    self.end_all();
                 }
             }
             Report::Listed(calls) => self.listed.extend(calls),
-            Report::Ready => self.reconcile(now),
+            Report::Ready => self.reconcile(),
             Report::Lost => {
                 warn!("the media process cannot be reached");
-                self.media_given_up = Some(now + MEDIA_ABSENCE_MAX);
+                self.media_given_up = Some(self.exchange.now + MEDIA_ABSENCE_MAX);
             }
             Report::Created { call, result } => self.with_call(&call, |call, exchange| {
-                call.reserved(result, exchange, now);
+                call.reserved(result, exchange);
             }),
             Report::Refused { call, error, .. } => self.with_call(&call, |call, exchange| {
-                call.media_refused(error, exchange, now);
+                call.media_refused(error, exchange);
             }),
             Report::Deleted { call, statistics } => self.with_call(&call, |call, exchange| {
                 call.deleted(statistics, exchange);
             }),
-            Report::Event(event) => self.media_event(event, now),
+            Report::Event(event) => self.media_event(event),
         }
     }
 
     /// Media has listed all its calls: what neither of us has seen ended goes on, what only one of us
     /// knows is put away.
-    fn reconcile(&mut self, now: Instant) {
+    fn reconcile(&mut self) {
         let listed = std::mem::take(&mut self.listed);
         let held: HashSet<_> = listed.iter().map(|listed| listed.call.clone()).collect();
         let (mut resumed, mut dropped) = (0, 0);
@@ -334,7 +334,7 @@ impl Engine {
                     self.with_call(&name, |call, exchange| call.media_back(exchange));
                     continue;
                 }
-                None => recover(listed, &mut self.exchange, now),
+                None => recover(listed, &mut self.exchange),
             };
             if let Some(call) = call {
                 resumed += 1;
@@ -350,19 +350,19 @@ impl Engine {
         let gone: Vec<_> =
             gone.map(|call| call.name.clone()).filter(|name| !held.contains(name)).collect();
         for name in &gone {
-            self.with_call(name, |call, exchange| call.media_gone(exchange, now));
+            self.with_call(name, |call, exchange| call.media_gone(exchange));
         }
         info!(resumed, dropped, gone = gone.len(), "ready for calls");
     }
 
-    fn media_event(&mut self, event: Event, now: Instant) {
+    fn media_event(&mut self, event: Event) {
         match event {
-            Event::Datagram { thread, from, payload } => self.punted(thread, from, &payload, now),
+            Event::Datagram { thread, from, payload } => self.punted(thread, from, &payload),
             Event::MediaStarted { call, leg } => self.with_call(&call, |call, exchange| {
-                call.media_started(leg, exchange, now);
+                call.media_started(leg, exchange);
             }),
             Event::ConsentExpired { call, leg } => self.with_call(&call, |call, exchange| {
-                call.consent_expired(leg, exchange, now);
+                call.consent_expired(leg, exchange);
             }),
             // Media carries events across by itself, and nobody subscribed to statistics.
             Event::TelephoneEvent { .. }
@@ -372,7 +372,7 @@ impl Engine {
     }
 
     /// STUN finds its leg by our fragment, DTLS by the address that passed a check.
-    fn punted(&mut self, thread: usize, from: SocketAddr, payload: &str, now: Instant) {
+    fn punted(&mut self, thread: usize, from: SocketAddr, payload: &str) {
         let Ok(datagram) = STANDARD.decode(payload) else { return };
         match classify(&datagram) {
             Ok(Protocol::Stun) => {
@@ -380,14 +380,14 @@ impl Engine {
                 let key = Key::Fragment(fragment.to_owned());
                 self.with_owner(&key, |call, part, exchange| {
                     if let Part::Leg(side) = part {
-                        call.checked(side, &datagram, from, exchange, now);
+                        call.checked(side, &datagram, from, exchange);
                     }
                 });
             }
             Ok(Protocol::Dtls) => {
                 self.with_owner(&Key::Address(thread, from), |call, part, exchange| {
                     if let Part::Leg(side) = part {
-                        call.handshaken(side, &datagram, from, exchange, now);
+                        call.handshaken(side, &datagram, from, exchange);
                     }
                 });
             }
@@ -395,10 +395,10 @@ impl Engine {
         }
     }
 
-    fn end_all(&mut self, now: Instant) {
+    fn end_all(&mut self) {
         let names: Vec<_> = self.calls.keys().cloned().collect();
         for name in names {
-            self.with_call(&name, |call, exchange| call.media_gone(exchange, now));
+            self.with_call(&name, |call, exchange| call.media_gone(exchange));
         }
     }
 

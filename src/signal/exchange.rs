@@ -21,9 +21,7 @@ use crate::signal::registrar::Registrar;
 use crate::signal::release::Release;
 use crate::signal::routing::Routes;
 use crate::sip::transaction::{Flow, Transactions};
-use crate::wire::sip::{
-    HeaderName, Host, Method, NameAddr, Request, Response, SentBy, Status, Uri,
-};
+use crate::wire::sip::{HeaderName, Host, NameAddr, Request, Response, SentBy, Status, Uri};
 
 /// What we name ourselves in User-Agent and Server.
 pub const PRODUCT: &str = concat!("linecard/", env!("CARGO_PKG_VERSION"));
@@ -110,6 +108,9 @@ pub struct Exchange {
     pub certificate: Certificate,
     /// Tags, credentials, names.
     pub random: Random,
+    /// When the input that is being handled came. The engine sets it, so that whatever one input
+    /// sets off happens at one moment.
+    pub now: Instant,
     /// For wall times in records.
     pub wall: WallAnchor,
     /// INVITEs whose call was lost in a restart, by Call-ID, with the tag and the reason of the
@@ -126,6 +127,7 @@ impl Exchange {
         certificate: Certificate,
         mut random: Random,
         wall: WallAnchor,
+        now: Instant,
     ) -> Self {
         let (sip, wss) = (config.signal.sip, config.signal.wss);
         let sent_by =
@@ -143,6 +145,7 @@ impl Exchange {
             directory: Directory::default(),
             certificate,
             random,
+            now,
             wall,
             interrupted: HashMap::new(),
             outputs: VecDeque::new(),
@@ -155,8 +158,8 @@ impl Exchange {
     }
 
     /// Wall time.
-    pub fn wall_time(&self, now: Instant) -> WallTime {
-        WallTime::of(&self.wall, now)
+    pub fn wall_time(&self) -> WallTime {
+        WallTime::of(&self.wall, self.now)
     }
 
     /// Sends a request of ours inside a call and enters whose it is. `false`: there is no room for
@@ -167,10 +170,9 @@ impl Exchange {
         flow: Flow,
         call: &CallName,
         part: Part,
-        now: Instant,
     ) -> Option<crate::sip::transaction::ClientTransactionId> {
         request.headers.push(HeaderName::UserAgent, PRODUCT);
-        match self.transactions.request(request, flow, now, &mut self.random) {
+        match self.transactions.request(request, flow, self.now, &mut self.random) {
             Ok(transaction) => {
                 self.directory.enter(Key::Client(transaction), call, part);
                 Some(transaction)
@@ -225,9 +227,4 @@ pub fn capabilities(request: &Request) -> Response {
     response.headers.push(HeaderName::Allow, ALLOW);
     response.headers.push(HeaderName::Accept, SDP);
     response
-}
-
-/// Whether a request is one that we know at all.
-pub fn is_known(method: &Method) -> bool {
-    ALLOW.split(", ").any(|known| known == method.as_str())
 }

@@ -1,8 +1,6 @@
 //! The caller's INVITE and what it has been answered: provisional responses under one tag, our SDP
 //! once before the answer and again in it, and one final response.
 
-use std::time::Instant;
-
 use crate::signal::exchange::{ALLOW, Exchange, PRODUCT, SDP};
 use crate::signal::release::Release;
 use crate::sip::dialog::Dialog;
@@ -75,7 +73,6 @@ impl Invite {
         early_media: Option<&str>,
         dialog: &Dialog,
         exchange: &mut Exchange,
-        now: Instant,
     ) -> bool {
         let sdp = early_media.filter(|_| !self.is_described && !self.is_late_offer());
         if !self.is_open() || (self.state == State::Proceeding(status) && sdp.is_none()) {
@@ -83,32 +80,26 @@ impl Invite {
         }
         self.state = State::Proceeding(status);
         self.is_described |= sdp.is_some();
-        self.respond(status, sdp, dialog, exchange, now);
+        self.respond(status, sdp, dialog, exchange);
         true
     }
 
     /// Answers 200 with our SDP, which is there whatever a 183 had: JsSIP ends a call without it.
-    pub fn accept(
-        &mut self,
-        sdp: Option<&str>,
-        dialog: &Dialog,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
+    pub fn accept(&mut self, sdp: Option<&str>, dialog: &Dialog, exchange: &mut Exchange) {
         if self.is_open() {
             self.state = State::Accepted;
-            self.respond(Status::OK, sdp, dialog, exchange, now);
+            self.respond(Status::OK, sdp, dialog, exchange);
         }
     }
 
     /// Answers with a failure, under the tag that the provisional responses had.
-    pub fn refuse(&mut self, release: &Release, tag: &str, exchange: &mut Exchange, now: Instant) {
+    pub fn refuse(&mut self, release: &Release, tag: &str, exchange: &mut Exchange) {
         if self.is_open() {
             self.state = State::Done;
             let mut response = release.response(&self.request);
             // The INVITE's fields were read when the dialog was made of them.
             let _ = response.set_to_tag(tag);
-            exchange.transactions.respond(self.transaction, response, now);
+            exchange.transactions.respond(self.transaction, response, exchange.now);
         }
     }
 
@@ -121,14 +112,7 @@ impl Invite {
         was_awaited
     }
 
-    fn respond(
-        &self,
-        status: Status,
-        sdp: Option<&str>,
-        dialog: &Dialog,
-        exchange: &mut Exchange,
-        now: Instant,
-    ) {
+    fn respond(&self, status: Status, sdp: Option<&str>, dialog: &Dialog, exchange: &mut Exchange) {
         let mut response = Response::to(&self.request, status);
         // As above: the fields were read before.
         let _ = dialog.complete(&self.request, &mut response);
@@ -137,6 +121,6 @@ impl Invite {
         if let Some(sdp) = sdp {
             response = response.with_body(SDP, sdp);
         }
-        exchange.transactions.respond(self.transaction, response, now);
+        exchange.transactions.respond(self.transaction, response, exchange.now);
     }
 }

@@ -91,19 +91,18 @@ impl Leg {
         side: Side,
         release: &Release,
         exchange: &mut Exchange,
-        now: Instant,
     ) {
         let Some(dialog) = &mut self.dialog else { return };
         let Some(flow) = self.flow else {
             if !matches!(self.farewell, Farewell::AwaitsFlow(_)) {
-                self.farewell = Farewell::AwaitsFlow(now + BYE_WAITS);
+                self.farewell = Farewell::AwaitsFlow(exchange.now + BYE_WAITS);
             }
             return;
         };
         let mut bye = dialog.request(Method::Bye);
         bye.headers.push(HeaderName::Reason, release.cause.reason());
         let flow = next_hop(dialog, flow);
-        self.farewell = match exchange.request(bye, flow, call, Part::Bye(side), now) {
+        self.farewell = match exchange.request(bye, flow, call, Part::Bye(side)) {
             Some(transaction) => Farewell::Sent(transaction),
             None => Farewell::None,
         };

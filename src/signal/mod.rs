@@ -1,4 +1,20 @@
-//! The signaling process.
+//! The signaling process: everything of a call that happens once.
+//!
+//! Read [`call`] first: the call line, from the INVITE to the record. Around it, outermost first:
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `process`, [`control_connection`], [`web`] | sockets, tasks and clock; they know no protocol |
+//! | [`engine`], `admission` | takes what comes in: who is it, whose is it |
+//! | [`call`] | one call, stage by stage |
+//! | [`invite`], [`attempts`], [`attempt`], `in_call` | its SIP: what the caller was told, who is asked, requests inside it |
+//! | [`leg`], [`browser`], [`trunk`] | its two legs and their media: SDP, ICE, DTLS |
+//! | [`exchange`] | what calls share: [`routing`], [`registrar`], [`directory`], [`control_client`] |
+//! | [`release`], [`records`], [`recovery`] | why it ended, what is written down, how it is picked up again |
+//!
+//! The engine is sans-IO: a test drives it with scripted peers under a virtual clock. When this
+//! process dies its calls go on in the media process, which holds each call's record for the next
+//! one.
 
 mod admission;
 pub mod attempt;

@@ -8,7 +8,6 @@
 //! waits until it is back.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use tracing::{debug, warn};
@@ -93,7 +92,7 @@ fn trunk_address(flow: Flow) -> Option<SocketAddr> {
 }
 
 /// Picks a listed call up again. `None`: it is no use any more, and media is to drop it.
-pub fn recover(listed: ListedCall, exchange: &mut Exchange, now: Instant) -> Option<Call> {
+pub fn recover(listed: ListedCall, exchange: &mut Exchange) -> Option<Call> {
     let name = listed.call;
     let read = match serde_json::from_str::<Read>(&listed.blob) {
         Ok(read) if read.version == VERSION => read,
@@ -120,7 +119,7 @@ pub fn recover(listed: ListedCall, exchange: &mut Exchange, now: Instant) -> Opt
         bye.headers.push(HeaderName::Reason, Cause::TEMPORARY_FAILURE.reason());
         let flow = next_hop(&dialog, Flow::Udp(address));
         // Its outcome changes nothing: the transaction ends by itself.
-        let _ = exchange.transactions.request(bye, flow, now, &mut exchange.random);
+        let _ = exchange.transactions.request(bye, flow, exchange.now, &mut exchange.random);
     }
     let text = "signaling was restarted while the call was being set up";
     let release = Release::new(Status::SERVICE_UNAVAILABLE, Cause::TEMPORARY_FAILURE, text);
@@ -132,9 +131,9 @@ pub fn recover(listed: ListedCall, exchange: &mut Exchange, now: Instant) -> Opt
             && let Ok(message) = parse_datagram(invite.as_bytes())
         {
             exchange.interrupted.insert(dialog.id.call_id, (dialog.id.local_tag, release.clone()));
-            exchange.transactions.receive(message, Flow::Udp(address), now);
+            exchange.transactions.receive(message, Flow::Udp(address), exchange.now);
         }
     }
-    call.end(Party::Linecard, release, None, exchange, now);
+    call.end(Party::Linecard, release, None, exchange);
     Some(call)
 }

@@ -160,11 +160,6 @@ impl Registrar {
         self.bindings(user).iter().filter_map(|binding| Some((binding, binding.flow?)))
     }
 
-    /// The flow of the browser that registered the contact `uri`.
-    pub fn flow_of(&self, user: &str, uri: &str) -> Option<FlowId> {
-        self.bindings(user).iter().find(|binding| same_contact(&binding.contact.uri, uri))?.flow
-    }
-
     /// A flow closed: its bindings can no longer be rung, and end after [`GRACE`].
     pub fn flow_closed(&mut self, flow: FlowId, now: Instant) {
         for binding in self.users.values_mut().flatten() {
@@ -260,7 +255,9 @@ mod tests {
         assert_eq!(registrar.reachable("1001").count(), 0);
         assert_eq!(registrar.bindings("1001").len(), 1);
         bind(&mut registrar, page, 2, 2, now + GRACE / 2).unwrap();
-        assert_eq!(registrar.flow_of("1001", "sip:a@X.invalid;transport=ws;ob"), Some(FlowId(2)));
+        let (binding, flow) = registrar.reachable("1001").next().unwrap();
+        assert_eq!(flow, FlowId(2));
+        assert!(same_contact(&binding.contact.uri, "sip:a@X.invalid;transport=ws;ob"));
     }
 
     #[test]
