@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use linecard::control::message::{read_from_media, read_request, write_request};
+use linecard::control::codec::{read_from_media, read_request, write_request};
 
 fuzz_target!(|line: &str| {
     let _ = read_from_media(line);

@@ -9,10 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Program, Stdio};
 use std::time::{Duration, Instant};
 
-use linecard::control::message::{
-    CallArgument, CallStatistics, Command, FromMedia, ProcessStatistics, read_from_media,
-    write_request,
-};
+use linecard::control::codec::{FromMedia, read_from_media, write_request};
+use linecard::control::message::{CallArgument, CallStatistics, Command, ProcessStatistics};
 use linecard::up::child::SUPERVISOR_ARGUMENT;
 use serde::de::DeserializeOwned;
 

@@ -16,6 +16,7 @@ mod ports;
 mod reports;
 pub mod security;
 pub mod stream;
+mod table;
 mod thread;
 pub mod timeline;
 

@@ -20,6 +20,7 @@ use super::leg::{Kind, Leg, LegTransport};
 use super::line::{self, FrameCounters, Notice, Surroundings};
 use super::outgoing::Outgoing;
 use super::security::SecurityContext;
+use super::table::Calls;
 use crate::audio::opus::OpusArena;
 use crate::base::clock::WallAnchor;
 use crate::base::discard::{Discard, DiscardCounters};
@@ -569,61 +570,6 @@ fn no_call() -> ControlError {
 
 fn system_refused(error: io::Error) -> ControlError {
     ControlError::new(ErrorCode::SystemRefused, error.to_string())
-}
-
-/// The calls of a thread: a table whose places are used again with another generation.
-struct Calls {
-    places: Vec<Place>,
-    free: Vec<u32>,
-}
-
-struct Place {
-    generation: u32,
-    call: Option<Box<Call>>,
-}
-
-impl Calls {
-    fn new(calls: usize) -> Self {
-        Self {
-            places: (0..calls).map(|_| Place { generation: 0, call: None }).collect(),
-            free: (0..calls as u32).rev().collect(),
-        }
-    }
-
-    /// The key that the next call gets.
-    fn next_key(&self) -> Option<CallKey> {
-        let place = *self.free.last()?;
-        Some(CallKey { place, generation: self.places[place as usize].generation })
-    }
-
-    /// Puts a call under the key from [`Self::next_key`], or back under its own.
-    fn insert(&mut self, key: CallKey, call: impl Into<Box<Call>>) {
-        if self.free.last() == Some(&key.place) {
-            self.free.pop();
-        }
-        self.places[key.place as usize].call = Some(call.into());
-    }
-
-    fn find(&mut self, key: CallKey) -> Option<&mut Call> {
-        let place = &mut self.places[key.place as usize];
-        place.call.as_deref_mut().filter(|_| place.generation == key.generation)
-    }
-
-    /// Takes a call out; its place stays reserved until [`Self::insert`] or [`Self::free`].
-    fn take(&mut self, key: CallKey) -> Option<Box<Call>> {
-        let place = &mut self.places[key.place as usize];
-        if place.generation == key.generation { place.call.take() } else { None }
-    }
-
-    fn free(&mut self, key: CallKey) {
-        let place = &mut self.places[key.place as usize];
-        place.generation = place.generation.wrapping_add(1);
-        self.free.push(key.place);
-    }
-
-    fn all(&self) -> impl Iterator<Item = &Call> {
-        self.places.iter().filter_map(|place| place.call.as_deref())
-    }
 }
 
 /// Counts punts within a second.

@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tracing::{debug, error, info, warn};
 
+use crate::control::codec::{FromMedia, read_from_media, write_request};
 use crate::control::message::{
     CallArgument, CallCreated, CallName, CallStatistics, Command, ControlError, CreateCall,
-    ErrorCode, Event, FromMedia, Greeting, ListCalls, ListedCall, PROTOCOL, Side, read_from_media,
-    write_request,
+    ErrorCode, Event, Greeting, ListCalls, ListedCall, PROTOCOL, Side,
 };
 
 /// Requests waiting for their replies. Media answers at once and in order; this many unanswered
@@ -364,7 +364,8 @@ fn result_of<T: serde::de::DeserializeOwned>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::message::{CallList, read_request, write_event, write_reply};
+    use crate::control::codec::{read_request, write_event, write_reply};
+    use crate::control::message::CallList;
 
     fn greeting(protocol: u32) -> String {
         let greeting = Greeting {

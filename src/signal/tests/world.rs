@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use crate::base::clock::WallAnchor;
 use crate::base::random::{self, Random};
 use crate::config::{Config, Machine};
+use crate::control::codec::{read_request, write_event, write_reply};
 use crate::control::message::{
     CallCreated, CallList, CallStatistics, Command, ControlError, CreateCall, ErrorCode, Event,
     Greeting, ListedCall, LocalAddresses, PROTOCOL, Security, SendDigit, Side, Transport,
-    UpdateLeg, read_request, write_event, write_reply,
+    UpdateLeg,
 };
 use crate::dtls::{self, Certificate, Handshake};
 use crate::signal::engine::Engine;

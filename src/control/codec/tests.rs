@@ -1,4 +1,6 @@
 use super::*;
+use crate::control::message::*;
+use crate::srtp::keys::Profile;
 use proptest::prelude::*;
 
 const PAGE: &str = include_str!("../README.md");
