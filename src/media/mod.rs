@@ -20,11 +20,12 @@ mod table;
 mod thread;
 pub mod timeline;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
@@ -40,6 +41,10 @@ use crate::config::Media;
 use crate::control::message::ThreadDescription;
 use crate::os::directory;
 use crate::os::sockets::{self, Purpose};
+
+/// How long a port that a killed predecessor held may take to be free, and how often it is tried.
+const PORT_FREED_MAX: Duration = Duration::from_secs(3);
+const PORT_TRIED_EVERY: Duration = Duration::from_millis(50);
 
 /// Runs the media process until it is told to end (SIGTERM, SIGINT) or a thread fails.
 pub fn run(config: &Media) -> Result<(), Fault> {
@@ -115,10 +120,7 @@ async fn start_threads(
     for (thread, core) in config.cores.iter().copied().enumerate() {
         let port = config.browser_port.saturating_add(thread as u16);
         let browser = SocketAddr::new(config.address, port);
-        let socket = sockets::bind(browser, Purpose::Shared).map_err(|error| {
-            let place = format!("{browser} (UDP), [media].browser_port");
-            Fault::new(error, place, "choose a free port, or end who holds this one")
-        })?;
+        let socket = bind_browser_port(browser).await?;
         let (handle, end) = reports
             .connect(thread)
             .map_err(|error| Fault::new(error, "eventfd", "raise the limit of open files"))?;
@@ -132,6 +134,26 @@ async fn start_threads(
         });
     }
     Ok((cores, failures))
+}
+
+/// Binds a thread's browser port. The kernel takes a killed process's ring apart in its own time,
+/// and with it goes the port: our successor gives it a moment.
+async fn bind_browser_port(address: SocketAddr) -> Result<OwnedFd, Fault> {
+    let mut patience = PORT_FREED_MAX;
+    loop {
+        match sockets::bind(address, Purpose::Shared) {
+            Ok(socket) => return Ok(socket),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && !patience.is_zero() => {
+                patience = patience.saturating_sub(PORT_TRIED_EVERY);
+                tokio::time::sleep(PORT_TRIED_EVERY).await;
+            }
+            Err(error) => {
+                let place = format!("{address} (UDP), [media].browser_port");
+                let remedy = "choose a free port, or end who holds this one";
+                return Err(Fault::new(error, place, remedy));
+            }
+        }
+    }
 }
 
 async fn start_thread(
