@@ -379,10 +379,12 @@ impl Call {
     /// One of our INVITEs got no (further) response.
     pub fn callee_failed(&mut self, number: usize, failure: Failure, exchange: &mut Exchange) {
         let release = match (failure, &self.callee.peer) {
-            (Failure::Timeout, _) => silent(),
-            (Failure::Transport, Peer::User(_)) => {
-                Release::of_status(Status::TEMPORARILY_UNAVAILABLE, "the browser is gone")
-            }
+            (_, Peer::User(_)) => Release::new(
+                Status::TEMPORARILY_UNAVAILABLE,
+                Cause::NO_USER_RESPONDING,
+                "the browser is gone",
+            ),
+            (Failure::Timeout, Peer::Trunk(_)) => silent(),
             (Failure::Transport, Peer::Trunk(_)) => {
                 Release::of_status(Status::SERVICE_UNAVAILABLE, "the trunk cannot be reached")
             }

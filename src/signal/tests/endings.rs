@@ -4,6 +4,7 @@
 use super::steps::*;
 use super::world::*;
 use crate::control::message::{ErrorCode, Event, Side};
+use crate::signal::exchange::Output;
 use crate::signal::records::Party;
 use crate::sip::transaction::TRYING_DELAY;
 use crate::wire::sip::{HeaderName, Method, Response, Status};
@@ -429,5 +430,54 @@ fn a_bye_that_nobody_answers_leaves_nothing_behind() {
     let mut call = world.outgoing_call();
     world.peers[call.callee].is_dead = true;
     world.hang_up(call.caller, &mut call.caller_dialog);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_second_answer_of_a_forking_trunk_is_acknowledged_and_hung_up() {
+    let mut world = World::new(CONFIG);
+    let (browser, trunk, sent) = dialled(&mut world);
+    let asked = world.request_at(trunk, Method::Invite);
+    let fork = response(&asked.1, Status::OK, "fork", TRUNK_CONTACT)
+        .with_body("application/sdp", TRUNK_SDP.replace("20000", "22000"));
+    world.answer(trunk, asked, "gw", TRUNK_SDP);
+    world.ack_at(trunk);
+    // Another branch of the trunk's fork answers the same INVITE.
+    world.engine.handle_datagram(&fork.to_bytes(), TRUNK_A.parse().unwrap(), world.now);
+    world.deliver();
+    let ack = world.ack_at(trunk);
+    assert_eq!(ack.headers.to().unwrap().tag(), Some("fork"));
+    let (transaction, bye) = world.request_at(trunk, Method::Bye);
+    assert_eq!(bye.headers.to().unwrap().tag(), Some("fork"));
+    world.respond(trunk, transaction, Response::to(&bye, Status::OK));
+    assert_eq!(world.media.leg(Side::B).remote.unwrap().port(), 20_000, "media stays");
+
+    let ok = world.response_at(browser, Status::OK);
+    let mut dialog = world.confirm(browser, &sent, &ok, "");
+    world.connect_media(browser, body(&ok.body));
+    world.hang_up(browser, &mut dialog);
+    world.take_bye(trunk);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn an_answer_that_comes_again_is_acknowledged_again() {
+    let mut world = World::new(CONFIG);
+    let (browser, trunk, sent) = dialled(&mut world);
+    let asked = world.request_at(trunk, Method::Invite);
+    let again =
+        response(&asked.1, Status::OK, "gw", TRUNK_CONTACT).with_body("application/sdp", TRUNK_SDP);
+    world.answer(trunk, asked, "gw", TRUNK_SDP);
+    world.ack_at(trunk);
+    world.engine.handle_datagram(&again.to_bytes(), TRUNK_A.parse().unwrap(), world.now);
+    let sent_again = world.engine.poll_output();
+    let Some(Output::Datagram { bytes, .. }) = sent_again else { panic!("{sent_again:?}") };
+    assert!(bytes.starts_with(b"ACK "));
+    assert_eq!(world.engine.poll_output(), None, "and nothing else");
+    let ok = world.response_at(browser, Status::OK);
+    let mut dialog = world.confirm(browser, &sent, &ok, "");
+    world.connect_media(browser, body(&ok.body));
+    world.hang_up(browser, &mut dialog);
+    world.take_bye(trunk);
     world.assert_nothing_left();
 }
