@@ -41,8 +41,10 @@ pub struct TrunkSide {
 /// What we ask of the browser's Opus encoder (RFC 7587 §6.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpusWish {
-    /// What a G.711 trunk can carry: narrowband at 24 kb/s, 3.4 times cheaper to decode than
-    /// fullband and 0.06 MOS better after G.711. A browser may ignore it.
+    /// What a G.711 trunk can carry: narrowband, some three times cheaper to decode than fullband and
+    /// better after G.711 (PESQ). At 32 kb/s the worst of many frame alignments stays within 0.2 MOS
+    /// of G.711 alone; at 24 kb/s, a ninth cheaper to decode, it falls 0.33 below. A browser may
+    /// ignore it.
     Narrowband,
     /// Whatever the browser likes, for a far end that has Opus too.
     Fullband,
@@ -52,7 +54,7 @@ impl OpusWish {
     const fn parameters(self) -> &'static str {
         match self {
             OpusWish::Narrowband => {
-                "minptime=10;maxplaybackrate=8000;maxaveragebitrate=24000;stereo=0;useinbandfec=1"
+                "minptime=10;maxplaybackrate=8000;maxaveragebitrate=32000;stereo=0;useinbandfec=1"
             }
             OpusWish::Fullband => "minptime=10;stereo=0;useinbandfec=1",
         }

@@ -73,7 +73,7 @@ fn the_answer_to_chromium_asks_for_narrowband() {
              FA:4D:8B:1D:A4:3A:E2:C0:92:B6:28:8B:8F:5D:39:8C",
             "a=setup:passive",
             "a=rtpmap:111 opus/48000/2",
-            "a=fmtp:111 minptime=10;maxplaybackrate=8000;maxaveragebitrate=24000;stereo=0;\
+            "a=fmtp:111 minptime=10;maxplaybackrate=8000;maxaveragebitrate=32000;stereo=0;\
              useinbandfec=1",
             "a=rtpmap:110 telephone-event/48000",
             "a=fmtp:110 0-15",
