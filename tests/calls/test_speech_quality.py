@@ -8,6 +8,8 @@ from starvation import Watch
 # Copies of a sentence group scored each way; the median counts.
 COPIES = 3
 ATTEMPTS = 3
+# For the browser's jitter buffer to find its depth.
+SETTLING_S = 1
 # Below one G.711 encoding of the same speech by at most this.
 BELOW_CEILING_MAX = 0.25
 # The reference gateway's figures on a quiet machine.
@@ -45,6 +47,7 @@ def talk(phone, trunk, attempt):
     phone.call("+15550100")
     phone.wait_for("confirmed")
     phone.wait_for("audio-arrives")
+    time.sleep(SETTLING_S)
     before, _ = phone.heard()
     with Watch() as watch:
         time.sleep((COPIES + 1) * group_s)
