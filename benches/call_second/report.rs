@@ -42,6 +42,15 @@ impl Percentiles {
     }
 }
 
+impl std::fmt::Display for Percentiles {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.p50_ms.is_nan() {
+            return f.write_str("none came in time");
+        }
+        write!(f, "{:.2} / {:.2}", self.p50_ms, self.p99_ms)
+    }
+}
+
 /// What was measured with one kind of browser.
 pub struct Column {
     /// Of the browser.
@@ -188,13 +197,9 @@ pub fn print(cores: Cores, calls: usize, seconds: u32, columns: &[Column]) {
         println!("{name}");
         let of = |c: &Column| c.outcome.directions[direction].delay;
         row("  lost, %", &|c| fixed(c.outcome.directions[direction].lost_percent(), 3));
-        row("  added delay, ms, p50 / p99", &|c| {
-            format!("{:.2} / {:.2}", of(c).p50_ms, of(c).p99_ms)
-        });
+        row("  added delay, ms, p50 / p99", &|c| of(c).to_string());
     }
-    row("load generator late, ms, p50 / p99", &|c| {
-        format!("{:.2} / {:.2}", c.outcome.late.p50_ms, c.outcome.late.p99_ms)
-    });
+    row("load generator late, ms, p50 / p99", &|c| c.outcome.late.to_string());
     row("media waited for its core, % of the time", &|c| fixed(c.waited_percent(), 1));
     for column in columns {
         for doubt in column.doubts() {
