@@ -59,10 +59,10 @@ impl EncoderSettings {
 }
 
 impl Default for EncoderSettings {
-    /// SILK at complexity 0 and 32 kb/s with FEC: at 24 kb/s and complexity 0 libopus silently
-    /// produces no FEC at all.
+    /// SILK at complexity 0 with FEC, which takes its share of the bits: at 36 kb/s PESQ toward a
+    /// browser is 3.94, at 32 kb/s 3.90, and at 24 kb/s libopus silently produces no FEC at all.
     fn default() -> Self {
-        Self { bit_rate: 32_000, complexity: 0, fec: true, expected_loss_percent: 10 }
+        Self { bit_rate: 36_000, complexity: 0, fec: true, expected_loss_percent: 10 }
     }
 }
 

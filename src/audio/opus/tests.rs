@@ -138,7 +138,7 @@ fn the_default_settings_produce_fec_that_recovers_a_lost_packet() {
     assert!(recovered < concealed / 2.0, "FEC {recovered:.3}, concealment {concealed:.3}");
 }
 
-/// The reason for 32 kb/s: below, libopus trades the FEC away without a word.
+/// Why the default is not lower: libopus trades the FEC away without a word.
 #[test]
 fn at_24_kb_s_and_complexity_0_there_is_no_fec() {
     let settings = EncoderSettings { bit_rate: 24_000, ..EncoderSettings::default() };
