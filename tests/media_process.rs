@@ -437,7 +437,7 @@ fn consent_is_answered_in_media_and_everything_else_is_punted() {
         (&stranger, good.clone()),                                // another address
         (&peer, check("gate:peer", "wrong-password-wrong-pass")), // another password
         (&peer, check("other:peer", PASSWORD)),                   // another fragment
-        (&peer, vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]), // DTLS
+        (&peer, vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]), // DTLS
     ] {
         from.socket.send_to(&datagram, browser).unwrap();
         let punted = control.event("datagram");
