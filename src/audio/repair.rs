@@ -31,7 +31,7 @@ pub const BEHIND_PACKETS_MAX: i16 = 100;
 const HOLD_MARGIN: Duration = Duration::from_millis(5);
 /// The hold shrinks by this...
 const HOLD_DECAY: Duration = Duration::from_millis(10);
-/// ...each time this long has passed without need for it.
+/// ...each time this long has passed in which the smaller one would have done.
 const HOLD_DECAY_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A packet in the window.
@@ -388,9 +388,9 @@ impl Hold {
     /// A missing packet came `late` after the packet that showed the gap. One that is later than
     /// any hold says nothing: waiting could not have helped.
     fn observe(&mut self, late: Duration, now: Instant) {
-        let wanted = late + HOLD_MARGIN;
-        if late <= HOLD_MAX && wanted >= self.at(now) {
-            *self = Self { current: wanted.min(HOLD_MAX), needed: now };
+        let (wanted, current) = (late + HOLD_MARGIN, self.at(now));
+        if late <= HOLD_MAX && wanted + HOLD_DECAY > current {
+            *self = Self { current: wanted.max(current).min(HOLD_MAX), needed: now };
         }
     }
 }
