@@ -58,8 +58,12 @@ impl Browser {
 /// SILK narrowband, complexity 9, no redundancy while nothing is reported lost.
 fn narrowband() -> Vec<Vec<u8>> {
     let arena = OpusArena::new(1).expect("memory for one encoder");
-    let settings =
-        EncoderSettings { bit_rate: 32_000, complexity: 9, fec: true, expected_loss_percent: 0 };
+    let settings = EncoderSettings {
+        bit_rate: 32_000,
+        complexity: 9,
+        expected_loss_percent: 0,
+        ..EncoderSettings::default()
+    };
     let mut encoder = arena.encoder(settings).expect("a free encoder");
     let mut payload = [0; 1_500];
     let mut encode = |pcm: &[i16; speech::FRAME]| {

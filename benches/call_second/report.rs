@@ -209,7 +209,7 @@ pub fn print(cores: Cores, calls: usize, seconds: u32, columns: &[Column]) {
 }
 
 fn print_settings(cores: Cores, calls: usize, seconds: u32) {
-    let EncoderSettings { bit_rate, complexity, fec, expected_loss_percent } =
+    let EncoderSettings { mode, bit_rate, complexity, fec, expected_loss_percent } =
         EncoderSettings::default();
     let fec =
         if fec { format!("FEC for {expected_loss_percent} % loss") } else { "no FEC".to_owned() };
@@ -221,7 +221,7 @@ fn print_settings(cores: Cores, calls: usize, seconds: u32) {
         crate::WARM_UP.as_secs()
     );
     println!(
-        "leg a     browser: shared port, SRTP {PROFILE:?}, Opus at 8 kHz; media encodes at {} kb/s, \
+        "leg a     browser: shared port, SRTP {PROFILE:?}, Opus at 8 kHz; media encodes with {mode:?} at {} kb/s, \
          complexity {complexity}, {fec}",
         bit_rate / 1_000
     );

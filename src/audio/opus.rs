@@ -26,15 +26,44 @@ const CONCEALED_SAMPLES_STEP: usize = 20;
 const SLOT_BYTES_STEP: usize = 64;
 const CHANNELS: c_int = 1;
 
+/// Which of Opus's two codecs makes the frames (RFC 6716 §2).
+///
+/// libopus would choose by bit rate and kind of signal; here the caller does, since each has its
+/// price and its protection against loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EncoderMode {
+    /// Linear prediction: good speech at low rates, and the only one with in-band FEC.
+    Silk,
+    /// Transform: half of SILK's work at complexity 0, for more bits; no in-band FEC.
+    Celt,
+}
+
+impl EncoderMode {
+    /// libopus's name for it (`opus_private.h`).
+    const fn number(self) -> c_int {
+        match self {
+            Self::Silk => 1_000,
+            Self::Celt => 1_002,
+        }
+    }
+}
+
+/// `OPUS_SET_FORCE_MODE`: a request that libopus knows but does not publish. It refuses numbers that
+/// are no mode, and keeps to the ones that are under every application.
+const SET_FORCE_MODE_REQUEST: c_int = 11_002;
+
 /// Opus encoder settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EncoderSettings {
+    /// SILK or CELT.
+    pub mode: EncoderMode,
     /// Bits per second, within [`Self::BIT_RATE`].
     pub bit_rate: u32,
     /// libopus complexity, 0..=10.
     pub complexity: u8,
-    /// In-band forward error correction.
+    /// In-band forward error correction, SILK only.
     pub fec: bool,
     /// Loss the encoder prepares for, 0..=100; in-band FEC is produced only above 0.
     pub expected_loss_percent: u8,
@@ -50,6 +79,7 @@ impl EncoderSettings {
     /// The nearest settings that libopus accepts.
     fn clamped(self) -> Self {
         Self {
+            mode: self.mode,
             bit_rate: self.bit_rate.clamp(*Self::BIT_RATE.start(), *Self::BIT_RATE.end()),
             complexity: self.complexity.min(Self::COMPLEXITY_MAX),
             fec: self.fec,
@@ -62,7 +92,13 @@ impl Default for EncoderSettings {
     /// SILK at complexity 0 with FEC, which takes its share of the bits: at 36 kb/s PESQ toward a
     /// browser is 3.94, at 32 kb/s 3.90, and at 24 kb/s libopus silently produces no FEC at all.
     fn default() -> Self {
-        Self { bit_rate: 36_000, complexity: 0, fec: true, expected_loss_percent: 10 }
+        Self {
+            mode: EncoderMode::Silk,
+            bit_rate: 36_000,
+            complexity: 0,
+            fec: true,
+            expected_loss_percent: 10,
+        }
     }
 }
 
@@ -187,7 +223,7 @@ impl OpusArena {
             )
         };
         debug_assert_eq!(result, ffi::OPUS_OK);
-        encoder.configure(settings.clamped());
+        encoder.configure(settings);
         Ok(encoder)
     }
 
@@ -366,32 +402,26 @@ impl OpusEncoder {
         usize::try_from(encoded).map_err(|_| BadFrame)
     }
 
-    /// Sets the loss in percent that the encoder prepares for: in-band FEC costs bits by it.
-    pub fn set_expected_loss(&mut self, percent: u8) {
-        self.set(ffi::OPUS_SET_PACKET_LOSS_PERC_REQUEST, c_int::from(percent.min(100)));
-    }
-
-    /// Sets the bit rate in bits per second, brought within [`EncoderSettings::BIT_RATE`].
-    pub fn set_bit_rate(&mut self, bit_rate: u32) {
-        let (least, most) = EncoderSettings::BIT_RATE.into_inner();
-        self.set(ffi::OPUS_SET_BITRATE_REQUEST, bit_rate.clamp(least, most) as c_int);
+    /// Goes on with other settings, brought into range. The state stays: a change of mode is bridged
+    /// by libopus with a redundant CELT frame (RFC 6716 §4.5.1), so that nothing is heard of it.
+    pub fn configure(&mut self, settings: EncoderSettings) {
+        let settings = settings.clamped();
+        self.set(SET_FORCE_MODE_REQUEST, settings.mode.number());
+        self.set(ffi::OPUS_SET_BITRATE_REQUEST, settings.bit_rate as c_int);
+        self.set(ffi::OPUS_SET_COMPLEXITY_REQUEST, c_int::from(settings.complexity));
+        self.set(ffi::OPUS_SET_INBAND_FEC_REQUEST, c_int::from(settings.fec));
+        let expected_loss = c_int::from(settings.expected_loss_percent);
+        self.set(ffi::OPUS_SET_PACKET_LOSS_PERC_REQUEST, expected_loss);
+        self.set(ffi::OPUS_SET_VBR_REQUEST, 1);
+        self.set(ffi::OPUS_SET_DTX_REQUEST, 0);
+        self.set(ffi::OPUS_SET_SIGNAL_REQUEST, ffi::OPUS_SIGNAL_VOICE);
+        self.set(ffi::OPUS_SET_MAX_BANDWIDTH_REQUEST, ffi::OPUS_BANDWIDTH_NARROWBAND);
     }
 
     /// Forgets the past; settings stay.
     pub fn reset(&mut self) {
         // SAFETY: the state is initialised; this request takes no argument.
         unsafe { ffi::opus_encoder_ctl(self.state(), ffi::OPUS_RESET_STATE) };
-    }
-
-    fn configure(&mut self, settings: EncoderSettings) {
-        self.set_bit_rate(settings.bit_rate);
-        self.set(ffi::OPUS_SET_COMPLEXITY_REQUEST, c_int::from(settings.complexity));
-        self.set(ffi::OPUS_SET_INBAND_FEC_REQUEST, c_int::from(settings.fec));
-        self.set_expected_loss(settings.expected_loss_percent);
-        self.set(ffi::OPUS_SET_VBR_REQUEST, 1);
-        self.set(ffi::OPUS_SET_DTX_REQUEST, 0);
-        self.set(ffi::OPUS_SET_SIGNAL_REQUEST, ffi::OPUS_SIGNAL_VOICE);
-        self.set(ffi::OPUS_SET_MAX_BANDWIDTH_REQUEST, ffi::OPUS_BANDWIDTH_NARROWBAND);
     }
 
     fn set(&mut self, request: c_int, value: c_int) {

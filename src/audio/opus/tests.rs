@@ -117,11 +117,61 @@ fn packets_are_narrowband_and_keep_to_the_bit_rate() {
     for bit_rate in [16_000, 32_000] {
         let settings = EncoderSettings { bit_rate, ..EncoderSettings::default() };
         let packets = encode_all(settings, &speech(5 * 8_000), FRAME);
-        // RFC 6716 §3.1: configurations 0..=3 are SILK-only, 16..=19 CELT-only narrowband.
-        assert!(packets.iter().all(|packet| matches!(packet[0] >> 3, 0..=3 | 16..=19)));
+        assert!(packets.iter().all(|packet| mode_of(packet) == Some(EncoderMode::Silk)));
         let bits = 8 * packets.iter().map(Vec::len).sum::<usize>();
         assert!(bits / 5 < bit_rate as usize * 12 / 10, "{} bit/s", bits / 5);
     }
+}
+
+const CELT: EncoderSettings = EncoderSettings {
+    mode: EncoderMode::Celt,
+    bit_rate: 40_000,
+    complexity: 0,
+    fec: false,
+    expected_loss_percent: 0,
+};
+
+/// RFC 6716 §3.1: configurations 0..=3 are SILK-only narrowband, 16..=19 CELT-only narrowband.
+fn mode_of(packet: &[u8]) -> Option<EncoderMode> {
+    match packet[0] >> 3 {
+        0..=3 => Some(EncoderMode::Silk),
+        16..=19 => Some(EncoderMode::Celt),
+        _ => None,
+    }
+}
+
+#[test]
+fn frames_are_made_in_the_mode_that_was_asked_for_at_every_bit_rate() {
+    for bit_rate in [6_000, 16_000, 24_000, 40_000, 64_000, 128_000] {
+        for mode in [EncoderMode::Silk, EncoderMode::Celt] {
+            let settings = EncoderSettings { mode, bit_rate, ..EncoderSettings::default() };
+            let packets = encode_all(settings, &speech(8_000), FRAME);
+            let made = packets.iter().filter(|packet| mode_of(packet) == Some(mode)).count();
+            assert_eq!(made, packets.len(), "{settings:?}");
+        }
+    }
+}
+
+#[test]
+fn a_change_of_mode_in_mid_call_is_not_heard() {
+    let audio = speech(8 * 8_000);
+    let silk = EncoderSettings::default();
+    let mut encoder = arena().encoder(silk).unwrap();
+    let mut packet = [0; 1_500];
+    let mut packets = Vec::new();
+    for (number, pcm) in audio.chunks_exact(FRAME).enumerate() {
+        if number % 25 == 0 {
+            encoder.configure(if number % 50 == 0 { silk } else { CELT });
+        }
+        let length = encoder.encode(pcm, &mut packet).unwrap();
+        packets.push(packet[..length].to_vec());
+    }
+    let changes = packets.windows(2).filter(|pair| mode_of(&pair[0]) != mode_of(&pair[1])).count();
+    assert!(changes >= 15, "{changes}");
+    let changing = likeness(&audio, &decode_all(&packets));
+    let steady = [silk, CELT]
+        .map(|settings| likeness(&audio, &decode_all(&encode_all(settings, &audio, FRAME))));
+    assert!(changing > steady[0].min(steady[1]) - 0.02, "{changing:.3}, without {steady:.3?}");
 }
 
 #[test]
@@ -165,7 +215,7 @@ fn expected_loss_can_be_changed_in_mid_call() {
     let mut with_fec = [0, 0];
     for (number, pcm) in speech(4 * 8_000).chunks_exact(FRAME).enumerate() {
         if number == 100 {
-            encoder.set_expected_loss(20);
+            encoder.configure(EncoderSettings { expected_loss_percent: 20, ..settings });
         }
         let length = encoder.encode(pcm, &mut packet).unwrap();
         with_fec[number / 100] += usize::from(carries_fec(&packet[..length]));
@@ -180,7 +230,8 @@ fn a_lower_bit_rate_makes_smaller_packets() {
     let mut bytes = [0, 0];
     for (number, pcm) in speech(4 * 8_000).chunks_exact(FRAME).enumerate() {
         if number == 100 {
-            encoder.set_bit_rate(0); // brought to the least
+            // Brought to the least.
+            encoder.configure(EncoderSettings { bit_rate: 0, ..EncoderSettings::default() });
         }
         bytes[number / 100] += encoder.encode(pcm, &mut packet).unwrap();
     }
@@ -365,6 +416,7 @@ fn a_reused_slot_begins_fresh() {
 #[test]
 fn settings_out_of_range_are_brought_into_it() {
     let settings = EncoderSettings {
+        mode: EncoderMode::Celt,
         bit_rate: u32::MAX,
         complexity: u8::MAX,
         fec: true,
