@@ -32,6 +32,8 @@ discards! {
     TooLarge = "too_large",
     /// RTP version other than 2, or a padding count that does not fit.
     BadRtp = "bad_rtp",
+    /// A RED payload that does not parse (RFC 2198 §3).
+    BadRed = "bad_red",
     /// RTCP that does not parse (RFC 3550 §6.4, appendix A.2).
     BadRtcp = "bad_rtcp",
     /// STUN that does not parse (RFC 8489 §5).

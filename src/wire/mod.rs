@@ -3,6 +3,7 @@
 
 pub mod coding;
 pub mod demux;
+pub mod red;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

@@ -92,6 +92,11 @@ impl PayloadType {
         if value < 128 { Some(Self(value)) } else { None }
     }
 
+    /// The lower seven bits of a byte whose highest is a flag, as headers carry it.
+    pub(super) const fn from_low_bits(byte: u8) -> Self {
+        Self(byte & 0x7f)
+    }
+
     /// The number on the wire.
     pub const fn value(self) -> u8 {
         self.0
@@ -133,7 +138,7 @@ impl RtpHeader {
     pub fn read(fixed: &[u8; HEADER_BYTES]) -> Self {
         Self {
             marker: fixed[1] & MARKER_FLAG != 0,
-            payload_type: PayloadType(fixed[1] & !MARKER_FLAG),
+            payload_type: PayloadType::from_low_bits(fixed[1]),
             sequence_number: SequenceNumber(u16::from_be_bytes([fixed[2], fixed[3]])),
             timestamp: RtpTimestamp(u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]])),
             ssrc: Ssrc(u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]])),
