@@ -7,6 +7,7 @@ pub mod g711;
 pub mod opus;
 pub mod reception;
 pub mod repair;
+pub mod silence;
 
 /// The sampling rate of all audio inside.
 pub const SAMPLE_RATE_HZ: u32 = 8_000;

@@ -456,6 +456,8 @@ pub struct LegStatistics {
     pub frames_recovered: u64,
     /// Frames concealed.
     pub frames_concealed: u64,
+    /// Frames of silence sent without encoding them.
+    pub frames_silent: u64,
     /// Interarrival jitter of what was received, in milliseconds (RFC 3550 §6.4.1).
     pub jitter_ms: f64,
     /// Round trip by RTCP, when a report came.
@@ -518,6 +520,8 @@ pub struct ThreadStatistics {
     pub frames_decoded: u64,
     /// Frames encoded.
     pub frames_encoded: u64,
+    /// Frames of silence sent without encoding them.
+    pub frames_silent: u64,
     /// CPU time of the thread, in milliseconds.
     pub cpu_ms: f64,
     /// Times the ring had no receive buffer left.

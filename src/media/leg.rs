@@ -90,6 +90,8 @@ pub struct LegCounters {
     pub frames_recovered: u64,
     /// Frames concealed.
     pub frames_concealed: u64,
+    /// Packets of silence that were sent without encoding them.
+    pub frames_silent: u64,
     /// Telephone events that ended.
     pub events_received: u64,
     /// Telephone events begun.
@@ -339,6 +341,7 @@ impl Leg {
             packets_reordered: reordered,
             frames_recovered: counters.frames_recovered,
             frames_concealed: counters.frames_concealed,
+            frames_silent: counters.frames_silent,
             jitter_ms: reception.map_or(0.0, Reception::jitter_ms),
             round_trip_ms: self.reports.round_trip().map(|trip| trip.as_secs_f64() * 1e3),
             remote_loss_percent: remote.map(|r| f64::from(r.fraction_lost) * 100.0 / 256.0),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  [rtp]   authenticate ─► parse ─► recognise ─► order ─┐
-//!                                                       ├─► Play ─► audio ─► place ─► decode ─► assemble ─► encode ─► send
+//!                                                       ├─► Play ─► audio ─► place ─► decode ─► assemble ─► gate ─► encode ─► send
 //!                                                       │        └► event ─► re-clock ─► send
 //!                                                       └─► Gap  ─► remembered; place fills it: FEC, else concealment
 //!  [rtcp]  authenticate ─► parse ─► statistics
@@ -27,6 +27,7 @@ use crate::audio::dtmf::{RELAY_OUTPUTS_MAX, RelayOutput};
 use crate::audio::g711::{self, Law};
 use crate::audio::opus::Filled;
 use crate::audio::repair::{Packet, Step};
+use crate::audio::silence::Verdict;
 use crate::base::clock::WallAnchor;
 use crate::base::discard::Discard;
 use crate::base::random::Random;
@@ -71,6 +72,8 @@ pub struct FrameCounters {
     pub decoded: u64,
     /// Packets encoded.
     pub encoded: u64,
+    /// Packets of silence that were sent without encoding them.
+    pub silent: u64,
 }
 
 /// An RTP datagram that `side` received.
@@ -214,7 +217,7 @@ impl Onward<'_, '_> {
         })
     }
 
-    /// Place, decode, assemble, encode.
+    /// Place, decode, assemble, gate, encode.
     fn transcode(&mut self, codec: Codec, packet: Packet<'_>) -> Result<(), Discard> {
         let timeline = &mut self.playout.timeline;
         let gap = timeline.gap_before(packet.header.timestamp, codec.clock_hz(), self.now);
@@ -290,10 +293,17 @@ impl Onward<'_, '_> {
             let (now, outbox) = (self.now, &mut *self.around.outbox);
             let pcm = &transcoder.pcm[done..done + transcoder.packet_samples];
             let encoder = &mut transcoder.encoder;
-            let sent = self
-                .to
-                .send(payload_type, marker, timestamp, now, outbox, |out| encoder.encode(pcm, out));
-            self.around.frames.encoded += 1;
+            let verdict = encoder.gate(pcm);
+            match verdict {
+                Verdict::Encode => self.around.frames.encoded += 1,
+                Verdict::Leave(_) => {
+                    self.around.frames.silent += 1;
+                    self.to.counters.frames_silent += 1;
+                }
+            }
+            let sent = self.to.send(payload_type, marker, timestamp, now, outbox, |out| {
+                encoder.encode(verdict, pcm, out)
+            });
             outcome = outcome.and(sent);
             done += transcoder.packet_samples;
         }
@@ -465,10 +475,26 @@ impl Transcoder {
 }
 
 impl Encoder {
-    fn encode(&mut self, pcm: &[i16], out: &mut [u8]) -> Result<usize, Discard> {
+    /// Whether the frame is worth encoding: G.711 always is.
+    fn gate(&mut self, pcm: &[i16]) -> Verdict {
         match self {
-            Encoder::Opus(encoder) => encoder.encode(pcm, out).map_err(|_| Discard::EncoderFailed),
-            Encoder::G711(law) => {
+            Encoder::Opus(_, gate) => gate.judge(pcm),
+            Encoder::G711(_) => Verdict::Encode,
+        }
+    }
+
+    fn encode(&mut self, verdict: Verdict, pcm: &[i16], out: &mut [u8]) -> Result<usize, Discard> {
+        match (self, verdict) {
+            (Encoder::Opus(encoder, gate), Verdict::Encode) => {
+                let bytes = encoder.encode(pcm, out).map_err(|_| Discard::EncoderFailed)?;
+                gate.encoded(&out[..bytes]);
+                Ok(bytes)
+            }
+            (Encoder::Opus(..), Verdict::Leave(byte)) => {
+                *out.first_mut().ok_or(Discard::TooLarge)? = byte;
+                Ok(1)
+            }
+            (Encoder::G711(law), _) => {
                 let out = out.get_mut(..pcm.len()).ok_or(Discard::TooLarge)?;
                 g711::encode(*law, pcm, out);
                 Ok(pcm.len())

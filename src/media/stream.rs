@@ -11,6 +11,7 @@ use crate::audio::dtmf::EventRelay;
 use crate::audio::g711::Law;
 use crate::audio::opus::{OpusArena, OpusDecoder, OpusEncoder, PACKET_SAMPLES_MAX};
 use crate::audio::repair::RepairWindow;
+use crate::audio::silence::SilenceGate;
 use crate::control::message::{Codec, ControlError, ErrorCode};
 
 /// Samples that can wait for a packet to be full: what is left of the longest packet sent (60 ms),
@@ -79,8 +80,8 @@ pub struct Transcoder {
 
 /// Makes payloads.
 pub enum Encoder {
-    /// Opus.
-    Opus(OpusEncoder),
+    /// Opus, and the gate that saves it from silence.
+    Opus(OpusEncoder, SilenceGate),
     /// G.711.
     G711(Law),
 }
@@ -132,7 +133,10 @@ impl Path {
                 return Err(ControlError::new(ErrorCode::Unsupported, message));
             }
             Codec::Opus if opus_heard => return Ok(Self::Relay(Codec::Opus)),
-            Codec::Opus => Encoder::Opus(arena.encoder(to.encoder).map_err(no_capacity)?),
+            Codec::Opus => {
+                let encoder = arena.encoder(to.encoder).map_err(no_capacity)?;
+                Encoder::Opus(encoder, SilenceGate::default())
+            }
             Codec::Pcmu => Encoder::G711(Law::Mu),
             Codec::Pcma => Encoder::G711(Law::A),
         };

@@ -550,6 +550,7 @@ impl Thread {
             datagrams_punted: self.counters.punted,
             frames_decoded: self.frames.decoded,
             frames_encoded: self.frames.encoded,
+            frames_silent: self.frames.silent,
             cpu_ms: thread_cpu().as_secs_f64() * 1e3,
             receive_buffers_exhausted: ring.receive_buffers_exhausted,
             discards: discard_map(&discards),
