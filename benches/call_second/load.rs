@@ -441,8 +441,14 @@ fn create(
         let payload_type = PayloadType::new(payload_type).expect("below 128");
         let coding = Coding { codec, payload_type };
         let encoder = EncoderSettings::default();
-        let send = SendFormat { coding, packet_ms: 20, encoder };
-        Some(Format { send, receive: vec![coding], send_events: None, receive_events: vec![] })
+        let send = SendFormat { coding, packet_ms: 20, encoder, redundancy: None };
+        Some(Format {
+            send,
+            receive: vec![coding],
+            send_events: None,
+            receive_events: vec![],
+            receive_redundancy: vec![],
+        })
     };
     let credentials = IceCredentials {
         local_ufrag: format!("local{call}"),

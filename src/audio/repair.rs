@@ -65,6 +65,8 @@ pub enum Step<'a> {
 pub struct RepairWindow {
     /// The sequence number whose turn it is; `None` before the first packet.
     expected: Option<SequenceNumber>,
+    /// The timestamp of what was played last.
+    played: RtpTimestamp,
     /// Which of the 64 packets before `expected` are accounted for, bit 0 the last: played, or
     /// come late.
     seen: u64,
@@ -115,6 +117,7 @@ impl RepairWindow {
         let empty = Slot { header, arrival: now, length: 0, payload: [0; _] };
         Self {
             expected: None,
+            played: RtpTimestamp(0),
             seen: 0,
             jump: None,
             deadline: None,
@@ -156,6 +159,21 @@ impl RepairWindow {
         self.accept_out_of_order(packet, now, &mut step)
     }
 
+    /// Takes a copy of an earlier packet in, which came redundantly (RFC 2198) with the one that is
+    /// about to be accepted. Returns whether that packet was missed; if not, nothing changed.
+    pub fn recover(
+        &mut self,
+        copy: Packet<'_>,
+        now: Instant,
+        mut step: impl FnMut(Step<'_>),
+    ) -> bool {
+        let missed = self.misses(&copy.header);
+        if missed {
+            self.insert(copy, now, &mut step);
+        }
+        missed
+    }
+
     /// When [`Self::handle_timeout`] is due: a gap is held open until then.
     #[inline]
     pub fn next_timeout(&self) -> Option<Instant> {
@@ -180,6 +198,7 @@ impl RepairWindow {
     #[inline]
     fn play(&mut self, packet: Packet<'_>, step: &mut impl FnMut(Step<'_>)) {
         self.expected = Some(packet.header.sequence_number.next());
+        self.played = packet.header.timestamp;
         self.seen = self.seen << 1 | 1;
         step(Step::Play(packet));
     }
@@ -210,13 +229,28 @@ impl RepairWindow {
                 self.hold.observe(now.saturating_duration_since(opened), now);
             }
         }
+        self.insert(packet, now, step);
+        Ok(())
+    }
+
+    /// Whether the packet is still to come. A copy's sequence number is only derived: one whose
+    /// timestamp lies before what was played is not the packet that it seems to be. Far ahead the
+    /// sender may have begun anew, which is not for a copy to tell.
+    fn misses(&self, header: &RtpHeader) -> bool {
+        let number = header.sequence_number;
+        self.expected.is_some_and(|n| (0..BEHIND_PACKETS_MAX).contains(&number.distance(n)))
+            && header.timestamp.distance(self.played) > 0
+            && self.held_numbers().all(|held| held != number)
+    }
+
+    /// Puts a packet in its place, which is not taken.
+    fn insert(&mut self, packet: Packet<'_>, now: Instant, step: &mut impl FnMut(Step<'_>)) {
         // Each turn that does not place the packet releases one that was held.
         while self.place(packet, now, step) == Place::BehindGap {
             self.close_gap(step);
         }
         self.schedule(now);
         self.close_due_gaps(now, step);
-        Ok(())
     }
 
     /// Holds the packet, or plays it at once where that cannot be.
@@ -317,6 +351,7 @@ impl RepairWindow {
                 return;
             }
             self.expected = Some(number.next());
+            self.played = slot.header.timestamp;
             self.seen = self.seen << 1 | 1;
             self.order[..self.held].rotate_left(1);
             self.held -= 1;

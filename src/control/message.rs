@@ -15,7 +15,7 @@ pub use crate::audio::opus::EncoderSettings;
 use crate::base::discard::DiscardCounters;
 use crate::srtp::keys::Profile;
 pub use crate::wire::coding::{Codec, Coding, EventFormat};
-use crate::wire::rtp::{RtpTimestamp, SequenceNumber, Ssrc};
+use crate::wire::rtp::{PayloadType, RtpTimestamp, SequenceNumber, Ssrc};
 use crate::wire::sdp::Agreement;
 
 /// The protocol's version; it changes when an old client could misread a new media process.
@@ -262,6 +262,9 @@ pub struct Format {
     /// The RFC 4733 event formats that media accepts.
     #[serde(default)]
     pub receive_events: Vec<EventFormat>,
+    /// The payload types under which media accepts RED (RFC 2198) around a coding of `receive`.
+    #[serde(default)]
+    pub receive_redundancy: Vec<PayloadType>,
 }
 
 /// What media sends out of a leg.
@@ -276,14 +279,25 @@ pub struct SendFormat {
     /// Encoder settings, used when `codec` is `opus` and the other leg's codec is not.
     #[serde(default)]
     pub encoder: EncoderSettings,
+    /// Redundancy that media may send around Opus; absent: the far end does not understand it.
+    #[serde(default)]
+    pub redundancy: Option<SendRedundancy>,
+}
+
+/// How media may repeat what it sends (RED, RFC 2198).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendRedundancy {
+    /// RED's payload type.
+    pub payload_type: PayloadType,
 }
 
 impl Format {
     /// What SDP agreed on, with the encoder's settings for what media sends.
     pub fn agreed(agreement: Agreement, encoder: EncoderSettings) -> Self {
         let Agreement { send, packet_ms, receive, send_events, receive_events } = agreement;
-        let send = SendFormat { coding: send, packet_ms, encoder };
-        Self { send, receive, send_events, receive_events }
+        let send = SendFormat { coding: send, packet_ms, encoder, redundancy: None };
+        let receive_redundancy = Vec::new();
+        Self { send, receive, send_events, receive_events, receive_redundancy }
     }
 }
 
@@ -452,6 +466,8 @@ pub struct LegStatistics {
     pub packets_lost: i64,
     /// Packets put back in order.
     pub packets_reordered: u64,
+    /// Packets that were missing when a later one brought a copy (RFC 2198): lost, or only late.
+    pub packets_recovered: u64,
     /// Frames rebuilt from in-band FEC.
     pub frames_recovered: u64,
     /// Frames concealed.

@@ -86,6 +86,7 @@ impl Call {
             let clock_hz = to.format.as_ref().map_or(8_000, |format| format.codec.clock_hz());
             to.outgoing.set_clock(clock_hz, stream.playout.timeline.end());
             to.set_digit_clock();
+            to.set_redundancy();
             stream.playout.path = path;
         }
         Ok(())

@@ -21,6 +21,8 @@ pub enum Meaning {
         /// 8,000 or 48,000.
         clock_hz: u32,
     },
+    /// Audio with copies of what came before it (RFC 2198).
+    Redundant,
 }
 
 /// A leg's format.
@@ -37,6 +39,8 @@ pub struct LegFormat {
     pub encoder: EncoderSettings,
     /// The event format sent.
     pub send_events: Option<EventFormat>,
+    /// The payload type of RED, where it may be sent.
+    pub redundancy: Option<PayloadType>,
 }
 
 impl LegFormat {
@@ -69,6 +73,7 @@ impl LegFormat {
         if format.receive.is_empty()
             || format.receive.len() > RECEIVE_MAX
             || format.receive_events.len() > RECEIVE_MAX
+            || format.receive_redundancy.len() > RECEIVE_MAX
         {
             return refuse(format!("format.receive: must list 1 to {RECEIVE_MAX} codings"));
         }
@@ -79,13 +84,22 @@ impl LegFormat {
             .receive_events
             .iter()
             .map(|e| (e.payload_type, Meaning::Events { clock_hz: e.clock_hz }));
-        for (payload_type, meaning) in audio.chain(events) {
+        let redundant = format.receive_redundancy.iter().map(|red| (*red, Meaning::Redundant));
+        for (payload_type, meaning) in audio.chain(events).chain(redundant) {
             let place = &mut meanings[usize::from(payload_type.value())];
             if *place != Meaning::Unknown {
                 let number = payload_type.value();
                 return refuse(format!("format: payload type {number} is received as two things"));
             }
             *place = meaning;
+        }
+        if let Some(redundancy) = send.redundancy
+            && (send.coding.codec != Codec::Opus
+                || redundancy.payload_type == send.coding.payload_type)
+        {
+            return refuse(
+                "format.send.redundancy: needs a payload_type of its own, around opus".to_owned(),
+            );
         }
         let clocks = format.receive_events.iter().chain(&format.send_events);
         if clocks.into_iter().any(|event| ![8_000, 48_000].contains(&event.clock_hz)) {
@@ -98,6 +112,7 @@ impl LegFormat {
             packet_samples: usize::from(packet_ms) * 8,
             encoder: send.encoder,
             send_events: format.send_events,
+            redundancy: send.redundancy.map(|redundancy| redundancy.payload_type),
         })
     }
 
@@ -132,12 +147,14 @@ mod tests {
             "send": {"codec": "opus", "payload_type": 111},
             "receive": [{"codec": "opus", "payload_type": 111}, {"codec": "pcmu", "payload_type": 0}],
             "receive_events": [{"payload_type": 126, "clock_hz": 8000}],
+            "receive_redundancy": [63],
         }))
         .unwrap();
         let meaning = |number| format.meaning(PayloadType::new(number).unwrap());
         assert_eq!(meaning(111), Meaning::Audio(Codec::Opus));
         assert_eq!(meaning(0), Meaning::Audio(Codec::Pcmu));
         assert_eq!(meaning(126), Meaning::Events { clock_hz: 8_000 });
+        assert_eq!(meaning(63), Meaning::Redundant);
         assert_eq!(meaning(8), Meaning::Unknown);
         assert_eq!(format.packet_samples, 160);
     }
@@ -158,6 +175,14 @@ mod tests {
                 "complexity",
                 serde_json::json!({"codec": "opus", "payload_type": 1, "encoder": {"complexity": 11}}),
             ),
+            (
+                "redundancy",
+                serde_json::json!({"codec": "opus", "payload_type": 1, "redundancy": {"payload_type": 1}}),
+            ),
+            (
+                "redundancy",
+                serde_json::json!({"codec": "pcmu", "payload_type": 0, "redundancy": {"payload_type": 1}}),
+            ),
         ] {
             let receive = serde_json::json!([{"codec": "pcmu", "payload_type": 0}]);
             let error = format(serde_json::json!({"send": json, "receive": receive})).unwrap_err();
@@ -167,12 +192,15 @@ mod tests {
 
     #[test]
     fn a_payload_type_cannot_mean_two_things() {
-        let error = format(serde_json::json!({
-            "send": {"codec": "pcmu", "payload_type": 0},
-            "receive": [{"codec": "pcmu", "payload_type": 0}],
-            "receive_events": [{"payload_type": 0, "clock_hz": 8000}],
-        }))
-        .unwrap_err();
-        assert_eq!(error.code, ErrorCode::BadArguments);
+        for second in [
+            serde_json::json!({"receive_events": [{"payload_type": 0, "clock_hz": 8000}]}),
+            serde_json::json!({"receive_redundancy": [0]}),
+            serde_json::json!({"receive_redundancy": [63, 63]}),
+        ] {
+            let mut json = second;
+            json["send"] = serde_json::json!({"codec": "pcmu", "payload_type": 0});
+            json["receive"] = serde_json::json!([{"codec": "pcmu", "payload_type": 0}]);
+            assert_eq!(format(json).unwrap_err().code, ErrorCode::BadArguments);
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::format::{LegFormat, Meaning};
 use super::outgoing::Outgoing;
+use super::redundancy::Redundancy;
 use super::reports::{self, Reports};
 use super::security::SecurityContext;
 use crate::audio::dtmf::DigitSender;
@@ -13,7 +14,7 @@ use crate::audio::reception::Reception;
 use crate::base::clock::WallAnchor;
 use crate::base::discard::{Discard, DiscardCounters};
 use crate::base::random::Random;
-use crate::control::message::{IceCredentials, LegStatistics, Position, discard_map};
+use crate::control::message::{Codec, IceCredentials, LegStatistics, Position, discard_map};
 use crate::os::outbox::Outbox;
 use crate::os::ring::SocketIndex;
 use crate::wire::rtcp::{self, Compound, Presence, RtcpPacket};
@@ -86,6 +87,8 @@ pub struct LegCounters {
     pub packets_received: u64,
     /// Their payload bytes.
     pub bytes_received: u64,
+    /// Packets that came as a copy in a later one.
+    pub packets_recovered: u64,
     /// Frames rebuilt from in-band FEC.
     pub frames_recovered: u64,
     /// Frames concealed.
@@ -132,6 +135,8 @@ pub struct Leg {
     pub counters: LegCounters,
     /// Digits that the controller sends out of this leg.
     pub digits: DigitSender,
+    /// Repeats the packet before, where the far end understands it.
+    pub redundancy: Option<Box<Redundancy>>,
     source: Option<Source>,
     reports: Reports,
     cname: Box<str>,
@@ -154,6 +159,7 @@ impl Leg {
             outgoing,
             counters: LegCounters::default(),
             digits: DigitSender::new(8_000, DIGIT_PACKET_MS),
+            redundancy: None,
             source: None,
             reports: Reports::new(now),
             cname,
@@ -181,6 +187,8 @@ impl Leg {
         let clock_hz = match meaning {
             Meaning::Audio(codec) => codec.clock_hz(),
             Meaning::Events { clock_hz } => clock_hz,
+            // Only Opus is sent so.
+            Meaning::Redundant => Codec::Opus.clock_hz(),
             Meaning::Unknown => 8_000,
         };
         let continuity = match &self.source {
@@ -195,7 +203,7 @@ impl Leg {
         if let Some(source) = &mut self.source {
             source.last = header;
             match meaning {
-                Meaning::Audio(_) => {
+                Meaning::Audio(_) | Meaning::Redundant => {
                     source.reception.set_clock(clock_hz);
                     source.reception.received(header.sequence_number, header.timestamp, now);
                 }
@@ -217,13 +225,16 @@ impl Leg {
         write: impl FnOnce(&mut [u8]) -> Result<usize, Discard>,
     ) -> Result<(), Discard> {
         let (socket, to) = self.transport.route(Kind::Rtp).ok_or(Discard::NoDestination)?;
-        let header = self.outgoing.header(payload_type, marker, timestamp);
-        let security = &mut self.security;
+        let mut header = self.outgoing.header(payload_type, marker, timestamp);
+        let (security, redundancy) = (&mut self.security, &mut self.redundancy);
         let mut payload_bytes = 0;
         let queued = outbox.queue(socket, to, |slot| {
             let (head, payload) = slot.split_first_chunk_mut().ok_or(Discard::TooLarge)?;
-            header.write(head);
             payload_bytes = write(payload)?;
+            if let Some(redundancy) = redundancy {
+                payload_bytes = redundancy.wrap(&mut header, payload, payload_bytes);
+            }
+            header.write(head);
             security.seal(slot, HEADER_BYTES + payload_bytes)
         });
         queued.ok_or(Discard::SendSlotsExhausted)??;
@@ -238,6 +249,17 @@ impl Leg {
             && self.digits.next_timeout().is_none()
         {
             self.digits = DigitSender::new(format.clock_hz, DIGIT_PACKET_MS);
+        }
+    }
+
+    /// Packets are repeated as the format says.
+    pub fn set_redundancy(&mut self) {
+        let wanted = self.format.as_ref().and_then(|format| {
+            format.redundancy.map(|payload_type| (payload_type, format.payload_type))
+        });
+        let is_so = |redundancy: &Redundancy| wanted == Some(redundancy.numbers());
+        if !self.redundancy.as_deref().is_some_and(is_so) {
+            self.redundancy = wanted.map(|(red, audio)| Box::new(Redundancy::new(red, audio)));
         }
     }
 
@@ -339,6 +361,7 @@ impl Leg {
             bytes_sent: self.outgoing.bytes(),
             packets_lost: reception.map_or(0, Reception::lost),
             packets_reordered: reordered,
+            packets_recovered: counters.packets_recovered,
             frames_recovered: counters.frames_recovered,
             frames_concealed: counters.frames_concealed,
             frames_silent: counters.frames_silent,

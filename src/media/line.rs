@@ -1,10 +1,11 @@
 //! THE PACKET LINE: from a datagram that one leg received to the datagrams that the other sends.
 //!
 //! ```text
-//!  [rtp]   authenticate ─► parse ─► recognise ─► order ─┐
-//!                                                       ├─► Play ─► audio ─► place ─► decode ─► assemble ─► gate ─► encode ─► send
-//!                                                       │        └► event ─► re-clock ─► send
-//!                                                       └─► Gap  ─► remembered; place fills it: FEC, else concealment
+//!  [rtp]   authenticate ─► parse ─► recognise ─► unwrap ─► order ─┐
+//!   ┌─────────────────────────────────────────────────────────────┘
+//!   ├─► Play ─► audio ─► place ─► decode ─► assemble ─► gate ─► encode ─► send
+//!   │        └► event ─► re-clock ─► send
+//!   └─► Gap  ─► remembered; place fills it: FEC, else concealment
 //!  [rtcp]  authenticate ─► parse ─► statistics
 //!  [wake]  gaps held long enough, digits, reports, consent
 //! ```
@@ -21,6 +22,7 @@ use std::time::Instant;
 use super::call::Call;
 use super::format::Meaning;
 use super::leg::{Continuity, Leg, LegCounters};
+use super::redundancy;
 use super::stream::{Encoder, Path, Playout, Transcoder};
 use crate::audio::SAMPLES_PER_MS;
 use crate::audio::dtmf::{RELAY_OUTPUTS_MAX, RelayOutput};
@@ -33,6 +35,7 @@ use crate::base::discard::Discard;
 use crate::base::random::Random;
 use crate::control::message::{Codec, Side};
 use crate::os::outbox::Outbox;
+use crate::wire::red::RedPayload;
 use crate::wire::rtp::RtpPacket;
 use crate::wire::telephone_event::{EVENT_BYTES, TelephoneEvent};
 
@@ -100,13 +103,25 @@ pub fn rtp(
         Continuity::First => around.notices.push(Notice::MediaStarted(side)),
         Continuity::NewSource => stream.restart(),
     }
-    // Order: the window calls back with what has its turn.
     let Leg { counters, format, .. } = from;
     let meaning_of = |payload_type| {
         format.as_ref().map_or(Meaning::Unknown, |format| format.meaning(payload_type))
     };
     let mut onward = Onward { side, counters, to, playout: &mut stream.playout, now, around };
-    let packet = Packet { header: packet.header, payload: packet.payload };
+    let mut packet = Packet { header: packet.header, payload: packet.payload };
+    // Unwrap: RED brings earlier packets along, of which the window takes those it misses.
+    if meaning == Meaning::Redundant {
+        let red = RedPayload::parse(packet.payload)?;
+        if !matches!(meaning_of(red.payload_type), Meaning::Audio(_)) {
+            return Err(Discard::UnknownPayloadType);
+        }
+        for copy in redundancy::copies(packet.header, &red) {
+            let missed = stream.window.recover(copy, now, |step| onward.step(step, meaning_of));
+            onward.counters.packets_recovered += u64::from(missed);
+        }
+        packet = redundancy::primary(packet.header, &red);
+    }
+    // Order: the window calls back with what has its turn.
     stream.window.accept(packet, now, |step| onward.step(step, meaning_of))
 }
 
@@ -170,7 +185,7 @@ impl Onward<'_, '_> {
                 let played = match meaning_of(packet.header.payload_type) {
                     Meaning::Audio(codec) => self.audio(codec, packet),
                     Meaning::Events { clock_hz } => self.event(clock_hz, packet),
-                    Meaning::Unknown => Err(Discard::UnknownPayloadType),
+                    Meaning::Redundant | Meaning::Unknown => Err(Discard::UnknownPayloadType),
                 };
                 self.playout.missing_packets = 0;
                 count(self.counters, played);

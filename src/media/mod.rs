@@ -13,6 +13,7 @@ pub mod leg;
 pub mod line;
 pub mod outgoing;
 mod ports;
+pub mod redundancy;
 mod reports;
 pub mod security;
 pub mod stream;

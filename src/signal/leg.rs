@@ -301,9 +301,11 @@ pub fn format_of(agreement: &Agreement) -> Format {
             coding: agreement.send,
             packet_ms: agreement.packet_ms,
             encoder: EncoderSettings::default(),
+            redundancy: None,
         },
         receive: agreement.receive.clone(),
         send_events: agreement.send_events,
         receive_events: agreement.receive_events.clone(),
+        receive_redundancy: Vec::new(),
     }
 }

@@ -86,6 +86,14 @@ impl Bench {
         }
     }
 
+    /// A copy of a packet comes with the one that is about to arrive.
+    fn copy(&mut self, number: u16, ms: u64) -> bool {
+        self.pass(ms);
+        let (now, told, payload) = (self.at(ms), &mut self.told, payload_of(number));
+        let copy = Packet { header: header_of(number), payload: &payload };
+        self.window.recover(copy, now, |step| note(told, step))
+    }
+
     fn hold_ms(&self, ms: u64) -> u128 {
         self.window.hold(self.at(ms)).as_millis()
     }
@@ -369,6 +377,67 @@ fn arrivals(fates: &[Fate]) -> Vec<(u64, u16, bool)> {
     arrivals
 }
 
+#[test]
+fn a_copy_of_a_missed_packet_closes_the_gap_at_once() {
+    let mut bench = Bench::new();
+    bench.arrive(1, 0).unwrap();
+    assert!(bench.copy(2, 40));
+    bench.arrive(3, 40).unwrap();
+    assert_eq!(bench.take(), [Play(1), Play(2), Play(3)]);
+    assert_eq!(bench.window.next_timeout(), None);
+    // The packet was only late.
+    assert_eq!(bench.arrive(2, 45), Err(Discard::Duplicate));
+}
+
+#[test]
+fn a_copy_behind_a_gap_waits_with_what_follows_it() {
+    let mut bench = Bench::new();
+    bench.arrive(1, 0).unwrap();
+    assert!(bench.copy(4, 80));
+    bench.arrive(5, 80).unwrap();
+    assert_eq!(bench.take(), [Play(1)]);
+    bench.pass(100);
+    assert_eq!(bench.take(), [Gap(2, 4), Play(4), Play(5)]);
+    assert_eq!(bench.window.packets_reordered(), 0);
+}
+
+#[test]
+fn an_older_copy_completes_what_was_held() {
+    let mut bench = Bench::new();
+    bench.arrive(1, 0).unwrap();
+    bench.arrive(3, 40).unwrap();
+    assert!(bench.copy(2, 55), "4 brings copies of 2 and of 3");
+    assert!(!bench.copy(3, 55));
+    bench.arrive(4, 55).unwrap();
+    assert_eq!(bench.take(), [Play(1), Play(2), Play(3), Play(4)]);
+    // A copy says nothing about how late packets are.
+    assert_eq!((bench.window.packets_reordered(), bench.hold_ms(55)), (0, 20));
+}
+
+#[test]
+fn a_copy_that_nobody_misses_changes_nothing() {
+    let mut bench = Bench::new();
+    assert!(!bench.copy(6, 0), "nothing was heard yet");
+    bench.arrive(7, 0).unwrap();
+    assert!(!bench.copy(7, 20), "played");
+    assert!(!bench.copy(6, 20), "from before the stream");
+    bench.arrive(9, 20).unwrap();
+    assert!(!bench.copy(9, 20), "held");
+    assert!(!bench.copy(7 + 101, 20), "so far ahead that the sender may have begun anew");
+    assert_eq!(bench.take(), [Play(7)]);
+    assert_eq!(bench.arrive(7, 21), Err(Discard::Duplicate));
+}
+
+#[test]
+fn a_copy_older_than_what_was_played_is_not_the_packet_that_it_seems_to_be() {
+    let mut bench = Bench::new();
+    bench.arrive(7, 0).unwrap();
+    let header = RtpHeader { timestamp: header_of(7).timestamp, ..header_of(8) };
+    let copy = Packet { header, payload: &[1] };
+    let now = bench.at(20);
+    assert!(!bench.window.recover(copy, now, |step| panic!("{step:?}")));
+}
+
 proptest! {
     /// Against the naive model: a set of numbers, and the rule that everything is accounted for.
     #[test]
@@ -413,6 +482,31 @@ proptest! {
             prop_assert_eq!(count, usize::from(!discarded.contains(number)));
         }
         prop_assert_eq!(bench.window.next_timeout(), None);
+    }
+
+    /// Each packet brings copies of those before it: a loss that they bridge leaves no gap.
+    #[test]
+    fn what_the_copies_bridge_is_played_in_order(
+        lost in prop::collection::vec(any::<bool>(), 1..200),
+        copies in 1u16..4,
+    ) {
+        let mut bench = Bench::new();
+        bench.arrive(1_000, 0).unwrap();
+        let mut last = 1_000;
+        for (place, lost) in lost.iter().enumerate() {
+            let number = 1_001 + place as u16;
+            if *lost && number - last <= copies {
+                continue;
+            }
+            let ms = 20 * u64::from(number - 1_000);
+            for copy in number.saturating_sub(copies).max(1_000)..number {
+                prop_assert_eq!(bench.copy(copy, ms), copy > last);
+            }
+            bench.arrive(number, ms).unwrap();
+            last = number;
+        }
+        let expected: Vec<_> = (1_000..=last).map(Play).collect();
+        prop_assert_eq!(bench.take(), expected);
     }
 
     /// Delays below the shortest hold, with nothing lost: no gap, no discard.
