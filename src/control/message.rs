@@ -291,12 +291,19 @@ pub struct SendRedundancy {
     pub payload_type: PayloadType,
 }
 
+impl From<PayloadType> for SendRedundancy {
+    fn from(payload_type: PayloadType) -> Self {
+        Self { payload_type }
+    }
+}
+
 impl Format {
     /// What SDP agreed on, with the encoder's settings for what media sends.
     pub fn agreed(agreement: Agreement, encoder: EncoderSettings) -> Self {
-        let Agreement { send, packet_ms, receive, send_events, receive_events } = agreement;
-        let send = SendFormat { coding: send, packet_ms, encoder, redundancy: None };
-        let receive_redundancy = Vec::new();
+        let Agreement { receive, send_events, receive_events, receive_redundancy, .. } = agreement;
+        let redundancy = agreement.send_redundancy.map(SendRedundancy::from);
+        let packet_ms = agreement.packet_ms;
+        let send = SendFormat { coding: agreement.send, packet_ms, encoder, redundancy };
         Self { send, receive, send_events, receive_events, receive_redundancy }
     }
 }

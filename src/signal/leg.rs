@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::message::{
     CallCreated, CallName, Codec, EncoderSettings, Format, LegParameters, Security, SendFormat,
-    Side, UpdateLeg,
+    SendRedundancy, Side, UpdateLeg,
 };
 use crate::dtls::Certificate;
 use crate::signal::browser::{BrowserMedia, Wish};
@@ -301,11 +301,11 @@ pub fn format_of(agreement: &Agreement) -> Format {
             coding: agreement.send,
             packet_ms: agreement.packet_ms,
             encoder: EncoderSettings::default(),
-            redundancy: None,
+            redundancy: agreement.send_redundancy.map(SendRedundancy::from),
         },
         receive: agreement.receive.clone(),
         send_events: agreement.send_events,
         receive_events: agreement.receive_events.clone(),
-        receive_redundancy: Vec::new(),
+        receive_redundancy: agreement.receive_redundancy.clone(),
     }
 }
