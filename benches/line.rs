@@ -116,7 +116,7 @@ impl Line {
 
     fn leave(&mut self) {
         self.notices.clear();
-        self.outbox.submit(|queued| Err(queued.slot));
+        self.outbox.clear();
     }
 }
 

@@ -34,10 +34,13 @@ use crate::os::sockets;
 use crate::wire::demux::{Protocol, check_dtls_record, classify};
 use crate::wire::stun;
 
-/// Datagrams in flight or waiting to be submitted: a burst of 1,000 calls in both directions.
+/// Datagrams that wait for the next submission: the reports of 1,000 calls that come due together
+/// after a pause; a batch of arrivals makes a few dozen.
 const SEND_SLOTS: usize = 2048;
 /// Arrivals between submissions within one batch: it bounds what the first has to wait for the last.
-const BATCH: usize = 32;
+const BATCH: usize = 8;
+/// A thread looks around at least this often.
+const WAIT_MAX: Duration = Duration::from_millis(250);
 /// STUN and DTLS datagrams that one thread hands to signaling in a second; a handshake of 1,000
 /// browsers a second would need as many as this, a flood gets no more.
 const PUNTS_PER_SECOND: u32 = 20_000;
@@ -85,7 +88,7 @@ impl Thread {
     /// that runs it.
     pub fn new(end: CoreEnd, browsers: OwnedFd, calls: usize) -> io::Result<Self> {
         let sockets = 1 + calls * SOCKETS_PER_CALL;
-        let mut ring = Ring::new(sockets, SEND_SLOTS, end.wake.clone())?;
+        let mut ring = Ring::new(sockets, end.wake.clone())?;
         let browsers = ring.add_socket(browsers, Receive::Shared)?;
         let mut owners = vec![Owner::Nobody; sockets];
         owners[browsers.position()] = Owner::Browsers;
@@ -119,7 +122,9 @@ impl Thread {
 
     /// One turn of the loop.
     fn turn(&mut self) -> io::Result<()> {
-        self.ring.wait(&mut self.outbox, self.timers.next())?;
+        let longest = Instant::now() + WAIT_MAX;
+        let until = self.timers.next().map_or(longest, |at| at.min(longest));
+        self.ring.wait(&mut self.outbox, until)?;
         let mut now = Instant::now();
         let mut handled = 0;
         while let Some(arrival) = self.ring.next_arrival() {
@@ -132,15 +137,13 @@ impl Thread {
             }
             handled += 1;
             if handled % BATCH == 0 {
-                self.ring.send(&mut self.outbox);
-                self.ring.submit()?;
+                self.ring.send(&mut self.outbox)?;
                 now = Instant::now();
             }
         }
         while let Some((armed, key)) = self.timers.pop_due(now) {
             self.wake(key, armed, now);
         }
-        self.ring.send(&mut self.outbox);
         Ok(())
     }
 
