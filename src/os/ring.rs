@@ -26,6 +26,7 @@ use io_uring::types::{BufRingEntry, Fd, Fixed, RecvMsgOut, SubmitArgs, Timespec}
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
 use super::outbox::Outbox;
+use super::sockets;
 use super::wake::Wake;
 
 /// Submission entries: a batch of sends and re-armed receives; a full queue is submitted and goes on.
@@ -355,6 +356,13 @@ impl Ring {
         None
     }
 
+    /// Throws away what waits at the sockets, and says how much: they are read one by one, for this
+    /// is not a matter of every packet.
+    pub fn discard_waiting(&mut self) -> u64 {
+        let receiving = self.sockets.iter().filter(|socket| socket.receive != Receive::NotYet);
+        receiving.filter_map(|socket| socket.fd.as_ref()).map(sockets::discard_waiting).sum()
+    }
+
     /// Gives a datagram's buffer back to the kernel.
     pub fn recycle(&mut self, datagram: Datagram) {
         self.buffers.provide(datagram.id);
@@ -543,7 +551,7 @@ mod tests {
     use std::net::UdpSocket;
     use std::time::Duration;
 
-    use super::super::sockets::{self, Purpose};
+    use super::super::sockets::Purpose;
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(5);
