@@ -4,6 +4,7 @@
 pub mod conceal;
 pub mod dtmf;
 pub mod g711;
+pub mod ladder;
 pub mod opus;
 pub mod reception;
 pub mod repair;
@@ -14,4 +15,5 @@ pub const SAMPLE_RATE_HZ: u32 = 8_000;
 /// Samples in a millisecond.
 pub const SAMPLES_PER_MS: usize = 8;
 
+#[cfg(test)]
 pub(crate) mod synthetic;

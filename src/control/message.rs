@@ -7,7 +7,6 @@
 //! commands are refused by name.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,7 +16,6 @@ use crate::base::discard::DiscardCounters;
 use crate::srtp::keys::Profile;
 pub use crate::wire::coding::{Codec, Coding, EventFormat};
 use crate::wire::rtp::{PayloadType, RtpTimestamp, SequenceNumber, Ssrc};
-use crate::wire::sdp::Agreement;
 
 /// The protocol's version; it changes when an old client could misread a new media process.
 pub const PROTOCOL: u32 = 1;
@@ -277,9 +275,13 @@ pub struct SendFormat {
     /// Audio per packet in milliseconds: 10, 20, 30, 40 or 60 (Opus: not 30).
     #[serde(default = "default_packet_ms")]
     pub packet_ms: u8,
-    /// Encoder settings, used when `codec` is `opus` and the other leg's codec is not.
-    #[serde(default)]
-    pub encoder: EncoderSettings,
+    /// Fixed encoder settings, used when `codec` is `opus` and the other leg's codec is not; absent:
+    /// media chooses from its ladder, by abilities, loss and load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoder: Option<EncoderSettings>,
+    /// Whether the far end makes use of in-band FEC (`useinbandfec`, RFC 7587 §6.1).
+    #[serde(default = "default_in_band_fec")]
+    pub in_band_fec: bool,
     /// Redundancy that media may send around Opus; absent: the far end does not understand it.
     #[serde(default)]
     pub redundancy: Option<SendRedundancy>,
@@ -292,21 +294,8 @@ pub struct SendRedundancy {
     pub payload_type: PayloadType,
 }
 
-impl From<PayloadType> for SendRedundancy {
-    fn from(payload_type: PayloadType) -> Self {
-        Self { payload_type }
-    }
-}
-
-impl Format {
-    /// What SDP agreed on, with the encoder's settings for what media sends.
-    pub fn agreed(agreement: Agreement, encoder: EncoderSettings) -> Self {
-        let Agreement { receive, send_events, receive_events, receive_redundancy, .. } = agreement;
-        let redundancy = agreement.send_redundancy.map(SendRedundancy::from);
-        let packet_ms = agreement.packet_ms;
-        let send = SendFormat { coding: agreement.send, packet_ms, encoder, redundancy };
-        Self { send, receive, send_events, receive_events, receive_redundancy }
-    }
+fn default_in_band_fec() -> bool {
+    true
 }
 
 fn default_packet_ms() -> u8 {
@@ -486,6 +475,9 @@ pub struct LegStatistics {
     pub jitter_ms: f64,
     /// Round trip by RTCP, when a report came.
     pub round_trip_ms: Option<f64>,
+    /// How the Opus that this leg is sent is encoded: the name of a rung of the ladder, `fixed`, or null
+    /// when none is.
+    pub encoder: Option<String>,
     /// Loss that the far end last reported, in percent of the last interval.
     pub remote_loss_percent: Option<f64>,
     /// All it ever reported as lost.
@@ -522,9 +514,6 @@ pub struct Position {
 pub struct ProcessStatistics {
     /// Since the start of the media process.
     pub age_ms: u64,
-    /// Calls refused because no core had room for them.
-    #[serde(default)]
-    pub calls_refused: u64,
     /// One entry a thread.
     pub threads: Vec<ThreadStatistics>,
 }
@@ -551,26 +540,8 @@ pub struct ThreadStatistics {
     pub frames_silent: u64,
     /// CPU time of the thread, in milliseconds.
     pub cpu_ms: f64,
-    /// How much of its core the thread wanted in the last quarter of a second.
-    pub load_percent: f64,
-    /// How much of it one call is found to take.
-    pub call_load_percent: f64,
-    /// Calls that fit at that price.
-    pub calls_max: u64,
-    /// Times the thread found that it had not run for a second or more.
-    pub pauses: u64,
     /// Times the ring had no receive buffer left.
     pub receive_buffers_exhausted: u64,
-    /// Receives that ended with another error (ICMP refusals, mostly).
-    pub receive_errors: u64,
-    /// Sends for which the socket or the device had no room.
-    pub send_space_exhausted: u64,
-    /// Sends that the kernel refused for another reason.
-    pub send_errors: u64,
-    /// Times the ring's submission queue was full in the middle of a batch.
-    pub submissions_full: u64,
-    /// Times the ring's completion queue was too small.
-    pub completions_overflowed: u64,
     /// Port pairs that rest or are free.
     pub port_pairs_free: u64,
     /// Times a port pair was found to be held by another program.
@@ -594,21 +565,12 @@ pub struct ControlError {
     pub code: ErrorCode,
     /// For people; says what to do instead.
     pub message: String,
-    /// With `overloaded`: when a new attempt is worth making, in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after_ms: Option<u64>,
 }
 
 impl ControlError {
     /// A refusal with its explanation.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after_ms: None }
-    }
-
-    /// The refusal of a call that would load the cores too much.
-    pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
-        let retry_after_ms = Some(retry_after.as_millis() as u64);
-        Self { retry_after_ms, ..Self::new(ErrorCode::Overloaded, message) }
+        Self { code, message: message.into() }
     }
 }
 
@@ -636,10 +598,8 @@ pub enum ErrorCode {
     CallExists,
     /// No such thread.
     UnknownThread,
-    /// Every core has the calls it is allowed, or a queue is full.
+    /// The core has no room for another call.
     NoCapacity,
-    /// One more call could load every core above its limit; try again after `retry_after_ms`.
-    Overloaded,
     /// The port range is used up.
     NoPorts,
     /// The operating system refused (descriptors, memory).

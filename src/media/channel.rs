@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
-use super::budget::Gauge;
 use super::format::LegFormat;
 use super::security::Keys;
 use crate::control::message::{
@@ -132,8 +131,6 @@ pub enum Report {
 /// The control thread's end of one core's queues.
 #[derive(Clone)]
 pub struct CoreHandle {
-    /// What the core says it can carry.
-    pub gauge: Arc<Gauge>,
     commands: Arc<ArrayQueue<(Token, Command)>>,
     wake: Wake,
 }
@@ -153,8 +150,6 @@ pub struct CoreEnd {
     pub thread: usize,
     /// Rung when commands wait.
     pub wake: Wake,
-    /// Where the core says what it can carry.
-    pub gauge: Arc<Gauge>,
     commands: Arc<ArrayQueue<(Token, Command)>>,
     reports: Reports,
 }
@@ -207,13 +202,8 @@ impl Reports {
     pub fn connect(&self, thread: usize) -> std::io::Result<(CoreHandle, CoreEnd)> {
         let commands = Arc::new(ArrayQueue::new(COMMANDS_MAX));
         let wake = Wake::new()?;
-        let gauge = Arc::new(Gauge::default());
-        let handle = CoreHandle {
-            gauge: Arc::clone(&gauge),
-            commands: Arc::clone(&commands),
-            wake: wake.clone(),
-        };
-        Ok((handle, CoreEnd { thread, wake, gauge, commands, reports: self.clone() }))
+        let handle = CoreHandle { commands: Arc::clone(&commands), wake: wake.clone() };
+        Ok((handle, CoreEnd { thread, wake, commands, reports: self.clone() }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::encoding::Abilities;
 use crate::audio::opus::EncoderSettings;
 use crate::control::message::{Codec, ControlError, ErrorCode, EventFormat, Format};
 use crate::wire::rtp::PayloadType;
@@ -35,8 +36,10 @@ pub struct LegFormat {
     pub payload_type: PayloadType,
     /// Samples of 8 kHz audio in a packet sent.
     pub packet_samples: usize,
-    /// Settings should Opus have to be encoded.
-    pub encoder: EncoderSettings,
+    /// Fixed settings should Opus have to be encoded; without them [`super::encoding`] chooses.
+    pub encoder: Option<EncoderSettings>,
+    /// Whether the far end makes use of in-band FEC.
+    pub in_band_fec: bool,
     /// The event format sent.
     pub send_events: Option<EventFormat>,
     /// The payload type of RED, where it may be sent.
@@ -59,16 +62,8 @@ impl LegFormat {
                 "format.send.packet_ms: {packet_ms} is not one of {possible:?} for {codec:?}"
             ));
         }
-        if !EncoderSettings::BIT_RATE.contains(&send.encoder.bit_rate) {
-            return refuse("format.send.encoder.bit_rate: must be 6000 to 128000".to_owned());
-        }
-        if send.encoder.complexity > EncoderSettings::COMPLEXITY_MAX {
-            return refuse("format.send.encoder.complexity: must be 0 to 10".to_owned());
-        }
-        if send.encoder.expected_loss_percent > 100 {
-            return refuse(
-                "format.send.encoder.expected_loss_percent: must be 0 to 100".to_owned(),
-            );
+        if let Some(encoder) = send.encoder {
+            check_encoder(encoder)?;
         }
         if format.receive.is_empty()
             || format.receive.len() > RECEIVE_MAX
@@ -111,6 +106,7 @@ impl LegFormat {
             payload_type: send.coding.payload_type,
             packet_samples: usize::from(packet_ms) * 8,
             encoder: send.encoder,
+            in_band_fec: send.in_band_fec,
             send_events: format.send_events,
             redundancy: send.redundancy.map(|redundancy| redundancy.payload_type),
         })
@@ -127,10 +123,28 @@ impl LegFormat {
         self.meanings.iter().any(|meaning| matches!(meaning, Meaning::Audio(codec) if test(*codec)))
     }
 
+    /// What the far end makes use of when we send Opus.
+    pub fn abilities(&self) -> Abilities {
+        Abilities { red: self.redundancy.is_some(), in_band_fec: self.in_band_fec }
+    }
+
     /// Audio in a packet sent.
     pub fn packet_duration(&self) -> Duration {
         Duration::from_micros(self.packet_samples as u64 * 125)
     }
+}
+
+fn check_encoder(settings: EncoderSettings) -> Result<(), ControlError> {
+    let wrong = if !EncoderSettings::BIT_RATE.contains(&settings.bit_rate) {
+        "bit_rate: must be 6000 to 128000"
+    } else if settings.complexity > EncoderSettings::COMPLEXITY_MAX {
+        "complexity: must be 0 to 10"
+    } else if settings.expected_loss_percent > 100 {
+        "expected_loss_percent: must be 0 to 100"
+    } else {
+        return Ok(());
+    };
+    Err(ControlError::new(ErrorCode::BadArguments, format!("format.send.encoder.{wrong}")))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //!   ├─► Play ─► audio ─► place ─► decode ─► assemble ─► gate ─► encode ─► send
 //!   │        └► event ─► re-clock ─► send
 //!   └─► Gap  ─► remembered; place fills it: FEC, else concealment
-//!  [rtcp]  authenticate ─► parse ─► statistics
+//!  [rtcp]  authenticate ─► parse ─► statistics ─► loss may change the encoder, see [`super::encoding`]
 //!  [wake]  gaps held long enough, digits, reports, consent
 //! ```
 //!
@@ -20,6 +20,7 @@
 use std::time::Instant;
 
 use super::call::Call;
+use super::encoding::Load;
 use super::format::Meaning;
 use super::leg::{Continuity, Leg, LegCounters};
 use super::redundancy;
@@ -66,6 +67,8 @@ pub struct Surroundings<'a> {
     pub wall: &'a WallAnchor,
     /// Spreads the reports.
     pub random: &'a mut Random,
+    /// How busy the thread's core is.
+    pub load: Load,
 }
 
 /// Codec frames of a thread.
@@ -133,7 +136,12 @@ pub fn rtcp(
     now: Instant,
     around: &mut Surroundings<'_>,
 ) -> Result<(), Discard> {
-    call.legs[side.index()].hear_rtcp(datagram, around.wall, now)
+    let (_, leg, stream) = call.direction(side.other());
+    let change = leg.hear_rtcp(datagram, around.wall, around.load, now)?;
+    if let (Some(settings), Some(encoder)) = (change, stream.playout.path.opus_encoder()) {
+        encoder.configure(settings);
+    }
+    Ok(())
 }
 
 /// A call's time has come: see [`Call::next_timeout`].

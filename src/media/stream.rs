@@ -9,7 +9,9 @@ use super::timeline::Timeline;
 use crate::audio::conceal::Concealer;
 use crate::audio::dtmf::EventRelay;
 use crate::audio::g711::Law;
-use crate::audio::opus::{OpusArena, OpusDecoder, OpusEncoder, PACKET_SAMPLES_MAX};
+use crate::audio::opus::{
+    EncoderSettings, OpusArena, OpusDecoder, OpusEncoder, PACKET_SAMPLES_MAX,
+};
 use crate::audio::repair::RepairWindow;
 use crate::audio::silence::SilenceGate;
 use crate::control::message::{Codec, ControlError, ErrorCode};
@@ -118,10 +120,12 @@ impl Playout {
 }
 
 impl Path {
-    /// The stages that lead from one format to the other.
+    /// The stages that lead from one format to the other; `settings` are for Opus, should it have to
+    /// be encoded.
     pub fn between(
         from: Option<&LegFormat>,
         to: Option<&LegFormat>,
+        settings: EncoderSettings,
         arena: &Rc<OpusArena>,
     ) -> Result<Self, ControlError> {
         let (Some(from), Some(to)) = (from, to) else { return Ok(Self::Closed) };
@@ -134,7 +138,7 @@ impl Path {
             }
             Codec::Opus if opus_heard => return Ok(Self::Relay(Codec::Opus)),
             Codec::Opus => {
-                let encoder = arena.encoder(to.encoder).map_err(no_capacity)?;
+                let encoder = arena.encoder(settings).map_err(no_capacity)?;
                 Encoder::Opus(encoder, SilenceGate::default())
             }
             Codec::Pcmu => Encoder::G711(Law::Mu),
@@ -150,6 +154,19 @@ impl Path {
             pcm: [0; PENDING_SAMPLES_MAX],
             pending: 0,
         })))
+    }
+}
+
+impl Path {
+    /// The Opus encoder, where there is one.
+    pub fn opus_encoder(&mut self) -> Option<&mut OpusEncoder> {
+        match self {
+            Self::Transcode(transcoder) => match &mut transcoder.encoder {
+                Encoder::Opus(encoder, _) => Some(encoder),
+                Encoder::G711(_) => None,
+            },
+            Self::Relay(_) | Self::Closed => None,
+        }
     }
 }
 

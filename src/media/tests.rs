@@ -1,5 +1,6 @@
 //! The packet line without a socket: a call, an outbox, and a virtual clock.
 
+mod encoding;
 mod loss;
 mod redundancy;
 mod silence;
@@ -8,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::call::Call;
+use super::encoding::Load;
 use super::format::LegFormat;
 use super::leg::{Leg, LegTransport};
 use super::line::{self, FrameCounters, Notice, Surroundings};
@@ -78,7 +80,9 @@ impl Exchange {
             Leg::new(transport, security, Some(format), outgoing, "cname".into(), now)
         };
         let legs = [leg(a, 0), leg(b, 2)];
-        let Ok(call) = Call::new("call".into(), legs, &arena, now) else { panic!("refused") };
+        let Ok(call) = Call::new("call".into(), legs, &arena, Load::NONE, now) else {
+            panic!("refused")
+        };
         Self {
             call,
             arena,
@@ -99,6 +103,7 @@ impl Exchange {
             frames: &mut self.frames,
             wall: &self.wall,
             random: &mut self.random,
+            load: Load::NONE,
         };
         (&mut self.call, around)
     }
@@ -128,7 +133,7 @@ impl Exchange {
 
     fn sent(&mut self) -> Vec<Sent> {
         let (mut sent, rtcp, at) = (Vec::new(), &mut self.rtcp, self.now);
-        for queued in self.outbox.queued() {
+        self.outbox.submit(|queued| {
             let socket = queued.socket.position();
             if socket % 2 == 1 {
                 rtcp.push((socket, queued.bytes().to_vec()));
@@ -137,8 +142,8 @@ impl Exchange {
                 let (header, payload) = (packet.header, packet.payload.to_vec());
                 sent.push(Sent { at, socket, header, payload });
             }
-        }
-        self.outbox.clear();
+            Err(queued.slot)
+        });
         sent
     }
 
