@@ -300,7 +300,7 @@ pub fn format_of(agreement: &Agreement) -> Format {
             coding: agreement.send,
             packet_ms: agreement.packet_ms,
             encoder: None,
-            in_band_fec: true,
+            in_band_fec: agreement.in_band_fec,
             redundancy: None,
         },
         receive: agreement.receive.clone(),

@@ -274,6 +274,7 @@ mod tests {
                 agreement,
                 Agreement {
                     send: coding(Codec::Opus, 111),
+                    in_band_fec: true,
                     packet_ms: 20,
                     receive: vec![coding(Codec::Opus, 111)],
                     send_events: Some(events(110, 48_000)),
@@ -299,6 +300,21 @@ mod tests {
     }
 
     #[test]
+    fn in_band_fec_is_what_the_browser_says_of_itself() {
+        let in_band_fec = |parameters: &str| {
+            let offer = chromium_with(
+                "a=fmtp:111 minptime=10;useinbandfec=1\r\n",
+                &format!("a=fmtp:111 {parameters}\r\n"),
+            );
+            BrowserOffer::parse(&offer).unwrap().agree(&CODECS).unwrap().in_band_fec
+        };
+        assert!(in_band_fec("useinbandfec=1"));
+        assert!(in_band_fec("maxplaybackrate=48000; useinbandfec=1"));
+        assert!(!in_band_fec("minptime=10;useinbandfec=0"));
+        assert!(!in_band_fec("minptime=10"));
+    }
+
+    #[test]
     fn the_captured_answers_are_read() {
         for (sdp, mid, digest_start, event_clocks) in [
             (
@@ -319,6 +335,7 @@ mod tests {
             assert_eq!(answer.audio.mid.as_deref(), Some(mid));
             assert_eq!(answer.audio.setup, Setup::Active);
             assert_eq!(answer.our_role(), DtlsRole::Passive);
+            assert!(answer.audio.formats.in_band_fec);
             assert_eq!(answer.audio.fingerprints[0].digest()[..2], digest_start);
             assert_eq!(answer.audio.formats.codings, [coding(Codec::Opus, 96)]);
             let clocks: Vec<_> =

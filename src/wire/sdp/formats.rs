@@ -24,6 +24,8 @@ pub struct AudioFormats {
     pub events: Vec<OfferedEvents>,
     /// RFC 2198 redundancy around Opus; known so that it is not taken for something else.
     pub red: Option<PayloadType>,
+    /// `useinbandfec`: its writer makes use of FEC in the Opus that it receives (RFC 7587 §6.1).
+    pub in_band_fec: bool,
     /// `a=ptime`: audio per packet that the writer wants to receive, in milliseconds.
     pub packet_ms: Option<u32>,
     /// `a=maxptime`: the most it accepts.
@@ -45,6 +47,8 @@ pub struct OfferedEvents {
 pub struct Agreement {
     /// What we send.
     pub send: Coding,
+    /// Whether the far end makes use of in-band FEC in Opus.
+    pub in_band_fec: bool,
     /// Audio per packet that we send, in milliseconds: 10, 20, 30, 40 or 60 (Opus: not 30).
     pub packet_ms: u8,
     /// What we accept.
@@ -119,6 +123,10 @@ impl AudioFormats {
             }
             _ => return,
         };
+        if codec == Codec::Opus {
+            let parameters = parameter_of(section, "fmtp", payload_type).unwrap_or_default();
+            self.in_band_fec = parameters.split(';').any(|one| one.trim() == "useinbandfec=1");
+        }
         self.codings.push(Coding { codec, payload_type });
     }
 
@@ -128,6 +136,7 @@ impl AudioFormats {
         let events = self.events_beside(chosen.codec);
         Agreement {
             send: chosen,
+            in_band_fec: self.in_band_fec,
             packet_ms: self.packet_ms_for(chosen.codec),
             receive: vec![chosen],
             send_events: events,
@@ -172,6 +181,7 @@ impl AudioFormats {
         }
         Ok(Agreement {
             send,
+            in_band_fec: self.in_band_fec,
             packet_ms: self.packet_ms_for(send.codec),
             receive,
             send_events: common.events_beside(send.codec),
