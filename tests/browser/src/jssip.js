@@ -1,7 +1,7 @@
 // The test phone over JsSIP.
 
 import JsSIP from 'jssip';
-import { MICROPHONE, Phone, onlyCodecs, withoutEventClock } from './phone.js';
+import { MICROPHONE, Phone, elsewhere, onlyCodecs, withoutEventClock } from './phone.js';
 
 class JsSipPhone extends Phone {
   async register({ wss, user, domain, password, ice = {} }) {
@@ -55,6 +55,8 @@ class JsSipPhone extends Phone {
     session.on('sdp', (event) => {
       if (event.originator === 'local') event.sdp = this.shape(event.sdp);
       this.note('sdp', { by: event.originator, type: event.type, sdp: event.sdp });
+      const { detour } = this.shaping ?? {};
+      if (event.originator === 'remote' && detour) event.sdp = elsewhere(event.sdp, detour);
     });
     if (originator === 'remote') {
       this.note('ringing', {

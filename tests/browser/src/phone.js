@@ -3,6 +3,8 @@
 
 import { Ear } from './ear.js';
 
+import { watchFrames } from './frames.js';
+
 // The fake microphone's speech must arrive as it is: no processing on its way.
 export const MICROPHONE = {
   echoCancellation: false,
@@ -16,6 +18,7 @@ export class Phone {
     this.waiting = [];
     this.ear = new Ear();
     this.connection = null;
+    this.frames = [];
   }
 
   note(name, facts = {}) {
@@ -48,6 +51,13 @@ export class Phone {
   // Follows the call's RTCPeerConnection from its making.
   watch(connection) {
     this.connection = connection;
+    for (const name of ['createOffer', 'createAnswer']) {
+      const original = connection[name];
+      connection[name] = (...options) => {
+        this.prepare(connection);
+        return original.apply(connection, options);
+      };
+    }
     connection.addEventListener('track', ({ track, streams, receiver }) => {
       if (track.kind !== 'audio') return;
       this.ear.listen(streams[0] ?? new MediaStream([track]));
@@ -63,6 +73,22 @@ export class Phone {
     connection.addEventListener('connectionstatechange', () => {
       this.note(`media-${connection.connectionState}`);
     });
+  }
+
+  forgetFrames() {
+    this.frames.length = 0;
+  }
+
+  // What a page can ask of the connection before it writes its SDP.
+  prepare(connection) {
+    const { prefer_red, watch_frames } = this.shaping ?? {};
+    const audio = connection.getTransceivers().find((t) => t.receiver.track.kind === 'audio');
+    if (prefer_red) {
+      const { codecs } = RTCRtpReceiver.getCapabilities('audio');
+      const isRed = ({ mimeType }) => mimeType.toLowerCase() === 'audio/red';
+      audio.setCodecPreferences([...codecs.filter(isRed), ...codecs.filter((c) => !isRed(c))]);
+    }
+    if (watch_frames && !audio.sender.transform) watchFrames(audio.sender, this.frames);
   }
 
   async stats() {
@@ -82,6 +108,11 @@ export class Phone {
   recording() {
     return this.ear.recording();
   }
+}
+
+// Sends what the gateway receives at `from` to another port.
+export function elsewhere(sdp, { from, to }) {
+  return sdp.replaceAll(` ${from} `, ` ${to} `);
 }
 
 // Strips an SDP's payload type for telephone-event at `clock_hz`: what is left is what a browser
