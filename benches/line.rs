@@ -11,6 +11,7 @@ use linecard::base::clock::WallAnchor;
 use linecard::base::random::{self, Random};
 use linecard::control::message::{Format, Security, Side};
 use linecard::media::call::Call;
+use linecard::media::encoding::Load;
 use linecard::media::format::LegFormat;
 use linecard::media::leg::{Leg, LegTransport};
 use linecard::media::line::{self, FrameCounters, Surroundings};
@@ -65,7 +66,7 @@ impl Line {
         let mut random = random::from_seed(1);
         let mut leg = |kind, socket| make_leg(kind, socket, &mut random, now);
         let legs = [leg(a, 0), leg(b, 2)];
-        let Ok(call) = Call::new("call".into(), legs, arena, now) else {
+        let Ok(call) = Call::new("call".into(), legs, arena, Load::NONE, now) else {
             panic!("the arena has room for the call")
         };
         Self {
@@ -86,6 +87,7 @@ impl Line {
             frames: &mut self.frames,
             wall: &self.wall,
             random: &mut self.random,
+            load: Load::NONE,
         };
         work(&mut self.call, self.now, &mut around)
     }

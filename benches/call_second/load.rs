@@ -17,7 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 use linecard::base::random::{self, Random};
 use linecard::control::message::{
     CallCreated, Codec, Coding, Command, CreateCall, EncoderSettings, Format, IceCredentials,
-    LegParameters, Playout, Security, SendFormat, Side, SrtpKeys, Transport, UpdateLeg,
+    LegParameters, Security, SendFormat, Side, SrtpKeys, Transport, UpdateLeg,
 };
 use linecard::srtp::keys::{MasterKey, Profile};
 use linecard::srtp::protect::{RTP_GROWTH_BYTES_MAX, Receiver, Sender};
@@ -440,13 +440,12 @@ fn create(
     let format = |codec, payload_type| {
         let payload_type = PayloadType::new(payload_type).expect("below 128");
         let coding = Coding { codec, payload_type };
-        let encoder = EncoderSettings::default();
         let send = SendFormat {
             coding,
             packet_ms: 20,
-            encoder,
+            encoder: Some(EncoderSettings::default()),
+            in_band_fec: true,
             redundancy: None,
-            playout: Playout::OnArrival,
         };
         Some(Format {
             send,

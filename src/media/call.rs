@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::encoding::Load;
 use super::format::LegFormat;
 use super::leg::Leg;
 use super::stream::{Path, Stream};
@@ -36,11 +37,12 @@ impl Call {
         name: Arc<str>,
         legs: [Leg; 2],
         arena: &Rc<OpusArena>,
+        load: Load,
         now: Instant,
     ) -> Result<Self, Box<RefusedCall>> {
         let streams = [Stream::new(now), Stream::new(now)];
         let mut call = Self { name, legs, armed: None, streams, created: now };
-        match call.build_paths(arena) {
+        match call.build_paths(arena, load) {
             Ok(()) => Ok(call),
             Err(error) => Err(Box::new(RefusedCall { error, legs: call.legs })),
         }
@@ -63,6 +65,7 @@ impl Call {
         side: Side,
         format: LegFormat,
         arena: &Rc<OpusArena>,
+        load: Load,
     ) -> Result<(), ControlError> {
         if self.legs[side.index()].format.as_ref() == Some(&format) {
             return Ok(());
@@ -70,26 +73,31 @@ impl Call {
         let old = self.legs[side.index()].format.replace(format);
         // The paths are built before the old ones go, so that a refusal leaves those in place; at
         // the very edge of the arena a change may be refused that would fit in the other order.
-        let built = self.build_paths(arena);
+        let built = self.build_paths(arena, load);
         if built.is_err() {
             self.legs[side.index()].format = old;
         }
         built
     }
 
-    fn build_paths(&mut self, arena: &Rc<OpusArena>) -> Result<(), ControlError> {
-        let format = |side: Side| self.legs[side.index()].format.as_ref();
-        let from_a = Path::between(format(Side::A), format(Side::B), arena)?;
-        let from_b = Path::between(format(Side::B), format(Side::A), arena)?;
-        let began = self.created;
-        for (side, path) in [(Side::A, from_a), (Side::B, from_b)] {
+    fn build_paths(&mut self, arena: &Rc<OpusArena>, load: Load) -> Result<(), ControlError> {
+        let path_from = |side: Side| {
+            let [from, to] = [side, side.other()].map(|side| &self.legs[side.index()]);
+            let (from, to_format) = (from.format.as_ref(), to.format.as_ref());
+            let mut encoding = to.encoding.with_format(to_format, load);
+            let mut path = Path::between(from, to_format, encoding.settings(), arena)?;
+            if path.opus_encoder().is_none() {
+                encoding = encoding.with_format(None, load);
+            }
+            Ok((side, path, encoding))
+        };
+        for (side, path, encoding) in [path_from(Side::A)?, path_from(Side::B)?] {
             let (_, to, stream) = self.direction(side);
             let clock_hz = to.format.as_ref().map_or(8_000, |format| format.codec.clock_hz());
             to.outgoing.set_clock(clock_hz, stream.playout.timeline.end());
             to.set_digit_clock();
-            to.set_redundancy();
+            to.set_encoding(encoding);
             stream.playout.path = path;
-            stream.set_order(to.format.as_ref(), began);
         }
         Ok(())
     }
@@ -99,7 +107,7 @@ impl Call {
     pub fn next_timeout(&self) -> Option<Instant> {
         let legs = self.legs.iter().filter_map(Leg::next_timeout);
         let streams = self.streams.iter().flat_map(|stream| {
-            [stream.order.next_timeout(), stream.playout.events.relay.next_timeout()]
+            [stream.window.next_timeout(), stream.playout.events.relay.next_timeout()]
         });
         legs.chain(streams.flatten()).min()
     }
@@ -107,9 +115,8 @@ impl Call {
     /// The call's statistics.
     pub fn statistics(&self, thread: usize, now: Instant) -> CallStatistics {
         let leg = |side: Side| {
-            let heard = &self.streams[side.index()].order;
-            let sent = &self.streams[side.other().index()].order;
-            self.legs[side.index()].statistics(heard, sent)
+            let stream = &self.streams[side.index()];
+            self.legs[side.index()].statistics(stream.window.packets_reordered())
         };
         CallStatistics {
             call: self.name.to_string(),

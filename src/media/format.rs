@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use super::encoding::Abilities;
 use crate::audio::opus::EncoderSettings;
-use crate::audio::playout::{DelayRange, MOST_MS_MAX};
-use crate::control::message::{Codec, ControlError, ErrorCode, EventFormat, Format, Playout};
+use crate::control::message::{Codec, ControlError, ErrorCode, EventFormat, Format};
 use crate::wire::rtp::PayloadType;
 
 /// The codings and event formats a leg may accept at once.
@@ -36,12 +36,12 @@ pub struct LegFormat {
     pub payload_type: PayloadType,
     /// Samples of 8 kHz audio in a packet sent.
     pub packet_samples: usize,
-    /// Settings should Opus have to be encoded.
-    pub encoder: EncoderSettings,
+    /// Fixed settings should Opus have to be encoded; without them [`super::encoding`] chooses.
+    pub encoder: Option<EncoderSettings>,
+    /// Whether the far end makes use of in-band FEC.
+    pub in_band_fec: bool,
     /// The event format sent.
     pub send_events: Option<EventFormat>,
-    /// The bounds of the delay, where what is sent is paced.
-    pub paced: Option<DelayRange>,
     /// The payload type of RED, where it may be sent.
     pub redundancy: Option<PayloadType>,
 }
@@ -62,16 +62,8 @@ impl LegFormat {
                 "format.send.packet_ms: {packet_ms} is not one of {possible:?} for {codec:?}"
             ));
         }
-        if !EncoderSettings::BIT_RATE.contains(&send.encoder.bit_rate) {
-            return refuse("format.send.encoder.bit_rate: must be 6000 to 128000".to_owned());
-        }
-        if send.encoder.complexity > EncoderSettings::COMPLEXITY_MAX {
-            return refuse("format.send.encoder.complexity: must be 0 to 10".to_owned());
-        }
-        if send.encoder.expected_loss_percent > 100 {
-            return refuse(
-                "format.send.encoder.expected_loss_percent: must be 0 to 100".to_owned(),
-            );
+        if let Some(encoder) = send.encoder {
+            check_encoder(encoder)?;
         }
         if format.receive.is_empty()
             || format.receive.len() > RECEIVE_MAX
@@ -104,19 +96,6 @@ impl LegFormat {
                 "format.send.redundancy: needs a payload_type of its own, around opus".to_owned(),
             );
         }
-        let paced = match send.playout {
-            Playout::OnArrival => None,
-            Playout::Paced { least_ms, most_ms }
-                if least_ms <= most_ms && most_ms <= MOST_MS_MAX =>
-            {
-                Some(DelayRange { least_ms, most_ms })
-            }
-            Playout::Paced { .. } => {
-                return refuse(format!(
-                    "format.send.playout: least_ms must not exceed most_ms, nor that {MOST_MS_MAX}"
-                ));
-            }
-        };
         let clocks = format.receive_events.iter().chain(&format.send_events);
         if clocks.into_iter().any(|event| ![8_000, 48_000].contains(&event.clock_hz)) {
             return refuse("format: an event clock_hz must be 8000 or 48000".to_owned());
@@ -127,8 +106,8 @@ impl LegFormat {
             payload_type: send.coding.payload_type,
             packet_samples: usize::from(packet_ms) * 8,
             encoder: send.encoder,
+            in_band_fec: send.in_band_fec,
             send_events: format.send_events,
-            paced,
             redundancy: send.redundancy.map(|redundancy| redundancy.payload_type),
         })
     }
@@ -144,10 +123,28 @@ impl LegFormat {
         self.meanings.iter().any(|meaning| matches!(meaning, Meaning::Audio(codec) if test(*codec)))
     }
 
+    /// What the far end makes use of when we send Opus.
+    pub fn abilities(&self) -> Abilities {
+        Abilities { red: self.redundancy.is_some(), in_band_fec: self.in_band_fec }
+    }
+
     /// Audio in a packet sent.
     pub fn packet_duration(&self) -> Duration {
         Duration::from_micros(self.packet_samples as u64 * 125)
     }
+}
+
+fn check_encoder(settings: EncoderSettings) -> Result<(), ControlError> {
+    let wrong = if !EncoderSettings::BIT_RATE.contains(&settings.bit_rate) {
+        "bit_rate: must be 6000 to 128000"
+    } else if settings.complexity > EncoderSettings::COMPLEXITY_MAX {
+        "complexity: must be 0 to 10"
+    } else if settings.expected_loss_percent > 100 {
+        "expected_loss_percent: must be 0 to 100"
+    } else {
+        return Ok(());
+    };
+    Err(ControlError::new(ErrorCode::BadArguments, format!("format.send.encoder.{wrong}")))
 }
 
 #[cfg(test)]
@@ -191,16 +188,6 @@ mod tests {
             (
                 "complexity",
                 serde_json::json!({"codec": "opus", "payload_type": 1, "encoder": {"complexity": 11}}),
-            ),
-            (
-                "playout",
-                serde_json::json!({"codec": "pcmu", "payload_type": 0,
-                    "playout": {"kind": "paced", "least_ms": 20, "most_ms": 301}}),
-            ),
-            (
-                "playout",
-                serde_json::json!({"codec": "pcmu", "payload_type": 0,
-                    "playout": {"kind": "paced", "least_ms": 60, "most_ms": 40}}),
             ),
             (
                 "redundancy",

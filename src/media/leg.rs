@@ -4,13 +4,14 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::encoding::{Encoding, Load};
 use super::format::{LegFormat, Meaning};
 use super::outgoing::Outgoing;
 use super::redundancy::Redundancy;
 use super::reports::{self, Reports};
 use super::security::SecurityContext;
-use super::stream::Order;
 use crate::audio::dtmf::DigitSender;
+use crate::audio::opus::EncoderSettings;
 use crate::audio::reception::Reception;
 use crate::base::clock::WallAnchor;
 use crate::base::discard::{Discard, DiscardCounters};
@@ -138,6 +139,8 @@ pub struct Leg {
     pub digits: DigitSender,
     /// Repeats the packet before, where the far end understands it.
     pub redundancy: Option<Box<Redundancy>>,
+    /// How what it is sent is encoded.
+    pub encoding: Encoding,
     source: Option<Source>,
     reports: Reports,
     cname: Box<str>,
@@ -161,6 +164,7 @@ impl Leg {
             counters: LegCounters::default(),
             digits: DigitSender::new(8_000, DIGIT_PACKET_MS),
             redundancy: None,
+            encoding: Encoding::default(),
             source: None,
             reports: Reports::new(now),
             cname,
@@ -253,8 +257,9 @@ impl Leg {
         }
     }
 
-    /// Packets are repeated as the format says.
-    pub fn set_redundancy(&mut self) {
+    /// What it is sent is encoded so, and repeated where the format allows it.
+    pub fn set_encoding(&mut self, encoding: Encoding) {
+        self.encoding = encoding;
         let wanted = self.format.as_ref().and_then(|format| {
             format.redundancy.map(|payload_type| (payload_type, format.payload_type))
         });
@@ -262,31 +267,43 @@ impl Leg {
         if !self.redundancy.as_deref().is_some_and(is_so) {
             self.redundancy = wanted.map(|(red, audio)| Box::new(Redundancy::new(red, audio)));
         }
+        self.switch_redundancy();
     }
 
-    /// Takes the far end's RTCP in.
+    fn switch_redundancy(&mut self) {
+        if let Some(redundancy) = &mut self.redundancy {
+            redundancy.active = self.encoding.redundancy();
+        }
+    }
+
+    /// Takes the far end's RTCP in. What it says about loss may change how we encode: the encoder's
+    /// new settings then.
     pub fn hear_rtcp(
         &mut self,
         datagram: &mut [u8],
         wall: &WallAnchor,
+        load: Load,
         now: Instant,
-    ) -> Result<(), Discard> {
+    ) -> Result<Option<EncoderSettings>, Discard> {
         let length = self.security.open_rtcp(datagram)?;
         let ours = self.outgoing.ssrc();
+        let mut heard = None;
         for packet in rtcp::parse(&datagram[..length])? {
             match packet {
                 RtcpPacket::SenderReport { sender, reports, .. } => {
                     self.reports.sender_report(sender.ntp, now);
-                    self.reports.report_blocks(reports, ours, wall.ntp(now));
+                    heard = self.reports.report_blocks(reports, ours, wall.ntp(now)).or(heard);
                 }
                 RtcpPacket::ReceiverReport { reports, .. } => {
-                    self.reports.report_blocks(reports, ours, wall.ntp(now));
+                    heard = self.reports.report_blocks(reports, ours, wall.ntp(now)).or(heard);
                 }
                 // A BYE in RTCP never ends a call: signaling does.
                 RtcpPacket::Sdes { .. } | RtcpPacket::Bye(_) | RtcpPacket::Other { .. } => {}
             }
         }
-        Ok(())
+        let change = heard.and_then(|report| self.encoding.report(report.fraction_lost, load, now));
+        self.switch_redundancy();
+        Ok(change)
     }
 
     /// When this leg wants to be woken: for a report, a digit, or the end of consent.
@@ -348,9 +365,8 @@ impl Leg {
         }
     }
 
-    /// The leg's statistics, with those of the order in which it is heard and of the one in which it is
-    /// sent to.
-    pub fn statistics(&self, heard: &Order, sent: &Order) -> LegStatistics {
+    /// The leg's statistics; `reordered` is counted by the stream that comes from it.
+    pub fn statistics(&self, reordered: u64) -> LegStatistics {
         let counters = &self.counters;
         let reception = self.source.as_ref().map(|source| &source.reception);
         let remote = self.reports.remote();
@@ -362,17 +378,14 @@ impl Leg {
             packets_sent: self.outgoing.packets(),
             bytes_sent: self.outgoing.bytes(),
             packets_lost: reception.map_or(0, Reception::lost),
-            packets_reordered: heard.packets_reordered(),
+            packets_reordered: reordered,
             packets_recovered: counters.packets_recovered,
             frames_recovered: counters.frames_recovered,
             frames_concealed: counters.frames_concealed,
             frames_silent: counters.frames_silent,
-            playout: match sent {
-                Order::OnArrival(_) => None,
-                Order::Paced(paced) => Some(paced.statistics()),
-            },
             jitter_ms: reception.map_or(0.0, Reception::jitter_ms),
             round_trip_ms: self.reports.round_trip().map(|trip| trip.as_secs_f64() * 1e3),
+            encoder: self.encoding.name().map(str::to_owned),
             remote_loss_percent: remote.map(|r| f64::from(r.fraction_lost) * 100.0 / 256.0),
             remote_packets_lost: remote.map(|r| i64::from(r.cumulative_lost)),
             remote_jitter_ms: remote.map(|r| f64::from(r.jitter) * 1e3 / f64::from(clock_hz)),

@@ -32,13 +32,21 @@ pub struct Reports {
     /// Middle 32 bits of the far end's last sender report, and its arrival.
     last_sender_report: Option<(u32, Instant)>,
     remote: Option<RemoteReport>,
+    /// How far the report before reached.
+    remote_highest: Option<u32>,
     round_trip: Option<Duration>,
 }
 
 impl Reports {
     /// Begins the schedule.
     pub fn new(now: Instant) -> Self {
-        Self { next: now + FIRST, last_sender_report: None, remote: None, round_trip: None }
+        Self {
+            next: now + FIRST,
+            last_sender_report: None,
+            remote: None,
+            remote_highest: None,
+            round_trip: None,
+        }
     }
 
     /// When a report is due.
@@ -58,14 +66,25 @@ impl Reports {
     }
 
     /// Takes the far end's report blocks in; those about other sources are passed over. `ntp` is the
-    /// wall clock of `now`.
-    pub fn report_blocks(&mut self, blocks: ReportBlocks<'_>, ours: Ssrc, ntp: u64) {
+    /// wall clock of `now`. Gives the report about ours if it covers packets that the one before did
+    /// not: one about nothing says nothing about the path.
+    pub fn report_blocks(
+        &mut self,
+        blocks: ReportBlocks<'_>,
+        ours: Ssrc,
+        ntp: u64,
+    ) -> Option<RemoteReport> {
+        let mut news = None;
         for block in blocks.filter(|block| block.ssrc == ours) {
             self.remote = Some(RemoteReport {
                 fraction_lost: block.fraction_lost,
                 cumulative_lost: block.cumulative_lost,
                 jitter: block.jitter,
             });
+            let highest = Some(block.extended_highest_sequence);
+            if std::mem::replace(&mut self.remote_highest, highest) != highest {
+                news = self.remote;
+            }
             if block.last_sr != 0 {
                 // RFC 3550 §6.4.1: A - LSR - DLSR, in 1/65536 s. A negative one is clock noise.
                 let now = (ntp >> 16) as u32;
@@ -74,6 +93,7 @@ impl Reports {
                 self.round_trip = Some(Duration::from_micros(trip * 1_000_000 / 65_536));
             }
         }
+        news
     }
 
     /// The block's two fields about the far end's last sender report.

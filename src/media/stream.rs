@@ -5,12 +5,13 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::format::LegFormat;
-use super::paced::Paced;
 use super::timeline::Timeline;
 use crate::audio::conceal::Concealer;
 use crate::audio::dtmf::EventRelay;
 use crate::audio::g711::Law;
-use crate::audio::opus::{OpusArena, OpusDecoder, OpusEncoder, PACKET_SAMPLES_MAX};
+use crate::audio::opus::{
+    EncoderSettings, OpusArena, OpusDecoder, OpusEncoder, PACKET_SAMPLES_MAX,
+};
 use crate::audio::repair::RepairWindow;
 use crate::audio::silence::SilenceGate;
 use crate::control::message::{Codec, ControlError, ErrorCode};
@@ -22,17 +23,9 @@ const PENDING_SAMPLES_MAX: usize = 480 + PACKET_SAMPLES_MAX;
 /// One direction of a call.
 pub struct Stream {
     /// Puts packets in order.
-    pub order: Order,
+    pub window: RepairWindow,
     /// What follows.
     pub playout: Playout,
-}
-
-/// When packets in order have their turn.
-pub enum Order {
-    /// As they come, but for gaps.
-    OnArrival(RepairWindow),
-    /// At even intervals, after a delay.
-    Paced(Box<Paced>),
 }
 
 /// What happens to packets in order.
@@ -100,7 +93,7 @@ impl Stream {
     pub fn new(now: Instant) -> Self {
         let clocks_hz = (8_000, 8_000);
         Self {
-            order: Order::OnArrival(RepairWindow::new(now)),
+            window: RepairWindow::new(now),
             playout: Playout {
                 timeline: Timeline::default(),
                 path: Path::Closed,
@@ -113,42 +106,8 @@ impl Stream {
 
     /// Begins anew with another source; the outgoing time line goes on.
     pub fn restart(&mut self) {
-        match &mut self.order {
-            Order::OnArrival(window) => window.reset(),
-            Order::Paced(paced) => paced.buffer.restart(),
-        }
+        self.window.reset();
         self.playout.restart();
-    }
-
-    /// Orders packets as the sending leg's format asks; `began` is any time before the first packet.
-    /// What waits for its turn is lost when that changes.
-    pub fn set_order(&mut self, to: Option<&LegFormat>, began: Instant) {
-        let wanted = to.and_then(|to| Some((to.paced?, to.packet_samples)));
-        match (&self.order, wanted) {
-            (Order::OnArrival(_), None) => return,
-            (Order::Paced(paced), Some(wanted)) if paced.settings == wanted => return,
-            (_, Some(wanted)) => self.order = Order::Paced(Box::new(Paced::new(wanted))),
-            (_, None) => self.order = Order::OnArrival(RepairWindow::new(began)),
-        }
-        self.playout.restart();
-    }
-}
-
-impl Order {
-    /// When something has its turn although nothing comes.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        match self {
-            Order::OnArrival(window) => window.next_timeout(),
-            Order::Paced(paced) => paced.buffer.next_timeout(),
-        }
-    }
-
-    /// Packets that came out of order and were put back.
-    pub fn packets_reordered(&self) -> u64 {
-        match self {
-            Order::OnArrival(window) => window.packets_reordered(),
-            Order::Paced(paced) => paced.buffer.packets_reordered(),
-        }
     }
 }
 
@@ -161,10 +120,12 @@ impl Playout {
 }
 
 impl Path {
-    /// The stages that lead from one format to the other.
+    /// The stages that lead from one format to the other; `settings` are for Opus, should it have to
+    /// be encoded.
     pub fn between(
         from: Option<&LegFormat>,
         to: Option<&LegFormat>,
+        settings: EncoderSettings,
         arena: &Rc<OpusArena>,
     ) -> Result<Self, ControlError> {
         let (Some(from), Some(to)) = (from, to) else { return Ok(Self::Closed) };
@@ -175,13 +136,9 @@ impl Path {
                     "a leg that receives both Opus and G.711 cannot feed one that sends Opus";
                 return Err(ControlError::new(ErrorCode::Unsupported, message));
             }
-            Codec::Opus if opus_heard && to.paced.is_some() => {
-                let message = "Opus passes to Opus as it is and cannot be paced";
-                return Err(ControlError::new(ErrorCode::Unsupported, message));
-            }
             Codec::Opus if opus_heard => return Ok(Self::Relay(Codec::Opus)),
             Codec::Opus => {
-                let encoder = arena.encoder(to.encoder).map_err(no_capacity)?;
+                let encoder = arena.encoder(settings).map_err(no_capacity)?;
                 Encoder::Opus(encoder, SilenceGate::default())
             }
             Codec::Pcmu => Encoder::G711(Law::Mu),
@@ -197,6 +154,19 @@ impl Path {
             pcm: [0; PENDING_SAMPLES_MAX],
             pending: 0,
         })))
+    }
+}
+
+impl Path {
+    /// The Opus encoder, where there is one.
+    pub fn opus_encoder(&mut self) -> Option<&mut OpusEncoder> {
+        match self {
+            Self::Transcode(transcoder) => match &mut transcoder.encoder {
+                Encoder::Opus(encoder, _) => Some(encoder),
+                Encoder::G711(_) => None,
+            },
+            Self::Relay(_) | Self::Closed => None,
+        }
     }
 }
 

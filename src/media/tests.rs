@@ -1,7 +1,7 @@
 //! The packet line without a socket: a call, an outbox, and a virtual clock.
 
+mod encoding;
 mod loss;
-mod paced;
 mod redundancy;
 mod silence;
 
@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::call::Call;
+use super::encoding::Load;
 use super::format::LegFormat;
 use super::leg::{Leg, LegTransport};
 use super::line::{self, FrameCounters, Notice, Surroundings};
@@ -79,7 +80,9 @@ impl Exchange {
             Leg::new(transport, security, Some(format), outgoing, "cname".into(), now)
         };
         let legs = [leg(a, 0), leg(b, 2)];
-        let Ok(call) = Call::new("call".into(), legs, &arena, now) else { panic!("refused") };
+        let Ok(call) = Call::new("call".into(), legs, &arena, Load::NONE, now) else {
+            panic!("refused")
+        };
         Self {
             call,
             arena,
@@ -100,6 +103,7 @@ impl Exchange {
             frames: &mut self.frames,
             wall: &self.wall,
             random: &mut self.random,
+            load: Load::NONE,
         };
         (&mut self.call, around)
     }

@@ -16,6 +16,7 @@ use super::channel::{
     CallKey, Command, CoreEnd, CoreEvent, LegChange, NewLeg, NewTransport, Reply, Token,
 };
 use super::consent::answer_check;
+use super::encoding::Load;
 use super::leg::{Kind, Leg, LegTransport};
 use super::line::{self, FrameCounters, Notice, Surroundings};
 use super::outgoing::Outgoing;
@@ -210,6 +211,7 @@ impl Thread {
             frames: &mut self.frames,
             wall: &self.wall,
             random: &mut self.random,
+            load: Load::NONE,
         };
         let outcome = match kind {
             Kind::Rtp => line::rtp(call, side, datagram, now, &mut around),
@@ -273,6 +275,7 @@ impl Thread {
             frames: &mut self.frames,
             wall: &self.wall,
             random: &mut self.random,
+            load: Load::NONE,
         };
         line::wake(call, now, &mut around);
         self.timers.arm(key, call.next_timeout(), &mut call.armed);
@@ -349,7 +352,7 @@ impl Thread {
             }
         }
         let Ok(legs) = <[Leg; 2]>::try_from(made) else { return Err(no_call()) };
-        match Call::new(name, legs, &self.arena, now) {
+        match Call::new(name, legs, &self.arena, Load::NONE, now) {
             Ok(mut call) => {
                 self.timers.arm(key, call.next_timeout(), &mut call.armed);
                 self.calls.insert(key, call);
@@ -451,7 +454,7 @@ impl Thread {
         now: Instant,
     ) -> Result<(), ControlError> {
         if let Some(format) = change.format {
-            call.set_format(side, format, &self.arena)?;
+            call.set_format(side, format, &self.arena, Load::NONE)?;
         }
         let leg = &mut call.legs[side.index()];
         if let Some((to, to_rtcp)) = change.remote {

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::control::message::{
-    CallCreated, CallName, Codec, EncoderSettings, Format, LegParameters, Playout, Security,
-    SendFormat, SendRedundancy, Side, UpdateLeg,
+    CallCreated, CallName, Codec, Format, LegParameters, Security, SendFormat, Side, UpdateLeg,
 };
 use crate::dtls::Certificate;
 use crate::signal::browser::{BrowserMedia, Wish};
@@ -300,13 +299,13 @@ pub fn format_of(agreement: &Agreement) -> Format {
         send: SendFormat {
             coding: agreement.send,
             packet_ms: agreement.packet_ms,
-            encoder: EncoderSettings::default(),
-            redundancy: agreement.send_redundancy.map(SendRedundancy::from),
-            playout: Playout::OnArrival,
+            encoder: None,
+            in_band_fec: agreement.in_band_fec,
+            redundancy: None,
         },
         receive: agreement.receive.clone(),
         send_events: agreement.send_events,
         receive_events: agreement.receive_events.clone(),
-        receive_redundancy: agreement.receive_redundancy.clone(),
+        receive_redundancy: Vec::new(),
     }
 }

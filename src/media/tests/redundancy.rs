@@ -230,14 +230,14 @@ fn another_format_for_the_other_leg_goes_on_repeating() {
     let mut sent = exchange.hear(Side::B, &speaker.packet(160)).unwrap();
     let other = LegFormat::new(&serde_json::from_str(&with_packet_ms(PCMU, 40)).unwrap()).unwrap();
     let arena = exchange.arena.clone();
-    exchange.call.set_format(Side::B, other, &arena).unwrap();
+    exchange.call.set_format(Side::B, other, &arena, Load::NONE).unwrap();
     exchange.pass(MS_20);
     sent.extend(exchange.hear(Side::B, &speaker.packet(160)).unwrap());
     without_copies(sent);
 
     // A format without it ends it.
     let plain = LegFormat::new(&serde_json::from_str(OPUS).unwrap()).unwrap();
-    exchange.call.set_format(Side::A, plain, &arena).unwrap();
+    exchange.call.set_format(Side::A, plain, &arena, Load::NONE).unwrap();
     let sent = exchange.hear(Side::B, &speaker.packet(160)).unwrap();
     assert_eq!(sent[0].header.payload_type, number(111));
 }

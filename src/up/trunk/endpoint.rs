@@ -248,12 +248,11 @@ mod tests {
         let event = EventFormat { payload_type: PayloadType::new(101).unwrap(), clock_hz: 8000 };
         let agreement = Agreement {
             send: coding(codec),
+            in_band_fec: false,
             packet_ms: 20,
             receive: vec![coding(Codec::Pcmu), coding(Codec::Pcma)],
             send_events: Some(event),
             receive_events: vec![event],
-            send_redundancy: None,
-            receive_redundancy: vec![],
         };
         Endpoint::new(number, agreement, &mut random::from_seed(1)).unwrap()
     }

@@ -1,0 +1,103 @@
+//! The part of `tools/quality` that must be the product itself: speech through the encoder and a
+//! lossy path to a browser, speech from a browser through the packet line to the trunk, and the cost
+//! of a rung. Scores and tables are made of what it writes by `quality.py` beside it.
+//!
+//! Audio files are 16-bit little-endian samples at 8 kHz, no header. Everything but `cost` repeats to
+//! the bit.
+
+mod cost;
+mod loss;
+mod material;
+mod recipe;
+mod toward_browser;
+mod toward_trunk;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::loss::Condition;
+use self::recipe::Recipe;
+
+/// Makes the audio that tools/quality scores, and measures what encoding costs.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints the rungs of the product's ladder and what they are compared with.
+    Ladder,
+    /// Encodes speech with a recipe, loses packets, decodes as a browser would.
+    Browser {
+        /// `silk,36k,cx0,fec10` or `celt,40k,cx0,red`, or the name of a rung.
+        recipe: Recipe,
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Sends a browser's speech under SRTP through the packet line, losing packets on the way.
+    Trunk {
+        #[command(flatten)]
+        run: Run,
+    },
+    /// Measures the time a frame takes with each recipe, in turns, in microseconds.
+    Cost {
+        /// Recipes, the first of which the others are compared with.
+        #[arg(required = true)]
+        recipes: Vec<Recipe>,
+        /// Speech to encode.
+        #[arg(long, required = true)]
+        segments: Vec<PathBuf>,
+    },
+    /// Encodes a number of frames and nothing else, for a profiler to count.
+    Frames {
+        /// The recipe.
+        recipe: Recipe,
+        /// How many frames.
+        #[arg(long)]
+        frames: usize,
+        /// Speech to encode.
+        #[arg(long, required = true)]
+        segments: Vec<PathBuf>,
+    },
+}
+
+/// Speech and what happens to it.
+#[derive(Args)]
+struct Run {
+    /// Speech.
+    #[arg(long, required = true)]
+    segments: Vec<PathBuf>,
+    /// Losses: percent, or `burst` and percent.
+    #[arg(long, required = true)]
+    loss: Vec<Condition>,
+    /// Runs of each lossy condition, each with losses of its own.
+    #[arg(long, default_value_t = 1)]
+    repeats: u32,
+    /// Directory for what was heard.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Ladder => recipe::print_ladder(),
+        Command::Browser { recipe, run } => toward_browser::run(&recipe, &run),
+        Command::Trunk { run } => toward_trunk::run(&run),
+        Command::Cost { recipes, segments } => cost::measure(&recipes, &segments),
+        Command::Frames { recipe, frames, segments } => cost::encode(&recipe, &segments, frames),
+    };
+    match outcome {
+        Ok(result) => {
+            println!("{result}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("linecard-quality: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Trunk to browser: the product's encoder, packets lost, and a receiver that waits for one packet
+//! more, as a browser's jitter buffer does: a lost packet is rebuilt from what the next one carries of
+//! it, by RED or in-band FEC, else concealed. libopus conceals here; a browser's own concealment
+//! differs, so scores of recipes are to be compared with each other.
+
+use linecard::audio::opus::{EncoderSettings, Filled, OpusArena, carries_fec};
+use serde_json::{Value, json};
+
+use crate::Run;
+use crate::material::{self, FRAME};
+use crate::recipe::Recipe;
+
+/// Where packets went.
+#[derive(Default)]
+struct Tally {
+    frames: usize,
+    bytes: usize,
+    with_fec: usize,
+}
+
+/// Encodes, loses and decodes each segment under each condition.
+pub fn run(recipe: &Recipe, run: &Run) -> Result<Value, String> {
+    let arena = OpusArena::new(1).map_err(|error| error.to_string())?;
+    let mut tally = Tally::default();
+    let heard = material::each(run, |samples, condition, seed| {
+        let packets = encode(&arena, recipe.settings, samples)?;
+        if condition.percent == 0 {
+            tally.frames += packets.len();
+            tally.bytes += packets.iter().map(Vec::len).sum::<usize>();
+            tally.with_fec += packets.iter().filter(|packet| carries_fec(packet)).count();
+        }
+        let lost = condition.lost(packets.len(), seed);
+        receive(&arena, recipe.redundancy, &packets, &lost)
+    })?;
+    let copies = if recipe.redundancy { 2 } else { 1 };
+    Ok(json!({
+        "heard": heard,
+        "kbit_s": (copies * tally.bytes * 8 * 50) as f64 / tally.frames.max(1) as f64 / 1e3,
+        "fec_share": tally.with_fec as f64 / tally.frames.max(1) as f64,
+    }))
+}
+
+fn encode(
+    arena: &std::rc::Rc<OpusArena>,
+    settings: EncoderSettings,
+    samples: &[i16],
+) -> Result<Vec<Vec<u8>>, String> {
+    let mut encoder = arena.encoder(settings).map_err(|full| full.to_string())?;
+    let mut packet = [0; 1_500];
+    let mut encode = |pcm| {
+        let length = encoder.encode(pcm, &mut packet).map_err(|_| "the encoder failed")?;
+        Ok(packet[..length].to_vec())
+    };
+    samples.chunks_exact(FRAME).map(&mut encode).collect()
+}
+
+fn receive(
+    arena: &std::rc::Rc<OpusArena>,
+    redundancy: bool,
+    packets: &[Vec<u8>],
+    lost: &[bool],
+) -> Result<Vec<i16>, String> {
+    let mut decoder = arena.decoder().map_err(|full| full.to_string())?;
+    let mut heard = vec![0; packets.len() * FRAME];
+    for (number, out) in heard.chunks_exact_mut(FRAME).enumerate() {
+        let next = packets.get(number + 1).filter(|_| !lost[number + 1]);
+        let own = Some(&packets[number]).filter(|_| !lost[number] || redundancy && next.is_some());
+        match (own, next) {
+            (Some(packet), _) => {
+                decoder.decode(packet, out).map_err(|_| "the decoder failed")?;
+            }
+            (None, Some(next)) => {
+                let _: Filled = decoder.recover(next, out);
+            }
+            (None, None) => decoder.conceal(out),
+        }
+    }
+    Ok(heard)
+}
