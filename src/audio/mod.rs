@@ -15,5 +15,4 @@ pub const SAMPLE_RATE_HZ: u32 = 8_000;
 /// Samples in a millisecond.
 pub const SAMPLES_PER_MS: usize = 8;
 
-#[cfg(test)]
 pub(crate) mod synthetic;

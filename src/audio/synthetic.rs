@@ -1,4 +1,4 @@
-//! Something like speech, for tests and benches: pulses of a wandering pitch through the formants
+//! Something like speech, for tests and for a core that measures its codec: pulses of a wandering pitch through the formants
 //! of five vowels, hisses between them, and pauses. The same on every machine and run.
 
 use std::f64::consts::TAU;

@@ -81,6 +81,8 @@ discards! {
     BadIntegrity = "bad_integrity",
     /// More unauthenticated STUN or DTLS than a core may punt in a second.
     PuntRateExceeded = "punt_rate_exceeded",
+    /// It waited while the process did not run.
+    AfterPause = "after_pause",
 }
 
 /// One counter a reason.
@@ -98,6 +100,11 @@ impl DiscardCounters {
     #[inline]
     pub fn count(&mut self, reason: Discard) {
         self.0[reason as usize] += 1;
+    }
+
+    /// Counts several at once.
+    pub fn count_many(&mut self, reason: Discard, datagrams: u64) {
+        self.0[reason as usize] += datagrams;
     }
 
     /// Adds another set, reason by reason.

@@ -52,6 +52,8 @@ pub struct Media {
     pub trunk_ports: PortRange,
     /// `calls_per_core`: calls beyond this are refused. Default 1000.
     pub calls_per_core: usize,
+    /// `load_max_percent`: calls that could load a core beyond this are refused. Default 90.
+    pub load_max_percent: u16,
 }
 
 /// `[signal]`

@@ -24,6 +24,8 @@ const PASSWORD_BYTES_MAX: usize = 256;
 /// Most calls one core may be allowed: three times the relay figure of one core, and within the
 /// trunk ports one address has.
 const CALLS_PER_CORE_MAX: i64 = 10_000;
+/// Highest load limit: ten times what a core has, for nodes whose calls are mostly on hold.
+const LOAD_PERCENT_MAX: i64 = 1_000;
 /// Highest core number accepted (Linux `CPU_SETSIZE`).
 const CORE_MAX: i64 = 1023;
 
@@ -59,6 +61,9 @@ pub(super) fn media_section(table: Table, machine: &Machine, mistakes: &mut Vec<
         calls_per_core: section
             .number("calls_per_core", "a number of calls from 1 to 10000, e.g. 1000", 1..=CALLS_PER_CORE_MAX)
             .map_or(1000, |calls| calls as usize),
+        load_max_percent: section
+            .number("load_max_percent", "a share of a core from 10 to 1000, e.g. 90", 10..=LOAD_PERCENT_MAX)
+            .map_or(90, |percent| percent as u16),
     };
     section.finish();
     media

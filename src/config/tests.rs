@@ -26,6 +26,7 @@ fn an_empty_text_is_the_defaults() {
     assert_eq!(config.media.trunk_ports, PortRange { first: 30_000, last: 39_999 });
     assert_eq!(config.media.trunk_ports.pairs(), 5_000);
     assert_eq!(config.media.calls_per_core, 1_000);
+    assert_eq!(config.media.load_max_percent, 90);
     assert_eq!(config.signal.wss, "127.0.0.1:8443".parse().unwrap());
     assert_eq!(config.signal.sip, "127.0.0.1:5060".parse().unwrap());
     assert_eq!(config.signal.domain, "127.0.0.1");
@@ -111,6 +112,10 @@ fn every_mistake_names_the_key_the_problem_and_the_fix() {
         ("[media]\ntrunk_ports = \"3001-3999\"", "[media].trunk_ports = \"3001-3999\": expected"),
         ("[media]\ntrunk_ports = \"3000-3001\"", "[media].trunk_ports: 1 port pairs for 3 cores"),
         ("[media]\ncalls_per_core = 0", "[media].calls_per_core = 0: expected a number of calls"),
+        (
+            "[media]\nload_max_percent = 5",
+            "[media].load_max_percent = 5: expected a share of a core",
+        ),
         ("[signal]\nwss = \"8443\"", "[signal].wss = \"8443\": expected ADDRESS:PORT"),
         (
             "[signal]\nsip = \"0.0.0.0:5060\"",

@@ -7,6 +7,7 @@
 //! commands are refused by name.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -294,6 +295,12 @@ pub struct SendRedundancy {
     pub payload_type: PayloadType,
 }
 
+impl From<PayloadType> for SendRedundancy {
+    fn from(payload_type: PayloadType) -> Self {
+        Self { payload_type }
+    }
+}
+
 fn default_in_band_fec() -> bool {
     true
 }
@@ -514,6 +521,9 @@ pub struct Position {
 pub struct ProcessStatistics {
     /// Since the start of the media process.
     pub age_ms: u64,
+    /// Calls refused because no core had room for them.
+    #[serde(default)]
+    pub calls_refused: u64,
     /// One entry a thread.
     pub threads: Vec<ThreadStatistics>,
 }
@@ -540,8 +550,26 @@ pub struct ThreadStatistics {
     pub frames_silent: u64,
     /// CPU time of the thread, in milliseconds.
     pub cpu_ms: f64,
+    /// How much of its core the thread wanted in the last quarter of a second.
+    pub load_percent: f64,
+    /// How much of it one call is found to take.
+    pub call_load_percent: f64,
+    /// Calls that fit at that price.
+    pub calls_max: u64,
+    /// Times the thread found that it had not run for a second or more.
+    pub pauses: u64,
     /// Times the ring had no receive buffer left.
     pub receive_buffers_exhausted: u64,
+    /// Receives that ended with another error (ICMP refusals, mostly).
+    pub receive_errors: u64,
+    /// Sends for which the socket or the device had no room.
+    pub send_space_exhausted: u64,
+    /// Sends that the kernel refused for another reason.
+    pub send_errors: u64,
+    /// Times the ring's submission queue was full in the middle of a batch.
+    pub submissions_full: u64,
+    /// Times the ring's completion queue was too small.
+    pub completions_overflowed: u64,
     /// Port pairs that rest or are free.
     pub port_pairs_free: u64,
     /// Times a port pair was found to be held by another program.
@@ -565,12 +593,21 @@ pub struct ControlError {
     pub code: ErrorCode,
     /// For people; says what to do instead.
     pub message: String,
+    /// With `overloaded`: when a new attempt is worth making, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 impl ControlError {
     /// A refusal with its explanation.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), retry_after_ms: None }
+    }
+
+    /// The refusal of a call that would load the cores too much.
+    pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
+        let retry_after_ms = Some(retry_after.as_millis() as u64);
+        Self { retry_after_ms, ..Self::new(ErrorCode::Overloaded, message) }
     }
 }
 
@@ -598,8 +635,10 @@ pub enum ErrorCode {
     CallExists,
     /// No such thread.
     UnknownThread,
-    /// The core has no room for another call.
+    /// Every core has the calls it is allowed, or a queue is full.
     NoCapacity,
+    /// One more call could load every core above its limit; try again after `retry_after_ms`.
+    Overloaded,
     /// The port range is used up.
     NoPorts,
     /// The operating system refused (descriptors, memory).

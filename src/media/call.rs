@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::encoding::Load;
 use super::format::LegFormat;
@@ -110,6 +110,18 @@ impl Call {
             [stream.window.next_timeout(), stream.playout.events.relay.next_timeout()]
         });
         legs.chain(streams.flatten()).min()
+    }
+
+    /// When either leg last sent audio.
+    pub fn last_sent(&self) -> Option<Instant> {
+        self.legs.iter().filter_map(|leg| leg.outgoing.last_sent()).max()
+    }
+
+    /// The process did not run for `pause`: what was missed is no loss to be filled, and a browser
+    /// whose checks went unheard is not gone.
+    pub fn resume(&mut self, pause: Duration) {
+        self.streams.iter_mut().for_each(|stream| stream.window.reset());
+        self.legs.iter_mut().for_each(|leg| leg.extend_consent(pause));
     }
 
     /// The call's statistics.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
+use super::budget::Gauge;
 use super::format::LegFormat;
 use super::security::Keys;
 use crate::control::message::{
@@ -131,6 +132,8 @@ pub enum Report {
 /// The control thread's end of one core's queues.
 #[derive(Clone)]
 pub struct CoreHandle {
+    /// What the core says it can carry.
+    pub gauge: Arc<Gauge>,
     commands: Arc<ArrayQueue<(Token, Command)>>,
     wake: Wake,
 }
@@ -150,6 +153,8 @@ pub struct CoreEnd {
     pub thread: usize,
     /// Rung when commands wait.
     pub wake: Wake,
+    /// Where the core says what it can carry.
+    pub gauge: Arc<Gauge>,
     commands: Arc<ArrayQueue<(Token, Command)>>,
     reports: Reports,
 }
@@ -202,8 +207,13 @@ impl Reports {
     pub fn connect(&self, thread: usize) -> std::io::Result<(CoreHandle, CoreEnd)> {
         let commands = Arc::new(ArrayQueue::new(COMMANDS_MAX));
         let wake = Wake::new()?;
-        let handle = CoreHandle { commands: Arc::clone(&commands), wake: wake.clone() };
-        Ok((handle, CoreEnd { thread, wake, commands, reports: self.clone() }))
+        let gauge = Arc::new(Gauge::default());
+        let handle = CoreHandle {
+            gauge: Arc::clone(&gauge),
+            commands: Arc::clone(&commands),
+            wake: wake.clone(),
+        };
+        Ok((handle, CoreEnd { thread, wake, gauge, commands, reports: self.clone() }))
     }
 }
 

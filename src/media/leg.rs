@@ -355,6 +355,13 @@ impl Leg {
         }
     }
 
+    /// Checks could not be heard for `pause`.
+    pub fn extend_consent(&mut self, pause: Duration) {
+        if let LegTransport::Ice { consent_until: Some(until), .. } = &mut self.transport {
+            *until += pause;
+        }
+    }
+
     /// Whether consent has just ended; told once.
     pub fn take_consent_expiry(&mut self, now: Instant) -> bool {
         match &mut self.transport {

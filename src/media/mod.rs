@@ -4,6 +4,7 @@
 //! Read [`line`] first: the packet line. [`thread`] is the loop around it, [`call`], [`leg`] and
 //! [`stream`] are its nouns; [`control`] is the way in.
 
+mod budget;
 pub mod call;
 mod channel;
 mod consent;
@@ -34,7 +35,7 @@ use tokio::sync::mpsc;
 use tracing::info;
 
 use self::channel::{CoreEnd, Reports};
-use self::control::{Control, Core};
+use self::control::{Control, Core, Limits};
 use self::ports::PortPool;
 use self::thread::Thread;
 use crate::base::fault::Fault;
@@ -61,7 +62,7 @@ pub fn run(config: &Media) -> Result<(), Fault> {
             .map_err(|error| Fault::new(error, "eventfd", "raise the limit of open files"))?;
         let (cores, mut failures) = start_threads(config, &reports).await?;
         let generation = random::token(&mut random::from_system(), 16);
-        let control = Control::new(cores, config.calls_per_core, generation);
+        let control = Control::new(cores, Limits::of(config), generation);
         info!(control = %config.control.display(), cores = ?config.cores, "media is ready");
         let serving = tokio::task::LocalSet::new();
         let ended = serving

@@ -56,6 +56,11 @@ impl Calls {
         self.free.push(key.place);
     }
 
+    /// Every call, to be changed.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Call> {
+        self.places.iter_mut().filter_map(|place| place.call.as_deref_mut())
+    }
+
     /// Every call.
     pub fn all(&self) -> impl Iterator<Item = &Call> {
         self.places.iter().filter_map(|place| place.call.as_deref())

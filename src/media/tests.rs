@@ -133,7 +133,7 @@ impl Exchange {
 
     fn sent(&mut self) -> Vec<Sent> {
         let (mut sent, rtcp, at) = (Vec::new(), &mut self.rtcp, self.now);
-        self.outbox.submit(|queued| {
+        for queued in self.outbox.queued() {
             let socket = queued.socket.position();
             if socket % 2 == 1 {
                 rtcp.push((socket, queued.bytes().to_vec()));
@@ -142,8 +142,8 @@ impl Exchange {
                 let (header, payload) = (packet.header, packet.payload.to_vec());
                 sent.push(Sent { at, socket, header, payload });
             }
-            Err(queued.slot)
-        });
+        }
+        self.outbox.clear();
         sent
     }
 

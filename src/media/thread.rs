@@ -11,6 +11,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::budget::{self, Budget};
 use super::call::Call;
 use super::channel::{
     CallKey, Command, CoreEnd, CoreEvent, LegChange, NewLeg, NewTransport, Reply, Token,
@@ -22,23 +23,31 @@ use super::line::{self, FrameCounters, Notice, Surroundings};
 use super::outgoing::Outgoing;
 use super::security::SecurityContext;
 use super::table::Calls;
-use crate::audio::opus::OpusArena;
+use crate::audio::opus::{EncoderSettings, OpusArena, PACKET_SAMPLES_MAX};
+use crate::audio::synthetic::speech;
 use crate::base::clock::WallAnchor;
 use crate::base::discard::{Discard, DiscardCounters};
 use crate::base::random::{self, Random};
 use crate::base::timers::Timers;
 use crate::control::message::{ControlError, ErrorCode, Side, ThreadStatistics, discard_map};
 use crate::ice::check::Verdict;
-use crate::os::outbox::Outbox;
+use crate::os::account::SchedulerAccount;
+use crate::os::outbox::{Outbox, SLOT_BYTES};
 use crate::os::ring::{Arrival, Datagram, Receive, Ring, SocketIndex};
 use crate::os::sockets;
 use crate::wire::demux::{Protocol, check_dtls_record, classify};
 use crate::wire::stun;
 
-/// Datagrams in flight or waiting to be submitted: a burst of 1,000 calls in both directions.
+/// Datagrams that wait for the next submission: the reports of 1,000 calls that come due together
+/// after a pause; a batch of arrivals makes a few dozen.
 const SEND_SLOTS: usize = 2048;
 /// Arrivals between submissions within one batch: it bounds what the first has to wait for the last.
-const BATCH: usize = 32;
+const BATCH: usize = 8;
+/// The thread last looked at the clock longer ago than this: it did not run. It wakes four times
+/// that often, see [`super::budget::WINDOW`].
+const PAUSE: Duration = Duration::from_secs(1);
+/// Frames of 20 ms that a new thread codes to know what a call costs.
+const TRIAL_FRAMES: u32 = 50;
 /// STUN and DTLS datagrams that one thread hands to signaling in a second; a handshake of 1,000
 /// browsers a second would need as many as this, a flood gets no more.
 const PUNTS_PER_SECOND: u32 = 20_000;
@@ -58,6 +67,7 @@ enum Owner {
 struct ThreadCounters {
     calls_created: u64,
     punted: u64,
+    pauses: u64,
     discards: DiscardCounters,
 }
 
@@ -79,6 +89,10 @@ pub struct Thread {
     punts: PuntBudget,
     wall: WallAnchor,
     random: Random,
+    account: SchedulerAccount,
+    budget: Budget,
+    /// When the thread last looked at the clock.
+    looked: Instant,
 }
 
 impl Thread {
@@ -86,10 +100,12 @@ impl Thread {
     /// that runs it.
     pub fn new(end: CoreEnd, browsers: OwnedFd, calls: usize) -> io::Result<Self> {
         let sockets = 1 + calls * SOCKETS_PER_CALL;
-        let mut ring = Ring::new(sockets, SEND_SLOTS, end.wake.clone())?;
+        let mut ring = Ring::new(sockets, end.wake.clone())?;
         let browsers = ring.add_socket(browsers, Receive::Shared)?;
         let mut owners = vec![Owner::Nobody; sockets];
         owners[browsers.position()] = Owner::Browsers;
+        let arena = OpusArena::new(calls)?;
+        let budget = Budget::new(time_codec(&arena), end.gauge.clone());
         Ok(Self {
             end,
             ring,
@@ -99,13 +115,16 @@ impl Thread {
             calls: Calls::new(calls),
             addresses: HashMap::with_capacity(2 * calls),
             timers: Timers::new(2 * calls),
-            arena: OpusArena::new(calls)?,
+            arena,
             notices: Vec::with_capacity(16),
             frames: FrameCounters::default(),
             counters: ThreadCounters::default(),
             punts: PuntBudget::new(Instant::now()),
             wall: WallAnchor::now(),
             random: random::from_system(),
+            account: SchedulerAccount::open()?,
+            budget,
+            looked: Instant::now(),
         })
     }
 
@@ -120,8 +139,15 @@ impl Thread {
 
     /// One turn of the loop.
     fn turn(&mut self) -> io::Result<()> {
-        self.ring.wait(&mut self.outbox, self.timers.next())?;
+        let window = self.budget.next_window(self.looked);
+        let until = self.timers.next().map_or(window, |at| at.min(window));
+        self.ring.wait(&mut self.outbox, until)?;
         let mut now = Instant::now();
+        let pause = now.saturating_duration_since(self.looked);
+        if pause > PAUSE {
+            self.resume(pause)?;
+            now = Instant::now();
+        }
         let mut handled = 0;
         while let Some(arrival) = self.ring.next_arrival() {
             match arrival {
@@ -133,15 +159,46 @@ impl Thread {
             }
             handled += 1;
             if handled % BATCH == 0 {
-                self.ring.send(&mut self.outbox);
-                self.ring.submit()?;
+                self.ring.send(&mut self.outbox)?;
                 now = Instant::now();
             }
         }
         while let Some((armed, key)) = self.timers.pop_due(now) {
             self.wake(key, armed, now);
         }
-        self.ring.send(&mut self.outbox);
+        if self.budget.next_window(now) <= now {
+            let began = now.checked_sub(budget::WINDOW);
+            let talks = |call: &&Call| call.last_sent() > began;
+            let talking = self.calls.all().filter(talks).count();
+            self.budget.observe(self.account.read()?, talking, now);
+        }
+        self.looked = now;
+        Ok(())
+    }
+
+    /// The thread did not run for a while (a stopped process, a virtual machine that moved). What
+    /// arrived meanwhile is old: nobody wants to hear it in one burst. It is thrown away, and calls
+    /// go on with what arrives from here on, as after a pause of the sender's.
+    fn resume(&mut self, pause: Duration) -> io::Result<()> {
+        let mut stale = 0;
+        let mut commands = false;
+        while let Some(arrival) = self.ring.next_arrival() {
+            match arrival {
+                Arrival::Datagram(datagram) => {
+                    self.ring.recycle(datagram);
+                    stale += 1;
+                }
+                Arrival::Wake => commands = true,
+            }
+        }
+        stale += self.ring.discard_waiting();
+        self.counters.pauses += 1;
+        self.counters.discards.count_many(Discard::AfterPause, stale);
+        self.calls.all_mut().for_each(|call| call.resume(pause));
+        self.budget.skip();
+        if commands {
+            self.commands(Instant::now());
+        }
         Ok(())
     }
 
@@ -555,11 +612,36 @@ impl Thread {
             frames_encoded: self.frames.encoded,
             frames_silent: self.frames.silent,
             cpu_ms: thread_cpu().as_secs_f64() * 1e3,
+            pauses: self.counters.pauses,
             receive_buffers_exhausted: ring.receive_buffers_exhausted,
+            receive_errors: ring.receive_errors,
+            send_space_exhausted: ring.send_space_exhausted,
+            send_errors: ring.send_errors,
+            submissions_full: ring.submissions_full,
+            completions_overflowed: ring.completions_overflowed,
             discards: discard_map(&discards),
             ..ThreadStatistics::default()
         }
     }
+}
+
+/// How long one second of one call takes the codec on this core, both directions.
+fn time_codec(arena: &Rc<OpusArena>) -> Duration {
+    const SAMPLES: usize = 160;
+    let (Ok(mut encoder), Ok(mut decoder)) =
+        (arena.encoder(EncoderSettings::default()), arena.decoder())
+    else {
+        return Duration::ZERO; // An arena for no call: none will ask.
+    };
+    let pcm = speech(TRIAL_FRAMES as usize * SAMPLES);
+    let (mut packet, mut out) = ([0; SLOT_BYTES], [0; PACKET_SAMPLES_MAX]);
+    let before = thread_cpu();
+    for frame in pcm.chunks_exact(SAMPLES) {
+        let coded = encoder.encode(frame, &mut packet).unwrap_or_default();
+        // A frame that was just encoded decodes; what it sounds like is of no interest.
+        let _ = decoder.decode(&packet[..coded], &mut out);
+    }
+    thread_cpu().saturating_sub(before)
 }
 
 /// CPU time of this thread, by the kernel's accounting.

@@ -1,8 +1,9 @@
-//! Send slots: fixed buffers in which the packet line writes what leaves, and from which the ring
-//! sends without a copy. A slot is with exactly one of three owners: the free list, the line
-//! (queued), or the kernel (in flight).
+//! Send slots: fixed buffers in which the packet line writes what leaves, and from which the kernel
+//! takes it at the next submission. A slot is free, or queued until that submission is done.
 
 use std::net::SocketAddr;
+
+use socket2::SockAddr;
 
 use super::ring::SocketIndex;
 
@@ -13,8 +14,8 @@ pub const SLOT_BYTES: usize = 1500;
 pub struct Queued {
     /// The socket that sends it.
     pub socket: SocketIndex,
-    /// Where to; `None` on a connected socket.
-    pub to: Option<SocketAddr>,
+    /// Where to, as the kernel wants it; `None` on a connected socket.
+    pub to: Option<SockAddr>,
     /// How many bytes of the slot are the datagram.
     pub length: usize,
     /// The slot itself.
@@ -22,7 +23,7 @@ pub struct Queued {
 }
 
 /// One buffer, owned by whoever holds this.
-pub struct Slot(pub(super) &'static mut [u8]);
+pub struct Slot(&'static mut [u8]);
 
 /// The send slots of one thread.
 pub struct Outbox {
@@ -52,7 +53,7 @@ impl Outbox {
         match write(slot.0) {
             Ok(length) => {
                 let length = length.min(SLOT_BYTES);
-                self.queued.push(Queued { socket, to, length, slot });
+                self.queued.push(Queued { socket, to: to.map(SockAddr::from), length, slot });
                 Some(Ok(length))
             }
             Err(refusal) => {
@@ -62,21 +63,18 @@ impl Outbox {
         }
     }
 
-    /// Hands every queued datagram to `send`, in order; what it does not take is freed.
-    pub fn submit(&mut self, mut send: impl FnMut(Queued) -> Result<(), Slot>) {
-        for queued in self.queued.drain(..) {
-            if let Err(slot) = send(queued) {
-                self.free.push(slot);
-            }
-        }
+    /// What waits to leave, in order. It stays in place until [`Self::clear`], so that the kernel can
+    /// be given pointers into it.
+    pub fn queued(&self) -> &[Queued] {
+        &self.queued
     }
 
-    /// Puts a slot back that is no longer in flight.
-    pub fn free(&mut self, slot: Slot) {
-        self.free.push(slot);
+    /// Frees every queued slot: the datagrams left, or never will.
+    pub fn clear(&mut self) {
+        self.free.extend(self.queued.drain(..).map(|queued| queued.slot));
     }
 
-    /// Slots neither queued nor in flight.
+    /// Slots that are not queued.
     pub fn free_slots(&self) -> usize {
         self.free.len()
     }
@@ -108,10 +106,8 @@ mod tests {
         });
         assert_eq!(wrote, Some(Ok(3)));
         assert_eq!(outbox.queue::<()>(socket, None, |_| Ok(0)), None);
-        outbox.submit(|queued| {
-            assert_eq!(queued.bytes(), b"abc");
-            Err(queued.slot)
-        });
+        assert_eq!(outbox.queued()[0].bytes(), b"abc");
+        outbox.clear();
         assert_eq!(outbox.free_slots(), 1);
     }
 
@@ -121,6 +117,6 @@ mod tests {
         let refused = outbox.queue(SocketIndex::detached(0), None, |_| Err("no"));
         assert_eq!(refused, Some(Err("no")));
         assert_eq!(outbox.free_slots(), 1);
-        outbox.submit(|_| panic!("nothing was queued"));
+        assert!(outbox.queued().is_empty());
     }
 }

@@ -12,8 +12,11 @@ const TOS_EXPEDITED_FORWARDING: u32 = 46 << 2;
 /// Receive buffer of a thread's shared port: a second of 1,000 calls (50,000 datagrams of 256 bytes
 /// with the kernel's bookkeeping) would be 40 MB; a tenth of that outlasts any stall worth keeping.
 const SHARED_RECEIVE_BYTES: usize = 4 << 20;
-/// How many stale datagrams are taken off a socket when it is connected.
-const DRAIN_MAX: usize = 256;
+/// Receive buffer of a leg's port: some 80 datagrams with the kernel's bookkeeping, more than any
+/// stall worth keeping.
+const LEG_RECEIVE_BYTES: usize = 32 << 10;
+/// How many stale datagrams are taken off a socket at once: more than the shared port holds.
+const DISCARDED_MAX: usize = 20_000;
 
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +38,11 @@ pub fn bind(address: SocketAddr, purpose: Purpose) -> io::Result<OwnedFd> {
         // Refused in some containers; the call works without.
         let _ = socket.set_tos_v4(TOS_EXPEDITED_FORWARDING);
     }
-    if purpose == Purpose::Shared {
-        // The kernel caps this at net.core.rmem_max without complaint.
-        socket.set_recv_buffer_size(SHARED_RECEIVE_BYTES)?;
-    }
+    // The kernel caps this at net.core.rmem_max without complaint.
+    socket.set_recv_buffer_size(match purpose {
+        Purpose::Shared => SHARED_RECEIVE_BYTES,
+        Purpose::Leg => LEG_RECEIVE_BYTES,
+    })?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }
@@ -53,13 +57,15 @@ pub fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
 /// away what strangers sent before.
 pub fn connect(socket: &OwnedFd, remote: SocketAddr) -> io::Result<()> {
     rustix::net::connect(socket, &remote)?;
-    let mut scratch = [0_u8; 64];
-    for _ in 0..DRAIN_MAX {
-        if recv(socket, &mut scratch, RecvFlags::DONTWAIT).is_err() {
-            break;
-        }
-    }
+    discard_waiting(socket);
     Ok(())
+}
+
+/// Throws away what waits at a socket, and says how much.
+pub fn discard_waiting(socket: &OwnedFd) -> u64 {
+    let mut scratch = [0_u8; 1];
+    let took = |_| recv(socket, &mut scratch, RecvFlags::DONTWAIT | RecvFlags::TRUNC).is_ok();
+    (0..DISCARDED_MAX).map(took).take_while(|took| *took).count() as u64
 }
 
 /// Lets the process open as many descriptors as its hard limit allows.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::control::message::{
-    CallCreated, CallName, Codec, Format, LegParameters, Security, SendFormat, Side, UpdateLeg,
+    CallCreated, CallName, Codec, Format, LegParameters, Security, SendFormat, SendRedundancy,
+    Side, UpdateLeg,
 };
 use crate::dtls::Certificate;
 use crate::signal::browser::{BrowserMedia, Wish};
@@ -301,11 +302,11 @@ pub fn format_of(agreement: &Agreement) -> Format {
             packet_ms: agreement.packet_ms,
             encoder: None,
             in_band_fec: agreement.in_band_fec,
-            redundancy: None,
+            redundancy: agreement.send_redundancy.map(SendRedundancy::from),
         },
         receive: agreement.receive.clone(),
         send_events: agreement.send_events,
         receive_events: agreement.receive_events.clone(),
-        receive_redundancy: Vec::new(),
+        receive_redundancy: agreement.receive_redundancy.clone(),
     }
 }

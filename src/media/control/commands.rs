@@ -11,13 +11,14 @@ use serde_json::Value;
 use tokio::task::spawn_local;
 use tracing::info;
 
-use super::{ConnectionNumber, Control, Entry, Result, refuse};
+use super::{ConnectionNumber, Control, Entry, Limits, Result, refuse};
 use crate::control::message::{
     BLOB_BYTES_MAX, CALL_NAME_BYTES_MAX, CallArgument, CallCreated, CallList, CallName, Command,
     ControlError, CreateCall, ErrorCode, Event, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters,
     ListCalls, ListedCall, LocalAddresses, ProcessStatistics, SendDatagram, SendDigit, Subscribe,
     ThreadStatistics, Transport, UpdateLeg,
 };
+use crate::media::budget::RETRY_AFTER;
 use crate::media::channel::{
     CallKey, Command as CoreCommand, LegChange, NewLeg, NewTransport, Reply,
 };
@@ -93,20 +94,26 @@ impl Control {
         }
     }
 
-    /// The core with the fewest calls, one call reserved on it.
+    /// The core with the most room, one call reserved on it.
     fn reserve_thread(&self) -> Result<usize> {
-        let mut load = self.load.borrow_mut();
-        let least = (0..load.len()).min_by_key(|thread| load[*thread]);
-        match least.filter(|thread| load[*thread] < self.calls_per_core) {
-            Some(thread) => {
-                load[thread] += 1;
-                Ok(thread)
-            }
-            None => {
-                let message = format!("every core has its {} calls", self.calls_per_core);
-                refuse(ErrorCode::NoCapacity, message)
-            }
+        let Limits { calls: calls_max, load: load_max } = self.limits;
+        let mut calls = self.load.borrow_mut();
+        let cores = self.cores.borrow();
+        let room = |thread: usize| {
+            let affordable = cores[thread].handle.gauge.calls_within(load_max);
+            affordable.min(calls_max).saturating_sub(calls[thread])
+        };
+        let most = (0..calls.len()).max_by_key(|thread| room(*thread));
+        if let Some(thread) = most.filter(|thread| room(*thread) > 0) {
+            calls[thread] += 1;
+            return Ok(thread);
         }
+        self.refused.set(self.refused.get() + 1);
+        if calls.iter().all(|calls| *calls >= calls_max) {
+            return refuse(ErrorCode::NoCapacity, format!("every core has its {calls_max} calls"));
+        }
+        let message = format!("one more call could load every core above {:.0} %", load_max * 1e2);
+        Err(ControlError::overloaded(message, RETRY_AFTER))
     }
 
     /// Gives back what a call held on a core.
@@ -232,13 +239,19 @@ impl Control {
             if let Reply::Thread(mut statistics) =
                 self.ask(thread, CoreCommand::QueryThread).await?
             {
-                let ports = &self.cores.borrow()[thread].ports;
+                let core = &self.cores.borrow()[thread];
+                let (ports, gauge) = (&core.ports, &core.handle.gauge);
+                let affordable = gauge.calls_within(self.limits.load).min(self.limits.calls);
+                statistics.calls_max = affordable as u64;
+                statistics.load_percent = gauge.load() * 1e2;
+                statistics.call_load_percent = gauge.cost_per_call() * 1e2;
                 statistics.port_pairs_free = ports.free() as u64;
                 statistics.port_pairs_taken_elsewhere = ports.taken_elsewhere();
                 threads.push(*statistics);
             }
         }
-        Ok(ProcessStatistics { age_ms: self.started.elapsed().as_millis() as u64, threads })
+        let age_ms = self.started.elapsed().as_millis() as u64;
+        Ok(ProcessStatistics { age_ms, calls_refused: self.refused.get(), threads })
     }
 
     async fn send_datagram(&self, arguments: &SendDatagram) -> Result<Value> {

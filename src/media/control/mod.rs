@@ -26,6 +26,7 @@ use super::channel::{
     CallKey, Command as CoreCommand, CoreEvent, CoreHandle, Reply, Report, Reports, Token,
 };
 use super::ports::{PortPair, PortPool};
+use crate::config::Media;
 use crate::control::codec::{BadRequest, read_request, write_event, write_reply};
 use crate::control::message::{
     CallCreated, CallName, ControlError, ErrorCode, Event, Greeting, LINE_BYTES_MAX,
@@ -55,6 +56,22 @@ pub struct Core {
     pub ports: PortPool,
 }
 
+/// What the configuration allows a core.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Calls, whatever they cost.
+    pub calls: usize,
+    /// The share of the core that calls may be expected to take.
+    pub load: f64,
+}
+
+impl Limits {
+    /// The configured ones.
+    pub fn of(media: &Media) -> Self {
+        Self { calls: media.calls_per_core, load: f64::from(media.load_max_percent) / 100.0 }
+    }
+}
+
 /// A call in the list.
 struct Entry {
     key: CallKey,
@@ -69,11 +86,13 @@ type ConnectionNumber = u64;
 pub struct Control {
     started: Instant,
     generation: String,
-    calls_per_core: usize,
+    limits: Limits,
     cores: RefCell<Vec<Core>>,
     calls: RefCell<BTreeMap<CallName, Entry>>,
     /// Calls of each core, those being made included.
     load: RefCell<Vec<usize>>,
+    /// Calls refused because no core had room for them.
+    refused: Cell<u64>,
     controller: Cell<Option<ConnectionNumber>>,
     connections: RefCell<HashMap<ConnectionNumber, Connection>>,
     next_connection: Cell<ConnectionNumber>,
@@ -91,15 +110,16 @@ struct Connection {
 
 impl Control {
     /// The state of a process with these cores. `generation` is new with every start.
-    pub fn new(cores: Vec<Core>, calls_per_core: usize, generation: String) -> Rc<Self> {
+    pub fn new(cores: Vec<Core>, limits: Limits, generation: String) -> Rc<Self> {
         let load = vec![0; cores.len()];
         Rc::new(Self {
             started: Instant::now(),
             generation,
-            calls_per_core,
+            limits,
             cores: RefCell::new(cores),
             calls: RefCell::default(),
             load: RefCell::new(load),
+            refused: Cell::new(0),
             controller: Cell::new(None),
             connections: RefCell::default(),
             next_connection: Cell::new(1),

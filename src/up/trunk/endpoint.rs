@@ -253,6 +253,8 @@ mod tests {
             receive: vec![coding(Codec::Pcmu), coding(Codec::Pcma)],
             send_events: Some(event),
             receive_events: vec![event],
+            send_redundancy: None,
+            receive_redundancy: vec![],
         };
         Endpoint::new(number, agreement, &mut random::from_seed(1)).unwrap()
     }

@@ -7,7 +7,9 @@ use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use super::browser::{BrowserOffer, BrowserProtocol};
-use super::formats::{Agreement, AudioFormats, OfferedEvents, PACKET_MS_DEFAULT, ranges_of};
+use super::formats::{
+    Agreement, AudioFormats, OfferedEvents, OfferedRed, PACKET_MS_DEFAULT, RedPlace, ranges_of,
+};
 use super::lines::MediaLine;
 use super::trunk::{TrunkOffer, TrunkProtocol};
 use super::{Direction, DtlsRole, Fingerprint, IceMode, IceParameters, Session, Setup};
@@ -140,9 +142,16 @@ pub fn author_trunk_answer(offer: &TrunkOffer, side: &TrunkSide, agreement: &Agr
     sdp.0
 }
 
-/// What we offer a browser, in the numbers that Chromium uses itself.
+/// What we offer a browser, in the numbers that Chromium uses itself. RED stands behind Opus: we
+/// want to send it, and the browser to send plain packets, whose in-band FEC costs us nothing.
 pub(super) fn browser_formats(codecs: &[Codec]) -> AudioFormats {
-    offered_formats(codecs, &[(110, 48_000), (126, 8_000)])
+    let mut formats = offered_formats(codecs, &[(110, 48_000), (126, 8_000)]);
+    let opus = formats.codings.iter().find(|coding| coding.codec == Codec::Opus);
+    formats.red = opus.and_then(|opus| {
+        let (payload_type, around) = (PayloadType::new(63)?, opus.payload_type);
+        Some(OfferedRed { payload_type, around, place: RedPlace::AfterCodec })
+    });
+    formats
 }
 
 /// What we offer a trunk; 101 is what most of them expect for telephone events.
@@ -175,6 +184,8 @@ fn answered_formats(offered: &AudioFormats, agreement: &Agreement) -> AudioForma
     let mut formats = offered.clone();
     formats.codings.retain(|coding| agreement.receive.contains(coding));
     formats.events.retain(|events| agreement.receive_events.contains(&events.format));
+    formats.red =
+        formats.red.filter(|red| agreement.receive_redundancy.contains(&red.payload_type));
     formats
 }
 
@@ -259,8 +270,12 @@ fn trunk_audio(sdp: &mut Text, side: &TrunkSide, audio: &Audio<'_>) {
 fn audio_line(sdp: &mut Text, port: u16, audio: &Audio<'_>) {
     let codings = audio.formats.codings.iter().map(|coding| coding.payload_type);
     let events = audio.formats.events.iter().map(|events| events.format.payload_type);
+    let red = |place| {
+        audio.formats.red.filter(|red| red.place == place).map(|red| red.payload_type).into_iter()
+    };
+    let (before, after) = (red(RedPlace::BeforeCodec), red(RedPlace::AfterCodec));
     let mut formats = String::new();
-    for payload_type in codings.chain(events) {
+    for payload_type in before.chain(codings).chain(after).chain(events) {
         let _ = write!(formats, " {}", payload_type.value());
     }
     sdp.line(format_args!("m=audio {port} {}{formats}", audio.protocol));
@@ -278,6 +293,11 @@ fn format_lines(sdp: &mut Text, audio: &Audio<'_>, wish: OpusWish) {
             Codec::Pcmu => sdp.line(format_args!("a=rtpmap:{number} PCMU/8000")),
             Codec::Pcma => sdp.line(format_args!("a=rtpmap:{number} PCMA/8000")),
         }
+    }
+    if let Some(OfferedRed { payload_type, around, .. }) = audio.formats.red {
+        let (number, around) = (payload_type.value(), around.value());
+        sdp.line(format_args!("a=rtpmap:{number} red/48000/2"));
+        sdp.line(format_args!("a=fmtp:{number} {around}/{around}"));
     }
     for OfferedEvents { format, digits } in &audio.formats.events {
         let number = format.payload_type.value();

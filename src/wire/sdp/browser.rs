@@ -200,7 +200,7 @@ fn read_ice(section: Section<'_>) -> Result<IceParameters, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ATTRIBUTES_MAX, FingerprintHash, RefusalKind};
+    use super::super::{ATTRIBUTES_MAX, FingerprintHash, OfferedRed, RedPlace, RefusalKind};
     use super::*;
     use crate::wire::coding::{Coding, EventFormat};
     use crate::wire::rtp::PayloadType;
@@ -219,6 +219,15 @@ mod tests {
 
     fn events(payload_type: u8, clock_hz: u32) -> EventFormat {
         EventFormat { payload_type: PayloadType::new(payload_type).unwrap(), clock_hz }
+    }
+
+    fn red(payload_type: u8, around: u8, place: RedPlace) -> OfferedRed {
+        let number = |value| PayloadType::new(value).unwrap();
+        OfferedRed { payload_type: number(payload_type), around: number(around), place }
+    }
+
+    fn payload_types(numbers: &[u8]) -> Vec<PayloadType> {
+        numbers.iter().filter_map(|number| PayloadType::new(*number)).collect()
     }
 
     /// Chromium's offer with one line replaced.
@@ -266,7 +275,7 @@ mod tests {
                 audio.formats.codings,
                 [coding(Codec::Opus, 111), coding(Codec::Pcmu, 0), coding(Codec::Pcma, 8)]
             );
-            assert_eq!(audio.formats.red, PayloadType::new(63));
+            assert_eq!(audio.formats.red, Some(red(63, 111, RedPlace::AfterCodec)));
             assert_eq!(audio.formats.packet_ms, None);
 
             let agreement = offer.agree(&CODECS).unwrap();
@@ -279,6 +288,8 @@ mod tests {
                     receive: vec![coding(Codec::Opus, 111)],
                     send_events: Some(events(110, 48_000)),
                     receive_events: vec![events(110, 48_000)],
+                    send_redundancy: PayloadType::new(63),
+                    receive_redundancy: payload_types(&[63]),
                 }
             );
         }
@@ -389,10 +400,61 @@ mod tests {
         let offer = chromium_with("SAVPF 111 63 9 0 8 13 110 126", "SAVPF 96 35 9 0 8 13 97 126")
             .replace("rtpmap:111", "rtpmap:96")
             .replace("rtpmap:63", "rtpmap:35")
+            .replace("fmtp:63 111/111", "fmtp:35 96/96")
             .replace("rtpmap:110", "rtpmap:97");
         let offer = BrowserOffer::parse(&offer).unwrap();
-        assert_eq!(offer.audio.formats.red, PayloadType::new(35));
+        assert_eq!(offer.audio.formats.red, Some(red(35, 96, RedPlace::AfterCodec)));
         assert_eq!(offer.agree(&CODECS).unwrap().send, coding(Codec::Opus, 96));
+    }
+
+    #[test]
+    fn a_browser_that_prefers_red_is_read() {
+        let offer = chromium_with("SAVPF 111 63 ", "SAVPF 63 111 ");
+        let offer = BrowserOffer::parse(&offer).unwrap();
+        assert_eq!(offer.audio.formats.red, Some(red(63, 111, RedPlace::BeforeCodec)));
+        assert_eq!(offer.agree(&CODECS).unwrap().receive_redundancy, payload_types(&[63]));
+    }
+
+    #[test]
+    fn red_of_a_use_that_is_not_known_is_left_out() {
+        for (line, replacement) in [
+            ("a=fmtp:63 111/111", "a=x"),
+            ("a=fmtp:63 111/111", "a=fmtp:63 111/0"),
+            ("a=fmtp:63 111/111", "a=fmtp:63 0/0"), // around G.711
+            ("a=fmtp:63 111/111", "a=fmtp:63 112/112"), // around nothing
+            ("a=fmtp:63 111/111", "a=fmtp:63 63/63"), // around itself
+            ("red/48000/2", "red/8000"),
+            ("SAVPF 111 63 ", "SAVPF 111 "),
+            ("SAVPF 111 63 ", "SAVPF 111 72 "), // reads as RTCP
+        ] {
+            let offer = BrowserOffer::parse(&chromium_with(line, replacement)).unwrap();
+            assert_eq!(offer.audio.formats.red, None, "{replacement}");
+            let agreement = offer.agree(&CODECS).unwrap();
+            assert_eq!(agreement.send_redundancy, None);
+            assert_eq!(agreement.receive_redundancy, []);
+        }
+        // Whoever is answered with G.711 gets none.
+        let offer = BrowserOffer::parse(&chromium_with("a=mid:0", "a=mid:0")).unwrap();
+        assert_eq!(offer.agree(&[Codec::Pcmu]).unwrap().send_redundancy, None);
+    }
+
+    #[test]
+    fn an_answer_decides_about_red() {
+        let with = |red: &str| {
+            let answer = sample!("chromium-jssip-in_quality-browser-answer")
+                .replace("SAVPF 96 97", "SAVPF 96 64 35 111 97")
+                .replace("a=rtpmap:97", red)
+                + "a=rtpmap:97 telephone-event/48000\r\n";
+            let agreement = BrowserAnswer::parse(&answer).unwrap().agree(&[Codec::Opus]).unwrap();
+            (agreement.send_redundancy, agreement.receive_redundancy)
+        };
+        // Ours is 63.
+        let its_own = with("a=rtpmap:35 red/48000/2\r\na=fmtp:35 96/96\r\na=x");
+        assert_eq!(its_own, (PayloadType::new(35), payload_types(&[63, 35])));
+        let taken = with("a=rtpmap:111 red/48000/2\r\na=fmtp:111 96/96\r\na=x");
+        assert_eq!(taken, (PayloadType::new(111), payload_types(&[63])));
+        assert_eq!(with("a=x"), (None, vec![]));
+        assert_eq!(with("a=rtpmap:35 red/48000/2\r\na=x"), (None, vec![]));
     }
 
     #[test]

@@ -22,8 +22,8 @@ pub struct AudioFormats {
     pub codings: Vec<Coding>,
     /// RFC 4733 telephone events.
     pub events: Vec<OfferedEvents>,
-    /// RFC 2198 redundancy around Opus; known so that it is not taken for something else.
-    pub red: Option<PayloadType>,
+    /// RFC 2198 redundancy around one of the codings, Opus.
+    pub red: Option<OfferedRed>,
     /// `useinbandfec`: its writer makes use of FEC in the Opus that it receives (RFC 7587 §6.1).
     pub in_band_fec: bool,
     /// `a=ptime`: audio per packet that the writer wants to receive, in milliseconds.
@@ -42,6 +42,29 @@ pub struct OfferedEvents {
     pub digits: u16,
 }
 
+/// Redundancy (RFC 2198) that its writer can receive. Its `a=fmtp` lists one payload type a block;
+/// one that is absent, or lists anything but Opus and Opus again, is of a use that we do not know,
+/// and the format is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfferedRed {
+    /// RED's own number.
+    pub payload_type: PayloadType,
+    /// The number of the blocks in it.
+    pub around: PayloadType,
+    /// Where it stands in the `m=` line.
+    pub place: RedPlace,
+}
+
+/// A browser sends what it was answered first, and so says what it prefers: RED all the time, or
+/// plain packets, with RED accepted. An answer repeats the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedPlace {
+    /// Preferred.
+    BeforeCodec,
+    /// Accepted. Browsers write it so unless a page asked for the other.
+    AfterCodec,
+}
+
 /// What both sides agreed on, as the media process wants to hear it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreement {
@@ -58,6 +81,10 @@ pub struct Agreement {
     pub send_events: Option<EventFormat>,
     /// The telephone-event formats that we accept.
     pub receive_events: Vec<EventFormat>,
+    /// The payload type of RED around what we send, where the other side accepts it.
+    pub send_redundancy: Option<PayloadType>,
+    /// The payload types under which we accept RED around what we receive.
+    pub receive_redundancy: Vec<PayloadType>,
 }
 
 /// Whether RTCP shares the port, which takes payload types away from RTP.
@@ -86,6 +113,11 @@ impl AudioFormats {
                 formats.add(section, payload_type);
             }
         }
+        let codings = &formats.codings;
+        let is_opus = |number| {
+            codings.iter().any(|one| one.payload_type == number && one.codec == Codec::Opus)
+        };
+        formats.red = formats.red.filter(|red| is_opus(red.around));
         formats
     }
 
@@ -109,7 +141,12 @@ impl AudioFormats {
             ("pcmu", Some(8_000)) => Codec::Pcmu,
             ("pcma", Some(8_000)) => Codec::Pcma,
             ("red", Some(48_000)) => {
-                self.red = self.red.or(Some(payload_type));
+                let blocks = parameter_of(section, "fmtp", payload_type).and_then(blocks_of);
+                if let Some(around) = blocks {
+                    let known = self.codings.iter().any(|one| one.payload_type == around);
+                    let place = if known { RedPlace::AfterCodec } else { RedPlace::BeforeCodec };
+                    self.red = self.red.or(Some(OfferedRed { payload_type, around, place }));
+                }
                 return;
             }
             ("telephone-event", Some(clock_hz @ (8_000 | 48_000))) => {
@@ -134,6 +171,7 @@ impl AudioFormats {
     /// two Chromium takes the slower, by which its events last a sixth of what was asked.
     pub(super) fn accept(&self, chosen: Coding) -> Agreement {
         let events = self.events_beside(chosen.codec);
+        let redundancy = self.red_around(chosen);
         Agreement {
             send: chosen,
             in_band_fec: self.in_band_fec,
@@ -141,6 +179,8 @@ impl AudioFormats {
             receive: vec![chosen],
             send_events: events,
             receive_events: events.into_iter().collect(),
+            send_redundancy: redundancy,
+            receive_redundancy: redundancy.into_iter().collect(),
         }
     }
 
@@ -151,6 +191,7 @@ impl AudioFormats {
         let free = |theirs: PayloadType| {
             !offered.codings.iter().any(|ours| ours.payload_type == theirs)
                 && !offered.events.iter().any(|ours| ours.format.payload_type == theirs)
+                && offered.red.is_none_or(|ours| ours.payload_type != theirs)
         };
         let mut send = None;
         let mut receive = Vec::new();
@@ -179,6 +220,14 @@ impl AudioFormats {
                 push_new(&mut receive_events, theirs.format);
             }
         }
+        let mut receive_redundancy = Vec::new();
+        let send_redundancy = self.red_around(send).filter(|_| offered.red.is_some());
+        if let (Some(theirs), Some(ours)) = (send_redundancy, offered.red) {
+            receive_redundancy.push(ours.payload_type);
+            if free(theirs) {
+                push_new(&mut receive_redundancy, theirs);
+            }
+        }
         Ok(Agreement {
             send,
             in_band_fec: self.in_band_fec,
@@ -186,6 +235,8 @@ impl AudioFormats {
             receive,
             send_events: common.events_beside(send.codec),
             receive_events,
+            send_redundancy,
+            receive_redundancy,
         })
     }
 
@@ -193,6 +244,11 @@ impl AudioFormats {
     fn events_beside(&self, codec: Codec) -> Option<EventFormat> {
         let same_clock = |events: &&OfferedEvents| events.format.clock_hz == codec.clock_hz();
         self.events.iter().find(same_clock).or(self.events.first()).map(|events| events.format)
+    }
+
+    /// RED around a coding.
+    fn red_around(&self, coding: Coding) -> Option<PayloadType> {
+        self.red.filter(|red| red.around == coding.payload_type).map(|red| red.payload_type)
     }
 
     /// The packet time to send: the one asked for, or the next shorter one that the codec has.
@@ -217,6 +273,14 @@ fn parameter_of<'a>(section: Section<'a>, name: &'a str, of: PayloadType) -> Opt
         let (payload_type, rest) = value.split_once(' ')?;
         (payload_type.parse() == Ok(of.value())).then(|| rest.trim())
     })
+}
+
+/// What the blocks of RED are, in a list such as `111/111`, when they are all the same.
+fn blocks_of(list: &str) -> Option<PayloadType> {
+    let (primary, copies) = list.split_once('/')?;
+    let number = primary.trim().parse().ok().and_then(PayloadType::new)?;
+    let same = |copy: &str| copy.trim().parse() == Ok(number.value());
+    copies.split('/').all(same).then_some(number)
 }
 
 /// The digits in a list of event ranges such as `0-11,16` (RFC 4733 §2.4.1).
@@ -280,6 +344,24 @@ mod tests {
             let formats = formats(ptime, maxptime);
             assert_eq!(formats.packet_ms_for(Codec::Pcmu), g711, "{ptime:?} {maxptime:?}");
             assert_eq!(formats.packet_ms_for(Codec::Opus), opus, "{ptime:?} {maxptime:?}");
+        }
+    }
+
+    #[test]
+    fn red_is_known_by_what_its_blocks_are() {
+        for (list, around) in [
+            ("111/111", Some(111)),
+            ("111/111/111", Some(111)),
+            (" 96 / 96 ", Some(96)),
+            ("111", None),
+            ("111/0", None),
+            ("111/", None),
+            ("200/200", None),
+            ("111/111/111/0", None),
+            ("", None),
+            ("nonsense/nonsense", None),
+        ] {
+            assert_eq!(blocks_of(list).map(PayloadType::value), around, "{list}");
         }
     }
 

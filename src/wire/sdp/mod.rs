@@ -32,7 +32,9 @@ pub use author::{
 };
 pub use browser::{BrowserAnswer, BrowserAudio, BrowserOffer, BrowserProtocol};
 pub use fingerprint::{BadFingerprint, Fingerprint, FingerprintHash};
-pub use formats::{Agreement, AudioFormats, OfferedEvents, PACKET_MS_DEFAULT};
+pub use formats::{
+    Agreement, AudioFormats, OfferedEvents, OfferedRed, PACKET_MS_DEFAULT, RedPlace,
+};
 pub use lines::MediaLine;
 pub use trunk::{TrunkAnswer, TrunkAudio, TrunkOffer, TrunkProtocol};
 

@@ -61,7 +61,7 @@ fn the_answer_to_chromium_asks_for_narrowband() {
             "t=0 0",
             "a=ice-lite",
             "a=group:BUNDLE 0",
-            "m=audio 40000 UDP/TLS/RTP/SAVPF 111 110",
+            "m=audio 40000 UDP/TLS/RTP/SAVPF 111 63 110",
             "a=sendrecv",
             "a=mid:0",
             "a=rtcp-mux",
@@ -75,6 +75,8 @@ fn the_answer_to_chromium_asks_for_narrowband() {
             "a=rtpmap:111 opus/48000/2",
             "a=fmtp:111 minptime=10;maxplaybackrate=8000;maxaveragebitrate=32000;stereo=0;\
              useinbandfec=1",
+            "a=rtpmap:63 red/48000/2",
+            "a=fmtp:63 111/111",
             "a=rtpmap:110 telephone-event/48000",
             "a=fmtp:110 0-15",
             "a=ptime:20",
@@ -82,6 +84,30 @@ fn the_answer_to_chromium_asks_for_narrowband() {
     );
     let fullband = answer(&offer, OpusWish::Fullband);
     assert!(fullband.contains("a=fmtp:111 minptime=10;stereo=0;useinbandfec=1\r\n"));
+}
+
+#[test]
+fn the_answer_to_a_browser_that_prefers_red_puts_it_first() {
+    let offer = sample!("chromium-jssip-out_quality-browser-offer")
+        .replace("SAVPF 111 63 ", "SAVPF 63 111 ");
+    let preferred = answer(&BrowserOffer::parse(&offer).unwrap(), OpusWish::Narrowband);
+    assert!(preferred.contains("m=audio 40000 UDP/TLS/RTP/SAVPF 63 111 110\r\n"), "{preferred}");
+
+    let unknown = offer.replace("a=fmtp:63 111/111", "a=x");
+    let without = answer(&BrowserOffer::parse(&unknown).unwrap(), OpusWish::Narrowband);
+    assert!(without.contains("m=audio 40000 UDP/TLS/RTP/SAVPF 111 110\r\n"), "{without}");
+    assert!(!without.contains("red/"));
+}
+
+#[test]
+fn a_trunk_is_never_asked_for_red() {
+    assert!(!author_trunk_offer(&trunk_side(), &G711).contains("red"));
+    let offer = "v=0\r\nc=IN IP4 198.51.100.7\r\nm=audio 14120 RTP/AVP 111 63 0\r\n\
+        a=rtpmap:111 opus/48000/2\r\na=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n";
+    let offer = TrunkOffer::parse(offer).unwrap();
+    let agreement = offer.agree(&G711).unwrap();
+    assert_eq!((agreement.send_redundancy, agreement.receive_redundancy.len()), (None, 0));
+    assert!(!author_trunk_answer(&offer, &trunk_side(), &agreement).contains("red"));
 }
 
 #[test]
@@ -97,7 +123,7 @@ fn chromiums_video_and_data_are_refused_in_their_place_outside_the_bundle() {
     assert_eq!(
         of_interest,
         [
-            "m=audio 40000 UDP/TLS/RTP/SAVPF 111 110",
+            "m=audio 40000 UDP/TLS/RTP/SAVPF 111 63 110",
             "a=mid:0",
             "m=video 0 UDP/TLS/RTP/SAVPF 96",
             "a=mid:1",
@@ -121,7 +147,7 @@ fn the_audio_line_may_come_later() {
     let media: Vec<_> = lines.into_iter().filter(|line| line.starts_with("m=")).collect();
     assert_eq!(
         media,
-        ["m=video 0 UDP/TLS/RTP/SAVPF 96", "m=audio 40000 UDP/TLS/RTP/SAVPF 111 110"]
+        ["m=video 0 UDP/TLS/RTP/SAVPF 96", "m=audio 40000 UDP/TLS/RTP/SAVPF 111 63 110"]
     );
 }
 
@@ -160,6 +186,7 @@ fn our_answer_reads_as_an_answer() {
         assert_eq!(read.audio.ice, ice());
         assert_eq!(read.audio.fingerprints, [FINGERPRINT.parse().unwrap()]);
         assert_eq!(read.audio.formats.codings, offer.audio.formats.codings[..1]);
+        assert_eq!(read.audio.formats.red, offer.audio.formats.red);
         assert_eq!(read.audio.formats.events, offer.audio.formats.events[..1]);
     }
 }
@@ -172,13 +199,14 @@ fn our_offer_to_a_browser_reads_as_an_offer() {
     let sdp = author_browser_offer(&side, &[Codec::Opus], OpusWish::Narrowband);
     assert!(sdp.contains("c=IN IP6 2001:db8::10\r\n"));
     assert!(sdp.contains("a=candidate:1 1 udp 2130706431 2001:db8::10 40000 typ host\r\n"));
-    assert!(sdp.contains("m=audio 40000 UDP/TLS/RTP/SAVPF 111 110 126\r\n"));
+    assert!(sdp.contains("m=audio 40000 UDP/TLS/RTP/SAVPF 111 63 110 126\r\n"));
     let read = BrowserOffer::parse(&sdp).unwrap();
     assert_eq!(read.audio.mid.as_deref(), Some("0"));
     assert!(read.audio.bundled);
     assert_eq!(read.audio.setup, Setup::ActPass);
     let ours = browser_formats(&[Codec::Opus]);
     assert_eq!(read.audio.formats.codings, ours.codings);
+    assert_eq!(read.audio.formats.red, ours.red);
     assert_eq!(read.audio.formats.events, ours.events);
 }
 

@@ -1,0 +1,187 @@
+//! What a core can carry: measured, so that a call too many is refused before any call suffers.
+//!
+//! A core's thread looks at the scheduler's account of itself a few times a second, see
+//! [`Budget::observe`], and publishes what one call takes of the core: [`Gauge`]. The control thread
+//! admits a call where, at that price, one more still fits below the limit. Calls that were admitted
+//! and do not talk yet are counted at the full price, so a burst of new calls cannot overrun a core
+//! whose load has yet to rise.
+//!
+//! In: what the kernel says the thread ran and wanted to run. Out: a price. Which core a call goes
+//! to, and what is said to a call that is refused, is [`super::control`]'s.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::os::account::Account;
+
+/// How often a core takes its measure.
+pub const WINDOW: Duration = Duration::from_millis(250);
+/// Weight of one window in the moving price: it follows within two seconds.
+const WINDOW_WEIGHT: f64 = 1.0 / 8.0;
+/// Calls that the first guess weighs as much as. A few calls cost more each than many do, since the
+/// thread wakes for every packet: the price falls as calls come.
+const GUESS_WEIGHT_CALLS: f64 = 10.0;
+/// What a call takes besides its codecs, at most: the way of its packets through the kernel and the
+/// line.
+const PACKETS_SHARE: f64 = 1.5;
+/// When a refused caller may try again: calls last minutes, so that with some hundreds of them a
+/// few end within this.
+pub const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// One core's measure of itself.
+pub struct Budget {
+    guess: f64,
+    cost_per_call: f64,
+    window: Option<(Instant, Account)>,
+    gauge: Arc<Gauge>,
+}
+
+impl Budget {
+    /// A budget with a first guess: `codec` is the time that coding one second of one call took just
+    /// now, both directions.
+    pub fn new(codec: Duration, gauge: Arc<Gauge>) -> Self {
+        let guess = codec.as_secs_f64() * PACKETS_SHARE;
+        gauge.publish(guess, 0.0);
+        Self { guess, cost_per_call: guess, window: None, gauge }
+    }
+
+    /// When [`Self::observe`] is due.
+    pub fn next_window(&self, now: Instant) -> Instant {
+        self.window.map_or(now, |(began, _)| began + WINDOW)
+    }
+
+    /// A window ends: `talking` calls sent something in it.
+    pub fn observe(&mut self, account: Account, talking: usize, now: Instant) {
+        let Some((began, before)) = self.window.replace((now, account)) else { return };
+        let passed = now.saturating_duration_since(began).as_secs_f64();
+        let busy = account.busy().saturating_sub(before.busy()).as_secs_f64();
+        let load = if passed > 0.0 { busy / passed } else { return };
+        let guessed = self.guess * GUESS_WEIGHT_CALLS;
+        let measured = (load + guessed) / (talking as f64 + GUESS_WEIGHT_CALLS);
+        self.cost_per_call += (measured - self.cost_per_call) * WINDOW_WEIGHT;
+        self.gauge.publish(self.cost_per_call, load);
+    }
+
+    /// Time passed that was nobody's: the next window begins now.
+    pub fn skip(&mut self) {
+        self.window = None;
+    }
+}
+
+/// What a core tells the control thread about itself. Shares of a core, in millionths.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    cost_per_call: AtomicU32,
+    load: AtomicU32,
+}
+
+const MILLION: f64 = 1e6;
+
+impl Gauge {
+    fn publish(&self, cost_per_call: f64, load: f64) {
+        self.cost_per_call.store((cost_per_call * MILLION) as u32, Ordering::Relaxed);
+        self.load.store((load * MILLION) as u32, Ordering::Relaxed);
+    }
+
+    /// The share of the core that one call takes.
+    pub fn cost_per_call(&self) -> f64 {
+        f64::from(self.cost_per_call.load(Ordering::Relaxed)) / MILLION
+    }
+
+    /// The share of the core that was wanted in the last window; above 1 when something else had it.
+    pub fn load(&self) -> f64 {
+        f64::from(self.load.load(Ordering::Relaxed)) / MILLION
+    }
+
+    /// How many calls fit below `limit`, a share of the core.
+    pub fn calls_within(&self, limit: f64) -> usize {
+        let cost = self.cost_per_call();
+        if cost > 0.0 { (limit / cost) as usize } else { usize::MAX }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: f64 = 0.9;
+    const MS: Duration = Duration::from_millis(1);
+
+    struct Core {
+        budget: Budget,
+        gauge: Arc<Gauge>,
+        account: Account,
+        now: Instant,
+    }
+
+    impl Core {
+        fn new(codec: Duration) -> Self {
+            let gauge = Arc::new(Gauge::default());
+            let budget = Budget::new(codec, Arc::clone(&gauge));
+            Self { budget, gauge, account: Account::default(), now: Instant::now() }
+        }
+
+        /// Seconds in which `calls` calls take `each` of the core a second.
+        fn pass(&mut self, seconds: u32, calls: u32, each: Duration) {
+            for _ in 0..seconds * 4 {
+                self.now += WINDOW;
+                self.account.ran += each * calls / 4;
+                self.budget.observe(self.account, calls as usize, self.now);
+            }
+        }
+
+        fn room(&self) -> usize {
+            self.gauge.calls_within(LIMIT)
+        }
+    }
+
+    #[test]
+    fn a_core_that_never_carried_a_call_knows_its_room_from_the_codec() {
+        assert_eq!(Core::new(2 * MS).room(), 300);
+    }
+
+    #[test]
+    fn the_price_of_a_call_is_what_calls_take() {
+        let mut core = Core::new(2 * MS);
+        core.pass(10, 200, 4 * MS);
+        let room = core.room();
+        assert!((225..=231).contains(&room), "{room}");
+        core.pass(10, 200, 2 * MS);
+        let room = core.room();
+        assert!((425..=450).contains(&room), "{room}");
+    }
+
+    #[test]
+    fn a_core_that_something_else_uses_has_less_room() {
+        let mut core = Core::new(2 * MS);
+        for _ in 0..40 {
+            core.now += WINDOW;
+            core.account.ran += WINDOW / 2;
+            core.account.waited += WINDOW / 2;
+            core.budget.observe(core.account, 200, core.now);
+        }
+        let room = core.room();
+        assert!((175..200).contains(&room), "{room}");
+        assert!((0.99..=1.01).contains(&core.gauge.load()));
+    }
+
+    #[test]
+    fn silence_brings_the_first_guess_back() {
+        let mut core = Core::new(2 * MS);
+        core.pass(10, 200, 4 * MS);
+        core.pass(20, 0, MS);
+        assert!((299..=300).contains(&core.room()));
+    }
+
+    #[test]
+    fn a_skipped_window_counts_for_nothing() {
+        let mut core = Core::new(2 * MS);
+        core.pass(10, 200, 4 * MS);
+        let before = core.room();
+        core.now += Duration::from_secs(7);
+        core.budget.skip();
+        core.budget.observe(core.account, 200, core.now);
+        assert_eq!(core.room(), before);
+    }
+}

@@ -1,0 +1,150 @@
+//! The command line. A mistake in it is answered with what to write instead.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::impairment::Impairments;
+use crate::machine::{Delivery, Priority};
+use crate::material::BrowserKind;
+
+/// The most calls: each has an address of its own, and our engine a port pair.
+const CALLS_MAX: i64 = 6_000;
+
+/// Load for media engines.
+#[derive(Debug, Parser)]
+#[command(name = "linecard-harness")]
+pub struct Arguments {
+    /// What is to be done.
+    #[command(subcommand)]
+    pub task: Task,
+}
+
+/// What is to be done.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Loads one engine with calls and says what it cost and how late and complete the audio came
+    #[command(name = "load", bin_name = "tools/load")]
+    Load(LoadArguments),
+}
+
+/// Of `load`.
+#[derive(Clone, Debug, Args)]
+pub struct LoadArguments {
+    /// Two-legged calls, from 1 to 6000
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=CALLS_MAX))]
+    pub calls: u16,
+    /// Seconds measured, from 1 to 3600, after a warm-up of two
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub seconds: u16,
+    /// What the browsers send
+    #[arg(long, value_enum, default_value = "narrowband")]
+    pub browser: BrowserKind,
+    /// Writes the figures there
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Offers the calls at this many a second and measures those that are accepted
+    #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub offered: Option<u32>,
+    /// Which engine: linecard, or none (browsers and trunks send to each other)
+    #[arg(long, default_value = "linecard")]
+    pub engine: EngineChoice,
+    /// The control socket of a running `linecard media`; without it one is started
+    #[arg(long, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
+    /// Fixed encoder settings for our engine as in its control protocol, e.g. '{"bit_rate":36000}'
+    #[arg(long, value_name = "JSON", value_parser = json_object)]
+    pub encoder: Option<serde_json::Value>,
+    #[command(flatten)]
+    pub machine: MachineArguments,
+    #[command(flatten)]
+    pub impairments: ImpairmentArguments,
+}
+
+/// What is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum EngineChoice {
+    /// Our media process.
+    Linecard,
+    /// Nothing: what the generator costs by itself.
+    None,
+}
+
+/// How the machine is used.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "The machine")]
+pub struct MachineArguments {
+    /// The engine's core; the last one by default
+    #[arg(long, value_name = "CORE")]
+    pub engine_core: Option<usize>,
+    /// The generator's core; the first one by default
+    #[arg(long, value_name = "CORE")]
+    pub generator_core: Option<usize>,
+    /// Scheduling of engine and generator; fifo when that is allowed
+    #[arg(long, value_enum)]
+    pub priority: Option<Priority>,
+    /// Who carries datagrams over the loopback device
+    #[arg(long, value_enum, default_value = "sender")]
+    pub delivery: Delivery,
+}
+
+/// What the network does to what the generator sends.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "The network")]
+pub struct ImpairmentArguments {
+    /// Percent of packets lost
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    pub loss: f64,
+    /// Packets lost in a row, on average
+    #[arg(long, value_name = "PACKETS", default_value_t = 1.0, value_parser = burst)]
+    pub burst: f64,
+    /// Percent of packets sent twice
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    pub duplicate: f64,
+    /// Percent of packets that come later than their successors
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
+    pub reorder: f64,
+    /// How much later those come, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 45, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub reorder_by: u32,
+    /// Each packet comes up to this many milliseconds later, in order
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]
+    pub jitter: u32,
+    /// Every stream stops once for this many milliseconds, then all of it comes at once
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=5000))]
+    pub stall: u32,
+}
+
+impl ImpairmentArguments {
+    /// As the generator takes them.
+    pub fn impairments(&self) -> Impairments {
+        Impairments {
+            loss_percent: self.loss,
+            burst_packets: if self.loss > 0.0 { self.burst } else { 0.0 },
+            duplicate_percent: self.duplicate,
+            reorder_percent: self.reorder,
+            reorder_ms: if self.reorder > 0.0 { self.reorder_by } else { 0 },
+            jitter_ms: self.jitter,
+            stall_ms: self.stall,
+        }
+    }
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    number(text, 0.0..=50.0).ok_or_else(|| "write a number from 0 to 50, e.g. 5".to_owned())
+}
+
+fn burst(text: &str) -> Result<f64, String> {
+    number(text, 1.0..=20.0).ok_or_else(|| "write a number from 1 to 20, e.g. 3".to_owned())
+}
+
+fn number(text: &str, range: std::ops::RangeInclusive<f64>) -> Option<f64> {
+    text.parse().ok().filter(|number| range.contains(number))
+}
+
+fn json_object(text: &str) -> Result<serde_json::Value, String> {
+    let value: Option<serde_json::Value> = serde_json::from_str(text).ok();
+    value.filter(serde_json::Value::is_object).ok_or_else(|| {
+        "write a JSON object, e.g. '{\"bit_rate\":36000,\"complexity\":0}'".to_owned()
+    })
+}

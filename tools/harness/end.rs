@@ -1,0 +1,312 @@
+//! One far end of a call: what it sends, and what it makes of what comes back. No sockets, no clocks.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+use linecard::base::discard::Discard;
+use linecard::srtp::protect::{RTP_GROWTH_BYTES_MAX, Receiver, Sender};
+use linecard::wire::demux::{Protocol, classify};
+use linecard::wire::rtp::{
+    HEADER_BYTES, PayloadType, RtpHeader, RtpPacket, RtpTimestamp, SequenceNumber, Ssrc,
+};
+
+use crate::impairment::Path;
+use crate::matching::Matcher;
+
+/// Packets of one end that are remembered: ten seconds. What answers later counts as lost.
+const REMEMBERED: usize = 512;
+/// Of the SRTP packets that come, one in so many is authenticated; sequence number and timestamp are
+/// in the clear. A generator that checked all of them would take the time of a core's relay traffic.
+const AUTHENTICATED_ONE_IN: u64 = 16;
+
+/// What an end sends and how.
+pub struct EndSettings {
+    /// Its own address; the port is the socket's.
+    pub address: Ipv4Addr,
+    /// Where the engine expects it.
+    pub to: SocketAddrV4,
+    /// Its source.
+    pub ssrc: Ssrc,
+    /// Of the payloads.
+    pub payload_type: PayloadType,
+    /// RTP clock in a packet of what it sends, and of what it receives.
+    pub timestamp_step: u32,
+    /// 20 ms each, sent over and over.
+    pub payloads: Arc<Vec<Vec<u8>>>,
+    /// The payload it begins with.
+    pub place: usize,
+    /// Keys, on the browser's side.
+    pub srtp: Option<Srtp>,
+    /// An ICE consent check, sent every five seconds as a browser does (RFC 7675 §5.1).
+    pub consent_check: Option<Vec<u8>>,
+}
+
+/// Both directions of SRTP.
+pub struct Srtp {
+    /// Protects what this end sends.
+    pub sender: Sender,
+    /// Opens what it receives.
+    pub receiver: Receiver,
+}
+
+/// One far end.
+pub struct End {
+    settings: EndSettings,
+    header: RtpHeader,
+    /// What the network does to what it sends.
+    pub path: Path,
+    sent: Vec<Sent>,
+    packets: u64,
+    matcher: Matcher,
+    heard: u64,
+}
+
+/// What became of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    /// Not made yet, or forgotten.
+    Nothing,
+    /// Made, and with the network.
+    Pending,
+    /// Handed to the kernel at this time.
+    At(i64),
+    /// Lost on purpose.
+    Lost,
+    /// Its output came.
+    Answered,
+}
+
+/// What a datagram that came was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// RTCP, or the answer to a check.
+    Control,
+    /// An RTP packet that answers the other end's packet of this number.
+    Output {
+        /// From 0.
+        input: u64,
+    },
+    /// The output of something from before the first packet.
+    Foreign,
+    /// Not readable, or not authentic.
+    Bad,
+}
+
+/// What an output told about its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It was sent at this time.
+    SentAt(i64),
+    /// It never was sent: the engine filled the gap.
+    Filled,
+    /// It was answered already.
+    Duplicate,
+    /// Too long ago, or never.
+    Unknown,
+}
+
+impl End {
+    /// An end that has sent nothing yet.
+    pub fn new(settings: EndSettings) -> Self {
+        let header = RtpHeader {
+            marker: true,
+            payload_type: settings.payload_type,
+            // Below 2^15, so that the first roll-over is never in doubt (RFC 3711 §3.3.1).
+            sequence_number: SequenceNumber((settings.ssrc.0 & 0x7FFF) as u16),
+            timestamp: RtpTimestamp(settings.ssrc.0.rotate_left(7)),
+            ssrc: settings.ssrc,
+        };
+        let matcher = Matcher::new(settings.timestamp_step);
+        let sent = vec![Sent::Nothing; REMEMBERED];
+        Self { settings, header, path: Path::default(), sent, packets: 0, matcher, heard: 0 }
+    }
+
+    /// Where it sends from and to.
+    pub fn addresses(&self) -> (Ipv4Addr, SocketAddrV4) {
+        (self.settings.address, self.settings.to)
+    }
+
+    /// The consent check, when this packet's time is also its time.
+    pub fn consent_check(&self) -> Option<&[u8]> {
+        /// Five seconds of packets.
+        const EVERY_PACKETS: u64 = 250;
+        let due = self.packets % EVERY_PACKETS == u64::from(self.settings.ssrc.0) % EVERY_PACKETS;
+        self.settings.consent_check.as_deref().filter(|_| due)
+    }
+
+    /// Packets made so far.
+    pub fn packets(&self) -> u64 {
+        self.packets
+    }
+
+    /// Skips the next packet: lost on its way.
+    pub fn lose(&mut self) {
+        self.note(self.packets, Sent::Lost);
+        self.step();
+    }
+
+    /// Makes the next packet in `out`; returns its number and its length.
+    pub fn make(&mut self, out: &mut [u8]) -> Result<(u64, usize), Discard> {
+        let payloads = &self.settings.payloads;
+        let payload = &payloads[self.settings.place % payloads.len()];
+        let mut length = HEADER_BYTES + payload.len();
+        let packet = out.get_mut(..length + RTP_GROWTH_BYTES_MAX).ok_or(Discard::TooLarge)?;
+        self.header.write(packet.first_chunk_mut().ok_or(Discard::TooLarge)?);
+        packet[HEADER_BYTES..length].copy_from_slice(payload);
+        if let Some(srtp) = &mut self.settings.srtp {
+            length = srtp.sender.protect(packet, length)?;
+        }
+        let number = self.packets;
+        self.note(number, Sent::Pending);
+        self.step();
+        Ok((number, length))
+    }
+
+    fn step(&mut self) {
+        self.packets += 1;
+        self.settings.place += 1;
+        self.header.marker = false;
+        self.header.sequence_number = self.header.sequence_number.next();
+        self.header.timestamp = self.header.timestamp + self.settings.timestamp_step;
+    }
+
+    fn note(&mut self, number: u64, sent: Sent) {
+        self.sent[number as usize % REMEMBERED] = sent;
+    }
+
+    /// Packet `number` was handed to the kernel. Whether this was its first copy.
+    pub fn left(&mut self, number: u64, at_ns: i64) -> bool {
+        let first = self.sent[number as usize % REMEMBERED] == Sent::Pending;
+        if first {
+            self.note(number, Sent::At(at_ns));
+        }
+        first
+    }
+
+    /// Reads a datagram that came.
+    pub fn hear(&mut self, datagram: &mut [u8]) -> Heard {
+        if classify(datagram) != Ok(Protocol::Rtp) {
+            return Heard::Control;
+        }
+        self.heard += 1;
+        let header = match RtpPacket::parse(datagram) {
+            Ok(packet) => packet.header,
+            Err(_) => return Heard::Bad,
+        };
+        if let Some(srtp) = &mut self.settings.srtp
+            && self.heard % AUTHENTICATED_ONE_IN == 1
+            && srtp.receiver.unprotect(datagram).is_err()
+        {
+            return Heard::Bad;
+        }
+        let (number, timestamp) = (header.sequence_number.0, header.timestamp.0);
+        match self.matcher.input_of(number, timestamp, header.marker) {
+            Some(input) => Heard::Output { input },
+            None => Heard::Foreign,
+        }
+    }
+
+    /// The output of this end's packet `number` came.
+    pub fn answered(&mut self, number: u64) -> Answer {
+        if number >= self.packets || self.packets - number > REMEMBERED as u64 {
+            return Answer::Unknown;
+        }
+        let sent = self.sent[number as usize % REMEMBERED];
+        self.note(number, Sent::Answered);
+        match sent {
+            Sent::At(at_ns) => Answer::SentAt(at_ns),
+            Sent::Lost | Sent::Pending => Answer::Filled,
+            Sent::Answered => Answer::Duplicate,
+            Sent::Nothing => Answer::Unknown,
+        }
+    }
+
+    /// What comes back to this end, beyond packets in order.
+    pub fn anomalies(&self) -> crate::matching::Anomalies {
+        self.matcher.seen
+    }
+
+    /// RTP packets that came.
+    pub fn heard_packets(&self) -> u64 {
+        self.heard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use linecard::srtp::keys::{MasterKey, Profile};
+
+    use super::*;
+
+    fn srtp() -> Srtp {
+        let key = MasterKey::from_bytes(Profile::AES_CM_128_HMAC_SHA1_80, &[7; 30]).unwrap();
+        Srtp { sender: Sender::new(&key, Ssrc(9)), receiver: Receiver::new(&key) }
+    }
+
+    fn end(srtp: Option<Srtp>) -> End {
+        End::new(EndSettings {
+            address: Ipv4Addr::LOCALHOST,
+            to: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1),
+            ssrc: Ssrc(9),
+            payload_type: PayloadType::PCMU,
+            timestamp_step: 160,
+            payloads: Arc::new(vec![vec![1; 160], vec![2; 160]]),
+            place: 1,
+            srtp,
+            consent_check: Some(vec![0, 1]),
+        })
+    }
+
+    #[test]
+    fn what_one_end_sends_the_other_tells_back() {
+        let (mut from, mut to) = (end(Some(srtp())), end(Some(srtp())));
+        for n in 0..40 {
+            let mut datagram = [0; 1_500];
+            let (number, length) = from.make(&mut datagram).unwrap();
+            assert_eq!(number, n);
+            from.left(number, 1_000 + n as i64);
+            assert_eq!(to.hear(&mut datagram[..length]), Heard::Output { input: n });
+            assert_eq!(from.answered(n), Answer::SentAt(1_000 + n as i64));
+            assert_eq!(from.answered(n), Answer::Duplicate);
+        }
+        assert_eq!(to.heard_packets(), 40);
+    }
+
+    #[test]
+    fn a_packet_that_was_lost_on_purpose_and_still_came_was_filled() {
+        let mut end = end(None);
+        end.lose();
+        assert_eq!(end.answered(0), Answer::Filled);
+        assert_eq!(end.answered(1), Answer::Unknown);
+    }
+
+    #[test]
+    fn a_packet_of_more_than_ten_seconds_ago_is_unknown() {
+        let mut end = end(None);
+        let mut datagram = [0; 1_500];
+        for _ in 0..600 {
+            let (number, _) = end.make(&mut datagram).unwrap();
+            end.left(number, 5);
+        }
+        assert_eq!(end.answered(0), Answer::Unknown);
+        assert_eq!(end.answered(599), Answer::SentAt(5));
+    }
+
+    #[test]
+    fn what_is_not_authentic_or_not_rtp_is_told_apart() {
+        let mut end = end(Some(srtp()));
+        assert_eq!(end.hear(&mut [0x80; 40]), Heard::Bad);
+        assert_eq!(end.hear(&mut [0, 1, 0, 0]), Heard::Control);
+    }
+
+    #[test]
+    fn a_consent_check_is_due_once_in_five_seconds() {
+        let mut end = end(None);
+        let due = (0..1_000).filter(|_| {
+            let due = end.consent_check().is_some();
+            end.lose();
+            due
+        });
+        assert_eq!(due.count(), 4);
+    }
+}

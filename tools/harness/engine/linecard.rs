@@ -1,0 +1,329 @@
+//! The real `linecard media`: started on a configuration of its own, or found running, and driven
+//! over its control socket as signaling drives it. What it starts ends when dropped.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use linecard::control::message::Greeting;
+use linecard::up::child::SUPERVISOR_ARGUMENT;
+use linecard::wire::stun::{self, BindingRequest, Role, TransactionId};
+use serde_json::{Map, Value, json};
+
+use super::{CallPlace, CallRequest, Engine, NoCall};
+use crate::machine::Priority;
+use crate::material::BrowserKind;
+use crate::process::{Process, engine_program};
+
+/// For the process to serve its socket, to answer a request, and to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(20);
+/// Below the ports that the kernel hands out by itself (net.ipv4.ip_local_port_range), which the
+/// load generator's sockets take. Pairs that another program holds are passed over.
+const TRUNK_PORTS: &str = "20000-31999";
+/// What protects leg a: the profile that Chromium picks most of the time.
+const PROFILE: &str = "AES_CM_128_HMAC_SHA1_80";
+const PASSWORD: &str = "the password of every browser here";
+/// Codes of refusals for want of room.
+const REFUSALS: [&str; 3] = ["overloaded", "no_capacity", "no_ports"];
+
+/// How our engine is to run.
+#[derive(Clone, Debug)]
+pub struct LinecardSettings {
+    /// Of a running one; `None`: one is started.
+    pub control: Option<PathBuf>,
+    /// The core of its media thread.
+    pub core: usize,
+    /// Of the process that is started.
+    pub priority: Priority,
+    /// The most calls it is to accept: each takes four descriptors.
+    pub calls: u16,
+    /// `format.send.encoder` of the browser's leg; `None` leaves the choice to the engine.
+    pub encoder: Option<Value>,
+}
+
+/// A running media process with one thread.
+pub struct Linecard {
+    settings: LinecardSettings,
+    /// Ends with this.
+    _started: Option<Started>,
+    process: Process,
+    control: BufReader<UnixStream>,
+    version: String,
+}
+
+struct Started {
+    child: Child,
+    directory: PathBuf,
+}
+
+impl Linecard {
+    /// Starts one, or connects to the one that runs.
+    pub fn start(settings: &LinecardSettings) -> Result<Self, String> {
+        let started = match &settings.control {
+            Some(_) => None,
+            None => Some(Started::spawn(settings)?),
+        };
+        let socket = match (&settings.control, &started) {
+            (Some(socket), _) => socket.clone(),
+            (None, Some(started)) => started.directory.join("media.sock"),
+            (None, None) => return Err("no media process".to_owned()),
+        };
+        let mut started = started;
+        let connection = connect(&socket, started.as_mut())?;
+        let peer = rustix::net::sockopt::socket_peercred(&connection)
+            .map_err(|error| at(&socket, error.into()))?;
+        let process = Process::new(peer.pid.as_raw_nonzero().get().unsigned_abs());
+        let mut control = BufReader::new(connection);
+        let mut line = String::new();
+        control.read_line(&mut line).map_err(|error| at(&socket, error))?;
+        let greeting: Greeting = serde_json::from_str(&line)
+            .map_err(|error| format!("{}: not a media process: {error}", socket.display()))?;
+        let version = greeting.version;
+        let settings = settings.clone();
+        let mut engine = Self { settings, _started: started, process, control, version };
+        engine.request("take_control", &json!({})).map_err(|refusal| refusal.message)?;
+        Ok(engine)
+    }
+
+    /// One request and its result; events in between are passed over.
+    fn request(&mut self, command: &str, arguments: &Value) -> Result<Value, Refusal> {
+        let about = |problem: &dyn std::fmt::Display| Refusal {
+            code: String::new(),
+            message: format!("{command}: {problem}"),
+        };
+        let line = json!({"id": 1, "command": command, "arguments": arguments}).to_string() + "\n";
+        self.control.get_mut().write_all(line.as_bytes()).map_err(|error| about(&error))?;
+        loop {
+            let mut line = String::new();
+            if self.control.read_line(&mut line).map_err(|error| about(&error))? == 0 {
+                return Err(about(&"the media process ended"));
+            }
+            let mut reply: Value = serde_json::from_str(&line).map_err(|error| about(&error))?;
+            if reply.get("event").is_some() {
+                continue;
+            }
+            if let Some(result) = reply.get_mut("result") {
+                return Ok(result.take());
+            }
+            let text = |field: &str| reply["error"][field].as_str().unwrap_or_default().to_owned();
+            return Err(Refusal { code: text("code"), message: about(&text("message")).message });
+        }
+    }
+
+    fn leg_a(&self, call: &CallRequest) -> Value {
+        let [receive, send] = call.keys.map(|key| BASE64_STANDARD.encode(key));
+        json!({
+            "transport": {"kind": "ice", "local_ufrag": local_ufrag(call.number),
+                          "local_password": PASSWORD, "remote_ufrag": "browser"},
+            "security": {"kind": "srtp", "profile": PROFILE, "send": send, "receive": receive},
+            "format": self.format(call.browser),
+        })
+    }
+
+    fn format(&self, browser: BrowserKind) -> Value {
+        let (codec, payload_type) = (browser.codec_name(), browser.payload_type().value());
+        let mut send = json!({"codec": codec, "payload_type": payload_type, "packet_ms": 20});
+        if let (Some(encoder), "opus") = (&self.settings.encoder, codec) {
+            send["encoder"] = encoder.clone();
+        }
+        json!({"send": send, "receive": [{"codec": codec, "payload_type": payload_type}]})
+    }
+
+    fn set_up(&mut self, call: &CallRequest) -> Result<CallPlace, Refusal> {
+        let [browser, trunk] = call.addresses;
+        let created = self.request(
+            "create_call",
+            &json!({
+                "call": name_of(call.number),
+                "a": self.leg_a(call),
+                "b": {"transport": {"kind": "plain", "remote": trunk.to_string()},
+                      "format": {"send": {"codec": "pcmu", "payload_type": 0, "packet_ms": 20},
+                                 "receive": [{"codec": "pcmu", "payload_type": 0}]}},
+            }),
+        )?;
+        self.request(
+            "update_leg",
+            &json!({"call": name_of(call.number), "leg": "a", "remote": browser.to_string()}),
+        )?;
+        let to = ["a", "b"].map(|leg| {
+            let address = created[leg]["rtp"].as_str().unwrap_or_default().parse();
+            match address {
+                Ok(SocketAddr::V4(address)) => Ok(address),
+                _ => Err(Refusal {
+                    code: String::new(),
+                    message: format!("create_call: no IPv4 address for leg {leg}"),
+                }),
+            }
+        });
+        let [browser_to, trunk_to] = to;
+        let to: [SocketAddrV4; 2] = [browser_to?, trunk_to?];
+        Ok(CallPlace { to, consent_check: consent_check(call.number) })
+    }
+}
+
+struct Refusal {
+    code: String,
+    message: String,
+}
+
+impl Engine for Linecard {
+    fn create_call(&mut self, call: &CallRequest) -> Result<CallPlace, NoCall> {
+        let asked = Instant::now();
+        self.set_up(call).map_err(|Refusal { code, message }| {
+            if REFUSALS.contains(&code.as_str()) {
+                NoCall::Refused { reason: code, after: asked.elapsed() }
+            } else {
+                NoCall::Failed(message)
+            }
+        })
+    }
+
+    fn delete_call(&mut self, number: u16) -> Result<(), String> {
+        match self.request("delete_call", &json!({"call": name_of(number)})) {
+            Ok(_) => Ok(()),
+            Err(refusal) => Err(refusal.message),
+        }
+    }
+
+    fn process(&self) -> Option<&Process> {
+        Some(&self.process)
+    }
+
+    fn settings(&self) -> Map<String, Value> {
+        let encoder = self.settings.encoder.clone().unwrap_or("the engine's own choice".into());
+        let settings = json!({
+            "engine": "linecard media",
+            "version": self.version,
+            "build": if cfg!(debug_assertions) { "not optimised" } else { "release" },
+            "media_threads": 1,
+            "codec_library": linecard::audio::opus::version(),
+            "encoder_toward_browser": encoder,
+            "browser_leg": format!("shared port, {PROFILE}"),
+            "trunk_leg": "a port pair a call, RTP, PCMU",
+        });
+        match settings {
+            Value::Object(settings) => settings,
+            _ => Map::new(),
+        }
+    }
+}
+
+impl Started {
+    fn spawn(settings: &LinecardSettings) -> Result<Self, String> {
+        let LinecardSettings { core, priority, calls, .. } = settings;
+        let program = program()?;
+        let name = format!("linecard-load-{}-{}", std::process::id(), free_port()?);
+        let directory = std::env::temp_dir().join(name);
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&directory)
+            .map_err(|error| at(&directory, error))?;
+        let (socket, config) = (directory.join("media.sock"), directory.join("linecard.toml"));
+        let browser_port = free_port()?;
+        let text = format!(
+            "[media]\ncontrol = {socket:?}\ncores = [{core}]\naddress = \"127.0.0.1\"\n\
+             browser_port = {browser_port}\ntrunk_ports = \"{TRUNK_PORTS}\"\n\
+             calls_per_core = {calls}\n"
+        );
+        fs::write(&config, text).map_err(|error| at(&config, error))?;
+        let log = directory.join("log");
+        let log_file = fs::File::create(&log).map_err(|error| at(&log, error))?;
+        let child = engine_program(&program.to_string_lossy(), None, *priority)
+            .args(["media", "--config"])
+            .arg(&config)
+            // However this process ends, that one ends too.
+            .args([SUPERVISOR_ARGUMENT, &std::process::id().to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log_file)
+            .spawn()
+            .map_err(|error| at(&program, error))?;
+        Ok(Self { child, directory })
+    }
+}
+
+/// `linecard` lies beside this program.
+fn program() -> Result<PathBuf, String> {
+    let here = std::env::current_exe().map_err(|error| error.to_string())?;
+    let program = here.with_file_name("linecard");
+    if program.exists() {
+        Ok(program)
+    } else {
+        let place = program.display();
+        Err(format!("{place} is not there; build it with: cargo build --release --bin linecard"))
+    }
+}
+
+fn connect(socket: &Path, mut started: Option<&mut Started>) -> Result<UnixStream, String> {
+    let until = Instant::now() + PATIENCE;
+    let connection = loop {
+        match UnixStream::connect(socket) {
+            Ok(connection) => break connection,
+            Err(error) => {
+                let Some(started) = started.as_deref_mut() else {
+                    let place = socket.display();
+                    return Err(format!("--control {place}: {error}; is linecard media running?"));
+                };
+                if matches!(started.child.try_wait(), Ok(Some(_))) || Instant::now() > until {
+                    let log = fs::read_to_string(started.directory.join("log")).unwrap_or_default();
+                    return Err(format!("linecard media did not start: {error}\n{log}"));
+                }
+                std::thread::sleep(POLL);
+            }
+        }
+    };
+    connection.set_read_timeout(Some(PATIENCE)).map_err(|error| at(socket, error))?;
+    Ok(connection)
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        linecard::os::process::ask_to_end(self.child.id());
+        let until = Instant::now() + PATIENCE;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(POLL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// What a browser asks every few seconds whether it may go on sending (RFC 7675).
+fn consent_check(number: u16) -> Option<Vec<u8>> {
+    let mut datagram = [0; 512];
+    let request = BindingRequest {
+        transaction_id: TransactionId([number.to_be_bytes()[1]; 12]),
+        username: &format!("{}:browser", local_ufrag(number)),
+        priority: 1,
+        role: Role::Controlling(1),
+        use_candidate: false,
+    };
+    let length = stun::write_binding_request(&mut datagram, &request, PASSWORD.as_bytes());
+    length.map(|length| datagram[..length].to_vec())
+}
+
+fn local_ufrag(number: u16) -> String {
+    format!("call{number}")
+}
+
+fn name_of(number: u16) -> String {
+    format!("load-{number}")
+}
+
+fn free_port() -> Result<u16, String> {
+    let socket = UdpSocket::bind(("127.0.0.1", 0)).and_then(|socket| socket.local_addr());
+    socket.map(|address| address.port()).map_err(|error| format!("no UDP port: {error}"))
+}
+
+fn at(path: &Path, error: std::io::Error) -> String {
+    format!("{}: {error}", path.display())
+}

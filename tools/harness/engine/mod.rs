@@ -1,0 +1,66 @@
+//! What is measured: our media process, a peer, or nothing at all. Each is told of a call what its
+//! signaling would have found out, and tells where the far ends have to send to.
+
+pub mod linecard;
+pub mod loopback;
+
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use crate::material::BrowserKind;
+use crate::process::Process;
+
+/// A call that is to be set up.
+pub struct CallRequest {
+    /// From 0.
+    pub number: u16,
+    /// What the browser sends and wants.
+    pub browser: BrowserKind,
+    /// Where browser and trunk send from.
+    pub addresses: [SocketAddrV4; 2],
+    /// SRTP master key and salt of what the browser sends, and of what it receives.
+    pub keys: [[u8; 30]; 2],
+}
+
+/// A call that was set up.
+pub struct CallPlace {
+    /// Where browser and trunk have to send to.
+    pub to: [SocketAddrV4; 2],
+    /// An ICE consent check that keeps the browser's leg alive, when the engine wants one.
+    pub consent_check: Option<Vec<u8>>,
+}
+
+/// Why a call was not set up.
+#[derive(Debug)]
+pub enum NoCall {
+    /// The engine has no room for it now.
+    Refused {
+        /// In the engine's words.
+        reason: String,
+        /// From the request to the refusal.
+        after: Duration,
+    },
+    /// Anything else.
+    Failed(String),
+}
+
+impl From<String> for NoCall {
+    fn from(problem: String) -> Self {
+        NoCall::Failed(problem)
+    }
+}
+
+/// A running engine with one core.
+pub trait Engine {
+    /// Sets a call up.
+    fn create_call(&mut self, call: &CallRequest) -> Result<CallPlace, NoCall>;
+
+    /// Ends it.
+    fn delete_call(&mut self, number: u16) -> Result<(), String>;
+
+    /// Its process, to read accounts from; the loopback has none.
+    fn process(&self) -> Option<&Process>;
+
+    /// Name, version and settings, for the report.
+    fn settings(&self) -> serde_json::Map<String, serde_json::Value>;
+}

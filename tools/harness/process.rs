@@ -1,0 +1,113 @@
+//! A process under measurement: its CPU time by the scheduler's accounting, its resident memory, its
+//! priority, all from the kernel.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::machine::Priority;
+
+/// Above the engine: who measures must not be late because of what it measures.
+const GENERATOR_PRIORITY: u32 = 20;
+const ENGINE_PRIORITY: u32 = 10;
+
+/// A process that is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Process {
+    pid: u32,
+}
+
+/// Accounts of a process since it began.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Accounts {
+    /// CPU time of all its threads, in milliseconds.
+    pub ran_ms: f64,
+    /// That of its busiest thread.
+    pub busiest_ms: f64,
+    /// How long the busiest thread was ready and waited for a core.
+    pub waited_ms: f64,
+}
+
+impl Accounts {
+    /// The difference.
+    pub fn since(&self, before: &Accounts) -> Accounts {
+        Accounts {
+            ran_ms: self.ran_ms - before.ran_ms,
+            busiest_ms: self.busiest_ms - before.busiest_ms,
+            waited_ms: self.waited_ms - before.waited_ms,
+        }
+    }
+}
+
+impl Process {
+    /// The process of this number.
+    pub fn new(pid: u32) -> Self {
+        Self { pid }
+    }
+
+    /// What the scheduler accounted so far (/proc/PID/task/TID/schedstat: time on a core and time
+    /// ready without one, in nanoseconds).
+    pub fn accounts(&self) -> Result<Accounts, String> {
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.pid));
+        let listed =
+            fs::read_dir(&tasks).map_err(|error| format!("{}: {error}", tasks.display()))?;
+        let mut accounts = Accounts::default();
+        for task in listed.flatten() {
+            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            let mut fields = text.split_whitespace().map(|field| field.parse::<f64>());
+            let mut field_ms = || fields.next().and_then(Result::ok).unwrap_or(0.0) / 1e6;
+            let (ran_ms, waited_ms) = (field_ms(), field_ms());
+            accounts.ran_ms += ran_ms;
+            if ran_ms > accounts.busiest_ms {
+                (accounts.busiest_ms, accounts.waited_ms) = (ran_ms, waited_ms);
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// Resident bytes.
+    pub fn resident_bytes(&self) -> Result<u64, String> {
+        let path = format!("/proc/{}/status", self.pid);
+        let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        Ok(kilobytes.ok_or_else(|| format!("{path}: no VmRSS"))? * 1024)
+    }
+}
+
+/// A program that will run as an engine runs: on `core` if given, at the priority.
+pub fn engine_program(program: &str, core: Option<usize>, priority: Priority) -> Command {
+    let mut words = Vec::new();
+    if let Some(core) = core {
+        words.extend(["taskset".to_owned(), "-c".to_owned(), core.to_string()]);
+    }
+    if priority == Priority::Fifo {
+        words.extend(["chrt".to_owned(), "-f".to_owned(), ENGINE_PRIORITY.to_string()]);
+    }
+    words.push(program.to_owned());
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
+}
+
+/// Gives this thread the generator's priority.
+pub fn raise_generator(priority: Priority) -> Result<(), String> {
+    raise(priority, GENERATOR_PRIORITY)
+}
+
+fn raise(priority: Priority, level: u32) -> Result<(), String> {
+    if priority == Priority::Normal {
+        return Ok(());
+    }
+    let thread = rustix::thread::gettid().as_raw_nonzero().to_string();
+    let status = Command::new("chrt")
+        .args(["-f", "-p", &level.to_string(), &thread])
+        .stdout(Stdio::null())
+        .status()
+        .map_err(|error| format!("chrt: {error}; install util-linux, or say --priority normal"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err("chrt could not raise the priority; be root, or say --priority normal".to_owned())
+    }
+}
