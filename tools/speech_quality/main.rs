@@ -5,6 +5,7 @@
 //! Audio files are 16-bit little-endian samples at 8 kHz, no header. Everything but `cost` repeats to
 //! the bit.
 
+mod browser;
 mod cost;
 mod loss;
 mod material;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::browser::Protection;
 use self::loss::Condition;
 use self::recipe::Recipe;
 
@@ -29,17 +31,20 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Prints the rungs of the product's ladder and what they are compared with.
+    /// Names the rungs of the product's ladder.
     Ladder,
     /// Encodes speech with a recipe, loses packets, decodes as a browser would.
     Browser {
-        /// `silk,36k,cx0,fec10` or `celt,40k,cx0,red`, or the name of a rung.
+        /// The name of a rung, or `silk,36k,cx0,fec10` or `celt,40k,cx0,red`; two with / between
+        /// them take turns, a second each.
         recipe: Recipe,
         #[command(flatten)]
         run: Run,
     },
     /// Sends a browser's speech under SRTP through the packet line, losing packets on the way.
     Trunk {
+        /// What the browser does against loss.
+        protection: Protection,
         #[command(flatten)]
         run: Run,
     },
@@ -84,9 +89,9 @@ struct Run {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Ladder => recipe::print_ladder(),
+        Command::Ladder => Ok(recipe::ladder()),
         Command::Browser { recipe, run } => toward_browser::run(&recipe, &run),
-        Command::Trunk { run } => toward_trunk::run(&run),
+        Command::Trunk { protection, run } => toward_trunk::run(protection, &run),
         Command::Cost { recipes, segments } => cost::measure(&recipes, &segments),
         Command::Frames { recipe, frames, segments } => cost::encode(&recipe, &segments, frames),
     };

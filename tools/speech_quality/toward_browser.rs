@@ -3,14 +3,17 @@
 //! it, by RED or in-band FEC, else concealed. libopus conceals here; a browser's own concealment
 //! differs, so scores of recipes are to be compared with each other.
 
-use linecard::audio::opus::{EncoderSettings, Filled, OpusArena, carries_fec};
+use linecard::audio::opus::{Filled, OpusArena, carries_fec};
 use serde_json::{Value, json};
 
 use crate::Run;
 use crate::material::{self, FRAME};
 use crate::recipe::Recipe;
 
-/// Where packets went.
+/// Recipes that take turns do so every second.
+const TURN_FRAMES: usize = 50;
+
+/// What was sent.
 #[derive(Default)]
 struct Tally {
     frames: usize,
@@ -23,7 +26,7 @@ pub fn run(recipe: &Recipe, run: &Run) -> Result<Value, String> {
     let arena = OpusArena::new(1).map_err(|error| error.to_string())?;
     let mut tally = Tally::default();
     let heard = material::each(run, |samples, condition, seed| {
-        let packets = encode(&arena, recipe.settings, samples)?;
+        let packets = encode(&arena, recipe, samples)?;
         if condition.percent == 0 {
             tally.frames += packets.len();
             tally.bytes += packets.iter().map(Vec::len).sum::<usize>();
@@ -42,16 +45,23 @@ pub fn run(recipe: &Recipe, run: &Run) -> Result<Value, String> {
 
 fn encode(
     arena: &std::rc::Rc<OpusArena>,
-    settings: EncoderSettings,
+    recipe: &Recipe,
     samples: &[i16],
 ) -> Result<Vec<Vec<u8>>, String> {
-    let mut encoder = arena.encoder(settings).map_err(|full| full.to_string())?;
+    let mut encoder = arena.encoder(recipe.settings).map_err(|full| full.to_string())?;
     let mut packet = [0; 1_500];
-    let mut encode = |pcm| {
+    let mut packets = Vec::with_capacity(samples.len() / FRAME);
+    for (number, pcm) in samples.chunks_exact(FRAME).enumerate() {
+        if let Some(alternative) = recipe.alternative
+            && number % TURN_FRAMES == 0
+        {
+            let first = (number / TURN_FRAMES).is_multiple_of(2);
+            encoder.configure(if first { recipe.settings } else { alternative });
+        }
         let length = encoder.encode(pcm, &mut packet).map_err(|_| "the encoder failed")?;
-        Ok(packet[..length].to_vec())
-    };
-    samples.chunks_exact(FRAME).map(&mut encode).collect()
+        packets.push(packet[..length].to_vec());
+    }
+    Ok(packets)
 }
 
 fn receive(
