@@ -6,8 +6,10 @@ pub mod dtmf;
 pub mod g711;
 pub mod ladder;
 pub mod opus;
+pub mod playout;
 pub mod reception;
 pub mod repair;
+pub mod shorten;
 pub mod silence;
 
 /// The sampling rate of all audio inside.

@@ -286,6 +286,26 @@ pub struct SendFormat {
     /// Redundancy that media may send around Opus; absent: the far end does not understand it.
     #[serde(default)]
     pub redundancy: Option<SendRedundancy>,
+    /// How the packets are spaced.
+    #[serde(default)]
+    pub playout: Playout,
+}
+
+/// How the packets that leave a leg are spaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Playout {
+    /// Each leaves when what is in it has come: no delay, and the spacing of the network.
+    #[default]
+    OnArrival,
+    /// Evenly, after a delay that follows the network's jitter. Only what is decoded can be paced:
+    /// not Opus toward a leg that sends Opus.
+    Paced {
+        /// The least delay in milliseconds.
+        least_ms: u16,
+        /// The most, 300 at most: what comes later is lost.
+        most_ms: u16,
+    },
 }
 
 /// How media may repeat what it sends (RED, RFC 2198).
@@ -478,6 +498,8 @@ pub struct LegStatistics {
     pub frames_concealed: u64,
     /// Frames of silence sent without encoding them.
     pub frames_silent: u64,
+    /// What paced playout does to what this leg is sent; null on a leg that sends on arrival.
+    pub playout: Option<PlayoutStatistics>,
     /// Interarrival jitter of what was received, in milliseconds (RFC 3550 §6.4.1).
     pub jitter_ms: f64,
     /// Round trip by RTCP, when a report came.
@@ -501,6 +523,19 @@ pub struct LegStatistics {
     pub sent: Option<Position>,
     /// Datagrams discarded, by reason.
     pub discards: serde_json::Map<String, Value>,
+}
+
+/// The delay of paced playout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayoutStatistics {
+    /// How long the fastest packets wait now.
+    pub delay_ms: u32,
+    /// How long they should.
+    pub target_ms: u32,
+    /// Audio put in because nothing had come, or to follow a slow clock; pauses not counted.
+    pub inserted_ms: u64,
+    /// Audio left out to shorten the delay, or to follow a fast clock.
+    pub dropped_ms: u64,
 }
 
 /// A place in an RTP stream.

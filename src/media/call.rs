@@ -91,6 +91,7 @@ impl Call {
             }
             Ok((side, path, encoding))
         };
+        let began = self.created;
         for (side, path, encoding) in [path_from(Side::A)?, path_from(Side::B)?] {
             let (_, to, stream) = self.direction(side);
             let clock_hz = to.format.as_ref().map_or(8_000, |format| format.codec.clock_hz());
@@ -98,6 +99,7 @@ impl Call {
             to.set_digit_clock();
             to.set_encoding(encoding);
             stream.playout.path = path;
+            stream.set_order(to.format.as_ref(), began);
         }
         Ok(())
     }
@@ -107,7 +109,7 @@ impl Call {
     pub fn next_timeout(&self) -> Option<Instant> {
         let legs = self.legs.iter().filter_map(Leg::next_timeout);
         let streams = self.streams.iter().flat_map(|stream| {
-            [stream.window.next_timeout(), stream.playout.events.relay.next_timeout()]
+            [stream.order.next_timeout(), stream.playout.events.relay.next_timeout()]
         });
         legs.chain(streams.flatten()).min()
     }
@@ -120,15 +122,16 @@ impl Call {
     /// The process did not run for `pause`: what was missed is no loss to be filled, and a browser
     /// whose checks went unheard is not gone.
     pub fn resume(&mut self, pause: Duration) {
-        self.streams.iter_mut().for_each(|stream| stream.window.reset());
+        self.streams.iter_mut().for_each(|stream| stream.order.reset());
         self.legs.iter_mut().for_each(|leg| leg.extend_consent(pause));
     }
 
     /// The call's statistics.
     pub fn statistics(&self, thread: usize, now: Instant) -> CallStatistics {
         let leg = |side: Side| {
-            let stream = &self.streams[side.index()];
-            self.legs[side.index()].statistics(stream.window.packets_reordered())
+            let heard = &self.streams[side.index()].order;
+            let sent = &self.streams[side.other().index()].order;
+            self.legs[side.index()].statistics(heard, sent)
         };
         CallStatistics {
             call: self.name.to_string(),

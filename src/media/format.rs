@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::encoding::Abilities;
 use crate::audio::opus::EncoderSettings;
-use crate::control::message::{Codec, ControlError, ErrorCode, EventFormat, Format};
+use crate::audio::playout::{DelayRange, MOST_MS_MAX};
+use crate::control::message::{Codec, ControlError, ErrorCode, EventFormat, Format, Playout};
 use crate::wire::rtp::PayloadType;
 
 /// The codings and event formats a leg may accept at once.
@@ -42,6 +43,8 @@ pub struct LegFormat {
     pub in_band_fec: bool,
     /// The event format sent.
     pub send_events: Option<EventFormat>,
+    /// The bounds of the delay, where what is sent is paced.
+    pub paced: Option<DelayRange>,
     /// The payload type of RED, where it may be sent.
     pub redundancy: Option<PayloadType>,
 }
@@ -96,6 +99,19 @@ impl LegFormat {
                 "format.send.redundancy: needs a payload_type of its own, around opus".to_owned(),
             );
         }
+        let paced = match send.playout {
+            Playout::OnArrival => None,
+            Playout::Paced { least_ms, most_ms }
+                if least_ms <= most_ms && most_ms <= MOST_MS_MAX =>
+            {
+                Some(DelayRange { least_ms, most_ms })
+            }
+            Playout::Paced { .. } => {
+                return refuse(format!(
+                    "format.send.playout: least_ms must not exceed most_ms, nor that {MOST_MS_MAX}"
+                ));
+            }
+        };
         let clocks = format.receive_events.iter().chain(&format.send_events);
         if clocks.into_iter().any(|event| ![8_000, 48_000].contains(&event.clock_hz)) {
             return refuse("format: an event clock_hz must be 8000 or 48000".to_owned());
@@ -108,6 +124,7 @@ impl LegFormat {
             encoder: send.encoder,
             in_band_fec: send.in_band_fec,
             send_events: format.send_events,
+            paced,
             redundancy: send.redundancy.map(|redundancy| redundancy.payload_type),
         })
     }
@@ -188,6 +205,16 @@ mod tests {
             (
                 "complexity",
                 serde_json::json!({"codec": "opus", "payload_type": 1, "encoder": {"complexity": 11}}),
+            ),
+            (
+                "playout",
+                serde_json::json!({"codec": "pcmu", "payload_type": 0,
+                    "playout": {"kind": "paced", "least_ms": 20, "most_ms": 301}}),
+            ),
+            (
+                "playout",
+                serde_json::json!({"codec": "pcmu", "payload_type": 0,
+                    "playout": {"kind": "paced", "least_ms": 60, "most_ms": 40}}),
             ),
             (
                 "redundancy",

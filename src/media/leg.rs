@@ -10,6 +10,7 @@ use super::outgoing::Outgoing;
 use super::redundancy::Redundancy;
 use super::reports::{self, Reports};
 use super::security::SecurityContext;
+use super::stream::Order;
 use crate::audio::dtmf::DigitSender;
 use crate::audio::opus::EncoderSettings;
 use crate::audio::reception::Reception;
@@ -372,8 +373,9 @@ impl Leg {
         }
     }
 
-    /// The leg's statistics; `reordered` is counted by the stream that comes from it.
-    pub fn statistics(&self, reordered: u64) -> LegStatistics {
+    /// The leg's statistics, with those of the order in which it is heard and of the one in which it is
+    /// sent to.
+    pub fn statistics(&self, heard: &Order, sent: &Order) -> LegStatistics {
         let counters = &self.counters;
         let reception = self.source.as_ref().map(|source| &source.reception);
         let remote = self.reports.remote();
@@ -385,11 +387,15 @@ impl Leg {
             packets_sent: self.outgoing.packets(),
             bytes_sent: self.outgoing.bytes(),
             packets_lost: reception.map_or(0, Reception::lost),
-            packets_reordered: reordered,
+            packets_reordered: heard.packets_reordered(),
             packets_recovered: counters.packets_recovered,
             frames_recovered: counters.frames_recovered,
             frames_concealed: counters.frames_concealed,
             frames_silent: counters.frames_silent,
+            playout: match sent {
+                Order::OnArrival(_) => None,
+                Order::Paced(paced) => Some(paced.statistics()),
+            },
             jitter_ms: reception.map_or(0.0, Reception::jitter_ms),
             round_trip_ms: self.reports.round_trip().map(|trip| trip.as_secs_f64() * 1e3),
             encoder: self.encoding.name().map(str::to_owned),

@@ -24,7 +24,7 @@ use super::encoding::Load;
 use super::format::Meaning;
 use super::leg::{Continuity, Leg, LegCounters};
 use super::redundancy;
-use super::stream::{Encoder, Path, Playout, Transcoder};
+use super::stream::{Encoder, Order, Path, Playout, Transcoder};
 use crate::audio::SAMPLES_PER_MS;
 use crate::audio::dtmf::{RELAY_OUTPUTS_MAX, RelayOutput};
 use crate::audio::g711::{self, Law};
@@ -53,6 +53,15 @@ pub enum Notice {
     DigitEnded(Side, char, u32),
     /// An ICE leg's consent ended.
     ConsentExpired(Side),
+}
+
+/// Which of the packets that are full are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Packets {
+    /// All of them.
+    All,
+    /// One, for the others have their own time.
+    One,
 }
 
 /// What the line works with: one a thread.
@@ -119,13 +128,23 @@ pub fn rtp(
             return Err(Discard::UnknownPayloadType);
         }
         for copy in redundancy::copies(packet.header, &red) {
-            let missed = stream.window.recover(copy, now, |step| onward.step(step, meaning_of));
+            let missed = match &mut stream.order {
+                Order::OnArrival(window) => {
+                    window.recover(copy, now, |step| onward.step(step, meaning_of))
+                }
+                Order::Paced(paced) => paced.recover(copy, meaning_of, now),
+            };
             onward.counters.packets_recovered += u64::from(missed);
         }
         packet = redundancy::primary(packet.header, &red);
     }
-    // Order: the window calls back with what has its turn.
-    stream.window.accept(packet, now, |step| onward.step(step, meaning_of))
+    // Order: the window calls back with what has its turn; a paced stream waits for its ticks.
+    match &mut stream.order {
+        Order::OnArrival(window) => {
+            window.accept(packet, now, |step| onward.step(step, meaning_of))
+        }
+        Order::Paced(paced) => paced.accept(packet, meaning_of, now),
+    }
 }
 
 /// An RTCP datagram that `side` received.
@@ -153,7 +172,12 @@ pub fn wake(call: &mut Call, now: Instant, around: &mut Surroundings<'_>) {
             format.as_ref().map_or(Meaning::Unknown, |format| format.meaning(payload_type))
         };
         let mut onward = Onward { side, counters, to, playout: &mut stream.playout, now, around };
-        stream.window.handle_timeout(now, |step| onward.step(step, meaning_of));
+        match &mut stream.order {
+            Order::OnArrival(window) => {
+                window.handle_timeout(now, |step| onward.step(step, meaning_of));
+            }
+            Order::Paced(paced) => onward.play_due(paced, meaning_of),
+        }
         onward.wake_events();
         onward.send_digits();
         if to.take_consent_expiry(now) {
@@ -165,21 +189,21 @@ pub fn wake(call: &mut Call, now: Instant, around: &mut Surroundings<'_>) {
 }
 
 /// A datagram that cannot leave is the fault of nobody who waits for an answer: it is counted.
-fn count(counters: &mut LegCounters, result: Result<(), Discard>) {
+pub(super) fn count(counters: &mut LegCounters, result: Result<(), Discard>) {
     if let Err(reason) = result {
         counters.discards.count(reason);
     }
 }
 
-/// A stream's way to the other leg.
-struct Onward<'a, 'b> {
+/// A stream's way to the other leg. What is paced goes it in [`super::paced`].
+pub(super) struct Onward<'a, 'b> {
     /// The leg that heard.
     side: Side,
-    counters: &'a mut LegCounters,
-    to: &'a mut Leg,
-    playout: &'a mut Playout,
-    now: Instant,
-    around: &'a mut Surroundings<'b>,
+    pub(super) counters: &'a mut LegCounters,
+    pub(super) to: &'a mut Leg,
+    pub(super) playout: &'a mut Playout,
+    pub(super) now: Instant,
+    pub(super) around: &'a mut Surroundings<'b>,
 }
 
 impl Onward<'_, '_> {
@@ -254,7 +278,7 @@ impl Onward<'_, '_> {
         let samples = transcoder.decode(codec, packet.payload)?;
         self.around.frames.decoded += 1;
         self.playout.timeline.advance(samples as u64, self.now);
-        self.send_full_packets()
+        self.send_full_packets(Packets::All)
     }
 
     /// What lies between the audio so far and the next packet. After a loss it is rebuilt from the
@@ -273,7 +297,7 @@ impl Onward<'_, '_> {
             self.counters.frames_recovered += recovered;
             self.counters.frames_concealed += missing - recovered;
             left = left.saturating_sub(FILL_SAMPLES_MAX);
-            self.send_full_packets()?;
+            self.send_full_packets(Packets::All)?;
         }
         let completes = match &self.playout.path {
             Path::Transcode(transcoder) => transcoder.missing_to_full().min(left),
@@ -282,7 +306,7 @@ impl Onward<'_, '_> {
         if completes > 0 {
             self.conceal(completes, None);
             left -= completes;
-            self.send_full_packets()?;
+            self.send_full_packets(Packets::All)?;
         }
         if left > 0 {
             self.playout.timeline.advance(left, self.now);
@@ -292,7 +316,7 @@ impl Onward<'_, '_> {
     }
 
     /// Appends audio that was never received: at most [`FILL_SAMPLES_MAX`].
-    fn conceal(&mut self, samples: u64, next: Option<&[u8]>) -> Filled {
+    pub(super) fn conceal(&mut self, samples: u64, next: Option<&[u8]>) -> Filled {
         self.playout.timeline.advance(samples, self.now);
         match &mut self.playout.path {
             Path::Transcode(transcoder) => transcoder.fill(samples as usize, next),
@@ -300,15 +324,19 @@ impl Onward<'_, '_> {
         }
     }
 
-    /// Encodes and sends every packet that is full. A packet that cannot be sent is counted; the
+    /// Encodes and sends the packets that are full. A packet that cannot be sent is counted; the
     /// ones behind it still are.
-    fn send_full_packets(&mut self) -> Result<(), Discard> {
+    pub(super) fn send_full_packets(&mut self, packets: Packets) -> Result<(), Discard> {
         let Path::Transcode(transcoder) = &mut self.playout.path else { return Ok(()) };
         let Some(format) = &self.to.format else { return Err(Discard::NoDestination) };
         let payload_type = format.payload_type;
         let mut outcome = Ok(());
         let mut done = 0;
-        while transcoder.pending - done >= transcoder.packet_samples {
+        let most = match packets {
+            Packets::All => transcoder.pending,
+            Packets::One => transcoder.packet_samples.min(transcoder.pending),
+        };
+        while most - done >= transcoder.packet_samples {
             let waiting = (transcoder.pending - done) as u64;
             let position = self.playout.timeline.end() - waiting;
             let timestamp = self.to.outgoing.timestamp_of(position);
@@ -336,7 +364,7 @@ impl Onward<'_, '_> {
     }
 
     /// A telephone event in its turn.
-    fn event(&mut self, clock_hz: u32, packet: Packet<'_>) -> Result<(), Discard> {
+    pub(super) fn event(&mut self, clock_hz: u32, packet: Packet<'_>) -> Result<(), Discard> {
         let event = TelephoneEvent::parse(packet.payload)?;
         self.playout.set_event_clocks(clock_hz, self.to);
         let timestamp = packet.header.timestamp;
@@ -387,6 +415,12 @@ impl Onward<'_, '_> {
 
     /// Completes the audio before an event and notes where the event begins.
     fn begin_event(&mut self, onset: Option<crate::wire::rtp::RtpTimestamp>) {
+        self.playout.talkspurt = true;
+        self.to.counters.events_sent += 1;
+        if self.to.format.as_ref().is_some_and(|format| format.paced.is_some()) {
+            self.playout.begin_paced_event();
+            return;
+        }
         let complete = match &self.playout.path {
             Path::Transcode(transcoder) => transcoder.missing_to_full(),
             _ => 0,
@@ -405,8 +439,6 @@ impl Onward<'_, '_> {
             }
         }
         self.playout.events.onset = timeline.end();
-        self.playout.talkspurt = true;
-        self.to.counters.events_sent += 1;
     }
 
     /// Sends what the controller wants dialled out of the other leg.
@@ -453,7 +485,7 @@ impl Playout {
 
 impl Transcoder {
     /// Appends a packet's audio; returns its samples.
-    fn decode(&mut self, codec: Codec, payload: &[u8]) -> Result<usize, Discard> {
+    pub(super) fn decode(&mut self, codec: Codec, payload: &[u8]) -> Result<usize, Discard> {
         let out = &mut self.pcm[self.pending..];
         let samples = match codec {
             Codec::Opus => {

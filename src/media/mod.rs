@@ -14,6 +14,7 @@ pub mod format;
 pub mod leg;
 pub mod line;
 pub mod outgoing;
+pub mod paced;
 mod ports;
 pub mod redundancy;
 mod reports;

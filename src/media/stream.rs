@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::format::LegFormat;
+use super::paced::Paced;
 use super::timeline::Timeline;
 use crate::audio::conceal::Concealer;
 use crate::audio::dtmf::EventRelay;
@@ -23,9 +24,17 @@ const PENDING_SAMPLES_MAX: usize = 480 + PACKET_SAMPLES_MAX;
 /// One direction of a call.
 pub struct Stream {
     /// Puts packets in order.
-    pub window: RepairWindow,
+    pub order: Order,
     /// What follows.
     pub playout: Playout,
+}
+
+/// When packets in order have their turn.
+pub enum Order {
+    /// As they come, but for gaps.
+    OnArrival(RepairWindow),
+    /// At even intervals, after a delay.
+    Paced(Box<Paced>),
 }
 
 /// What happens to packets in order.
@@ -93,7 +102,7 @@ impl Stream {
     pub fn new(now: Instant) -> Self {
         let clocks_hz = (8_000, 8_000);
         Self {
-            window: RepairWindow::new(now),
+            order: Order::OnArrival(RepairWindow::new(now)),
             playout: Playout {
                 timeline: Timeline::default(),
                 path: Path::Closed,
@@ -106,8 +115,47 @@ impl Stream {
 
     /// Begins anew with another source; the outgoing time line goes on.
     pub fn restart(&mut self) {
-        self.window.reset();
+        self.order.reset();
         self.playout.restart();
+    }
+
+    /// Orders packets as the sending leg's format asks; `began` is any time before the first packet.
+    /// What waits for its turn is lost when that changes.
+    pub fn set_order(&mut self, to: Option<&LegFormat>, began: Instant) {
+        let wanted = to.and_then(|to| Some((to.paced?, to.packet_samples)));
+        match (&self.order, wanted) {
+            (Order::OnArrival(_), None) => return,
+            (Order::Paced(paced), Some(wanted)) if paced.settings == wanted => return,
+            (_, Some(wanted)) => self.order = Order::Paced(Box::new(Paced::new(wanted))),
+            (_, None) => self.order = Order::OnArrival(RepairWindow::new(began)),
+        }
+        self.playout.restart();
+    }
+}
+
+impl Order {
+    /// Begins anew with whatever comes next; what waited is dropped.
+    pub fn reset(&mut self) {
+        match self {
+            Order::OnArrival(window) => window.reset(),
+            Order::Paced(paced) => paced.buffer.restart(),
+        }
+    }
+
+    /// When something has its turn although nothing comes.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        match self {
+            Order::OnArrival(window) => window.next_timeout(),
+            Order::Paced(paced) => paced.buffer.next_timeout(),
+        }
+    }
+
+    /// Packets that came out of order and were put back.
+    pub fn packets_reordered(&self) -> u64 {
+        match self {
+            Order::OnArrival(window) => window.packets_reordered(),
+            Order::Paced(paced) => paced.buffer.packets_reordered(),
+        }
     }
 }
 
@@ -134,6 +182,10 @@ impl Path {
             Codec::Opus if opus_heard && from.receives(|codec| codec != Codec::Opus) => {
                 let message =
                     "a leg that receives both Opus and G.711 cannot feed one that sends Opus";
+                return Err(ControlError::new(ErrorCode::Unsupported, message));
+            }
+            Codec::Opus if opus_heard && to.paced.is_some() => {
+                let message = "Opus passes to Opus as it is and cannot be paced";
                 return Err(ControlError::new(ErrorCode::Unsupported, message));
             }
             Codec::Opus if opus_heard => return Ok(Self::Relay(Codec::Opus)),

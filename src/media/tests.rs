@@ -2,6 +2,7 @@
 
 mod encoding;
 mod loss;
+mod paced;
 mod redundancy;
 mod silence;
 

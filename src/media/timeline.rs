@@ -60,6 +60,11 @@ impl Timeline {
         self.last = Some((now, samples));
     }
 
+    /// Takes back audio that was added and is not played after all.
+    pub fn retract(&mut self, samples: u64) {
+        self.end = self.end.saturating_sub(samples);
+    }
+
     /// The source changed: its timestamps start anywhere.
     pub fn restart(&mut self) {
         self.anchor = None;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::control::message::{
-    CallCreated, CallName, Codec, Format, LegParameters, Security, SendFormat, SendRedundancy,
-    Side, UpdateLeg,
+    CallCreated, CallName, Codec, Format, LegParameters, Playout, Security, SendFormat,
+    SendRedundancy, Side, UpdateLeg,
 };
 use crate::dtls::Certificate;
 use crate::signal::browser::{BrowserMedia, Wish};
@@ -303,6 +303,7 @@ pub fn format_of(agreement: &Agreement) -> Format {
             encoder: None,
             in_band_fec: agreement.in_band_fec,
             redundancy: agreement.send_redundancy.map(SendRedundancy::from),
+            playout: Playout::OnArrival,
         },
         receive: agreement.receive.clone(),
         send_events: agreement.send_events,

@@ -102,6 +102,7 @@ fn the_page_names_every_command_event_and_error() {
     }
     let statistics = [
         serde_json::to_value(LegStatistics::default()).unwrap(),
+        serde_json::to_value(PlayoutStatistics::default()).unwrap(),
         serde_json::to_value(ThreadStatistics::default()).unwrap(),
     ];
     for field in statistics.iter().flat_map(|value| value.as_object().unwrap().keys()) {

@@ -15,8 +15,8 @@ pub(super) const WAYS: [(Side, u8); 2] = [(Side::A, 111), (Side::B, 0)];
 /// One way of a call over a network that does what the test says.
 pub(super) struct Journey {
     pub(super) exchange: Exchange,
-    from: Side,
-    start: Instant,
+    pub(super) from: Side,
+    pub(super) start: Instant,
     packets: Vec<Vec<u8>>,
     /// When each datagram arrives, and which packet it is.
     arrivals: Vec<(Duration, usize)>,
@@ -25,8 +25,18 @@ pub(super) struct Journey {
 
 impl Journey {
     /// So many packets of 20 ms of speech.
-    pub(super) fn new((from, payload_type): (Side, u8), packets: usize) -> Self {
-        let exchange = Exchange::new(OPUS, PCMU);
+    pub(super) fn new(way: (Side, u8), packets: usize) -> Self {
+        Self::between(OPUS, PCMU, way, packets)
+    }
+
+    /// Between legs of these formats.
+    pub(super) fn between(
+        a: &str,
+        b: &str,
+        (from, payload_type): (Side, u8),
+        packets: usize,
+    ) -> Self {
+        let exchange = Exchange::new(a, b);
         let mut speaker = Speaker::new(&exchange.arena, payload_type);
         speaker.speech = Some(crate::audio::synthetic::speech(80_000));
         let packets = (0..packets).map(|_| speaker.packet(PACKET)).collect();

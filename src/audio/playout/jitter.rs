@@ -1,0 +1,69 @@
+//! How long packets take: what the playout delay is chosen by.
+//!
+//! A packet's transit is its arrival less its position on the sender's clock. The fastest of the last
+//! seconds is the base; how much slower each packet is than that goes into a histogram that forgets.
+//! A histogram follows jitter of any shape, as a mean and a deviation do not, and one stall of the
+//! sender, ten packets of five hundred, hardly moves it: that is for the buffer to grow over and
+//! shrink back from. (NetEq, the jitter buffer of browsers, decides in the same way.)
+
+use super::MS;
+
+/// The base is the fastest packet of the present and the past interval of this length: short enough
+/// for 200 ppm of drift to move it by 2 ms only.
+const BASE_INTERVAL: i64 = 4_000 * MS;
+const BIN: i64 = 5 * MS;
+const BINS: usize = super::MOST_MS_MAX as usize / 5;
+/// What a packet weighs; in 500 packets, ten seconds, its weight falls to a third.
+const WEIGHT: f32 = 0.002;
+/// The share of packets that may be too late.
+const TOO_LATE: f32 = 0.03;
+
+/// The transit times of one stream.
+#[derive(Clone, Debug)]
+pub(super) struct Jitter {
+    /// The fastest of the present interval and of the one before.
+    fastest: [Option<i64>; 2],
+    interval_end: i64,
+    bins: [f32; BINS],
+    total: f32,
+    needed: i64,
+}
+
+impl Default for Jitter {
+    fn default() -> Self {
+        Self { fastest: [None; 2], interval_end: 0, bins: [0.0; BINS], total: 0.0, needed: 0 }
+    }
+}
+
+impl Jitter {
+    /// Takes a packet's transit time in.
+    pub(super) fn observe(&mut self, transit: i64, arrival: i64) {
+        if arrival >= self.interval_end {
+            self.fastest = [None, self.fastest[0]];
+            self.interval_end = arrival + BASE_INTERVAL;
+        }
+        let fastest = self.fastest[0].map_or(transit, |fastest| fastest.min(transit));
+        self.fastest[0] = Some(fastest);
+        let slower = transit - self.base();
+        let bin = usize::try_from(slower / BIN).unwrap_or(0).min(BINS - 1);
+        self.bins.iter_mut().for_each(|weight| *weight *= 1.0 - WEIGHT);
+        self.bins[bin] += WEIGHT;
+        self.total = self.total * (1.0 - WEIGHT) + WEIGHT;
+        let mut later = 0.0;
+        let most = self.bins.iter().rposition(|weight| {
+            later += weight;
+            later > TOO_LATE * self.total
+        });
+        self.needed = (most.unwrap_or(0) as i64 + 1) * BIN;
+    }
+
+    /// The transit of the fastest packet lately.
+    pub(super) fn base(&self) -> i64 {
+        self.fastest.iter().flatten().copied().min().unwrap_or(0)
+    }
+
+    /// How much slower all but the slowest packets are.
+    pub(super) fn needed(&self) -> i64 {
+        self.needed
+    }
+}

@@ -1,0 +1,342 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rand::RngExt;
+
+use super::*;
+use crate::base::random;
+use crate::wire::rtp::{PayloadType, RtpHeader, Ssrc};
+
+const PACKET: usize = 160;
+const TICK: Duration = Duration::from_millis(20);
+const RANGE: DelayRange = DelayRange { least_ms: 20, most_ms: 200 };
+
+/// What came out at one tick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Out {
+    Played(u16),
+    Lost,
+    Nothing,
+}
+
+/// A buffer, a virtual clock, and a listener who finds nothing quiet or everything.
+struct Player {
+    buffer: PlayoutBuffer,
+    start: Instant,
+    quiet: bool,
+    ticks: usize,
+    out: Vec<Out>,
+    /// When each played packet arrived and was played.
+    waited: Vec<Duration>,
+    arrived: std::collections::HashMap<u16, Instant>,
+    pending: usize,
+    delay_ms_max: u32,
+}
+
+impl Player {
+    fn new(range: DelayRange) -> Self {
+        Self {
+            buffer: PlayoutBuffer::new(range, PACKET),
+            start: Instant::now(),
+            quiet: false,
+            ticks: 0,
+            out: Vec::new(),
+            waited: Vec::new(),
+            arrived: std::collections::HashMap::new(),
+            pending: 0,
+            delay_ms_max: 0,
+        }
+    }
+
+    /// A packet that arrives so long after the start.
+    fn arrive(&mut self, number: u16, timestamp: u32, at: Duration) -> Result<(), Discard> {
+        self.play_until(at);
+        let header = RtpHeader {
+            marker: false,
+            payload_type: PayloadType::PCMU,
+            sequence_number: SequenceNumber(number),
+            timestamp: RtpTimestamp(timestamp),
+            ssrc: Ssrc(1),
+        };
+        let packet = Packet { header, payload: &[number as u8; PACKET] };
+        self.arrived.insert(number, self.start + at);
+        self.buffer.accept(packet, Some((8_000, PACKET)), self.start + at)
+    }
+
+    fn play_until(&mut self, at: Duration) {
+        while let Some(due) = self.buffer.next_timeout().filter(|due| *due < self.start + at) {
+            assert_eq!(self.buffer.begin_tick(due), Some(0));
+            self.ticks += 1;
+            while self.pending < PACKET {
+                match self.buffer.pull(PACKET - self.pending) {
+                    Pull::Play { packet, shorten, .. } => {
+                        let number = packet.header.sequence_number.0;
+                        let kept = match shorten {
+                            Shorten::No => PACKET,
+                            Shorten::IfQuiet | Shorten::Anyway if self.quiet => 0,
+                            Shorten::IfQuiet => PACKET,
+                            Shorten::Anyway => PACKET - 64,
+                        };
+                        self.buffer.played(PACKET - kept, self.quiet);
+                        self.pending += kept;
+                        self.out.push(Out::Played(number));
+                        self.waited.push(due - self.arrived[&number]);
+                    }
+                    Pull::Event(_) => {}
+                    Pull::Lost { samples, .. } => {
+                        self.pending += samples;
+                        self.out.push(Out::Lost);
+                    }
+                    Pull::Nothing { samples } => {
+                        self.pending += samples;
+                        self.out.push(Out::Nothing);
+                    }
+                }
+            }
+            self.pending -= PACKET;
+            self.delay_ms_max = self.delay_ms_max.max(self.buffer.report().delay_ms);
+        }
+    }
+
+    fn count(&self, out: &Out) -> usize {
+        self.out.iter().filter(|other| *other == out).count()
+    }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+#[test]
+fn a_steady_stream_is_played_after_the_least_delay() {
+    let mut player = Player::new(RANGE);
+    for n in 0..500_u16 {
+        player.arrive(n, u32::from(n) * 160, TICK * u32::from(n)).unwrap();
+    }
+    player.play_until(TICK * 500);
+    assert!(player.out.iter().eq(&(0..499).map(Out::Played).collect::<Vec<_>>()));
+    assert!(player.waited.iter().all(|waited| *waited == ms(20)));
+    let report = player.buffer.report();
+    assert_eq!((report.delay_ms, report.target_ms), (20, 20));
+    assert_eq!((report.inserted_ms, report.dropped_ms), (0, 0));
+}
+
+#[test]
+fn the_delay_follows_the_jitter_up_and_down() {
+    let mut player = Player::new(RANGE);
+    let mut random = random::from_seed(3);
+    let mut nothing_late = 0;
+    for n in 0..9_000_u32 {
+        // A minute of jitter up to 80 ms, then two of none.
+        let jitter = if n < 3_000 { random.random_range(0..80) } else { 0 };
+        player.quiet = n % 50 < 10;
+        let _ = player.arrive(n as u16, n * 160, TICK * n + ms(jitter));
+        if n == 3_000 {
+            let report = player.buffer.report();
+            assert!((70..=95).contains(&report.target_ms), "{report:?}");
+            assert!((65..=110).contains(&report.delay_ms), "{report:?}");
+            nothing_late = player.count(&Out::Nothing) + player.count(&Out::Lost);
+        }
+    }
+    assert!(nothing_late < 3_000 * 5 / 100, "{nothing_late} frames had to be made up");
+    let report = player.buffer.report();
+    assert_eq!(report.target_ms, 20);
+    assert!(report.delay_ms <= 50, "{report:?}");
+}
+
+#[test]
+fn a_stall_is_grown_over_and_shrunk_back_from() {
+    for (stalled_ms, quiet) in [(80, true), (80, false), (200, true), (200, false)] {
+        let mut player = Player::new(RANGE);
+        let end = ms(10_000 + stalled_ms);
+        let mut settled = Duration::ZERO;
+        for n in 0..4_000_u32 {
+            player.quiet = quiet && n % 50 < 10;
+            let spoken = TICK * n;
+            let arrival = if spoken >= ms(10_000) && spoken < end { end } else { spoken };
+            player.arrive(n as u16, n * 160, arrival).unwrap();
+            if player.buffer.report().delay_ms > 40 {
+                settled = arrival;
+            }
+        }
+        player.play_until(TICK * 4_000);
+        // Nothing that came was lost, and the delay is within 20 ms of before after 10 s, for good.
+        assert_eq!(player.count(&Out::Lost), 0);
+        assert!(settled < end + ms(10_000), "{stalled_ms} ms: {settled:?}");
+        let report = player.buffer.report();
+        assert!(report.inserted_ms >= stalled_ms - 20, "{report:?}");
+        assert!(report.dropped_ms <= report.inserted_ms + 20, "{report:?}");
+    }
+}
+
+#[test]
+fn a_clock_that_is_200_ppm_off_is_followed_for_four_hours() {
+    for (ppm, quiet) in [(200, true), (200, false), (-200, true), (-200, false)] {
+        let mut player = Player::new(RANGE);
+        let mut random = random::from_seed(5);
+        let packets = 4 * 3_600 * 50_u32;
+        let mut arrival = Duration::ZERO;
+        for n in 0..packets {
+            // One in five packets is of a pause, if there are any.
+            player.quiet = quiet && n % 100 < 20;
+            let spoken_us = u64::from(n) * 20_000;
+            let drift_us = spoken_us as i64 * ppm / 1_000_000;
+            let sent = Duration::from_micros(spoken_us.saturating_add_signed(drift_us));
+            arrival = arrival.max(sent + Duration::from_micros(random.random_range(0..5_000)));
+            player.arrive(n as u16, n.wrapping_mul(160), arrival).unwrap();
+            if n > 1_000 {
+                let delay_ms = player.buffer.report().delay_ms;
+                assert!(delay_ms <= 60, "{delay_ms} ms after packet {n}");
+            }
+        }
+        player.play_until(arrival);
+        assert_eq!(player.count(&Out::Lost), 0);
+        let report = player.buffer.report();
+        // 200 ppm of four hours are 2,880 ms.
+        let corrected = if ppm > 0 { report.inserted_ms } else { report.dropped_ms };
+        assert!((2_800..=3_300).contains(&corrected), "{ppm} ppm: {report:?}");
+        let wrong = if ppm > 0 { report.dropped_ms } else { report.inserted_ms };
+        assert!(wrong <= 400, "{ppm} ppm: {report:?}");
+        // One packet a tick, by our clock, for four hours.
+        let elapsed = arrival.as_millis() as usize;
+        assert!(player.ticks.abs_diff(elapsed / 20) <= 2);
+    }
+}
+
+#[test]
+fn a_pause_is_played_as_long_as_it_was() {
+    let mut player = Player::new(RANGE);
+    for n in 0..100_u32 {
+        let pause = if n < 50 { 0 } else { 25 }; // packets of nothing
+        player.arrive(n as u16, (n + pause) * 160, TICK * (n + pause)).unwrap();
+    }
+    player.play_until(TICK * 130);
+    assert_eq!(player.out[49], Out::Played(49));
+    assert!(player.out[50..75].iter().all(|out| *out == Out::Nothing));
+    assert_eq!(player.out[75], Out::Played(50));
+    let report = player.buffer.report();
+    assert_eq!((report.inserted_ms, report.dropped_ms), (0, 0));
+}
+
+#[test]
+fn a_lost_packet_is_given_up_when_its_time_has_come_and_no_delay_is_added() {
+    let mut player = Player::new(DelayRange { least_ms: 60, most_ms: 200 });
+    for n in (0..200_u16).filter(|n| ![20, 40, 41, 42].contains(n)) {
+        player.arrive(n, u32::from(n) * 160, TICK * u32::from(n)).unwrap();
+    }
+    player.play_until(TICK * 190);
+    let lost: Vec<_> = (0..).zip(&player.out).filter(|(_, out)| **out == Out::Lost).collect();
+    assert_eq!(lost.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [20, 40, 41, 42]);
+    assert_eq!(player.count(&Out::Nothing), 0);
+    assert!(player.waited.iter().all(|waited| *waited == ms(60)));
+}
+
+#[test]
+fn packets_out_of_order_within_the_delay_are_put_right() {
+    let mut player = Player::new(DelayRange { least_ms: 60, most_ms: 200 });
+    for n in 0..200_u32 {
+        let number = if n % 2 == 0 { n + 1 } else { n - 1 };
+        player.arrive(number as u16, number * 160, TICK * n).unwrap();
+    }
+    player.play_until(TICK * 190);
+    let played: Vec<_> = player.out.iter().filter(|out| **out != Out::Nothing).collect();
+    assert!(
+        played.iter().copied().eq(&(0..played.len() as u16).map(Out::Played).collect::<Vec<_>>())
+    );
+    assert_eq!(player.buffer.packets_reordered(), 100);
+    assert_eq!(player.count(&Out::Lost), 0);
+}
+
+#[test]
+fn late_packets_and_duplicates_are_told_apart() {
+    let mut player = Player::new(RANGE);
+    for n in (0..50_u16).filter(|n| *n != 30) {
+        player.arrive(n, u32::from(n) * 160, TICK * u32::from(n)).unwrap();
+    }
+    let now = TICK * 50;
+    assert_eq!(player.arrive(30, 30 * 160, now), Err(Discard::Late));
+    assert_eq!(player.arrive(30, 30 * 160, now), Err(Discard::Duplicate));
+    assert_eq!(player.arrive(29, 29 * 160, now), Err(Discard::Duplicate));
+    assert_eq!(player.arrive(49, 49 * 160, now), Err(Discard::Duplicate));
+}
+
+#[test]
+fn what_is_older_than_the_most_delay_is_dropped() {
+    let mut player = Player::new(RANGE);
+    for n in 0..100_u32 {
+        let spoken = TICK * n;
+        let stalled = (ms(400)..ms(1_400)).contains(&spoken);
+        let arrival = if stalled { ms(1_400) } else { spoken };
+        let _ = player.arrive(n as u16, n * 160, arrival);
+    }
+    player.play_until(TICK * 100);
+    assert!(player.delay_ms_max <= 220, "{} ms", player.delay_ms_max);
+    assert!(player.buffer.report().dropped_ms >= 700);
+}
+
+#[test]
+fn ticks_missed_in_a_pause_of_the_process_are_not_made_up_for() {
+    let mut player = Player::new(RANGE);
+    for n in 0..50_u16 {
+        player.arrive(n, u32::from(n) * 160, TICK * u32::from(n)).unwrap();
+    }
+    let due = player.buffer.next_timeout().unwrap();
+    assert_eq!(player.buffer.begin_tick(due + ms(7_000)), Some(350));
+    assert_eq!(player.buffer.next_timeout(), Some(due + ms(7_020)));
+    assert_eq!(player.buffer.begin_tick(due + ms(7_000)), None);
+}
+
+#[test]
+fn a_sender_that_begins_anew_is_followed() {
+    let mut player = Player::new(RANGE);
+    for n in 0..100_u32 {
+        let (number, timestamp) =
+            if n < 50 { (n, n * 160) } else { (n + 20_000, n * 160 + 77_777_777) };
+        let accepted = player.arrive(number as u16, timestamp, TICK * n);
+        assert_eq!(accepted.is_err(), n == 50, "packet {n}: {accepted:?}");
+    }
+    player.play_until(TICK * 100);
+    assert_eq!(player.out.last(), Some(&Out::Played(20_098)));
+    assert!(player.count(&Out::Nothing) <= 3);
+}
+
+#[test]
+fn a_timestamp_that_steps_stops_nothing() {
+    for step in [5_000_000_u32, 40_000, 0_u32.wrapping_sub(40_000), 0_u32.wrapping_sub(5_000_000)] {
+        let mut player = Player::new(RANGE);
+        for n in 0..1_000_u32 {
+            let timestamp = (n * 160).wrapping_add(if n < 500 { 0 } else { step });
+            player.arrive(n as u16, timestamp, TICK * n).unwrap();
+        }
+        player.play_until(TICK * 1_000);
+        let played = player.out.iter().filter(|out| matches!(out, Out::Played(_))).count();
+        assert!(played >= 980, "{played} played after a step of {step}");
+        assert!(player.buffer.report().delay_ms <= 60, "{:?}", player.buffer.report());
+    }
+}
+
+proptest! {
+    #[test]
+    fn anything_at_any_time_keeps_the_bounds(
+        packets in prop::collection::vec((any::<u16>(), any::<u32>(), 0_u64..200, any::<bool>()), 1..300),
+        near in any::<bool>(),
+    ) {
+        let mut player = Player::new(RANGE);
+        let mut at = Duration::ZERO;
+        for (n, (number, timestamp, passed, quiet)) in (0_u32..).zip(packets) {
+            at += ms(passed);
+            player.quiet = quiet;
+            let (number, timestamp) = if near {
+                ((n as u16).wrapping_add(number % 8), (n * 160).wrapping_add(timestamp % 1_600))
+            } else {
+                (number, timestamp)
+            };
+            let _ = player.arrive(number, timestamp, at);
+        }
+        player.play_until(at + ms(1_000));
+        // Every tick was filled, and no packet was played twice in a row.
+        prop_assert!(player.ticks >= 40);
+        let played: Vec<_> = player.out.iter().filter(|out| matches!(out, Out::Played(_))).collect();
+        prop_assert!(played.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}
