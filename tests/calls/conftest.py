@@ -7,6 +7,7 @@ import audio
 from baresip import Baresip
 from browser import Chromium, Phone, TestPages
 from coturn import Coturn
+from firefox import Firefox
 from gateway import Gateway
 from sipp import Sipp
 
@@ -50,6 +51,14 @@ def test_pages():
 def chromium(sounds):
     """A browser whose user speaks."""
     browser = Chromium(sounds["browser"])
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def firefox(sounds):
+    """The other browser; its user says the same."""
+    browser = Firefox(sounds["browser"])
     yield browser
     browser.close()
 
@@ -132,8 +141,11 @@ def pytest_runtest_makereport(item, call):
 def open_phone(chromium, test_pages, closing):
     """Opens a page with JsSIP or SIP.js."""
     def open_page(library="jssip", browser=None):
-        phone = closing(Phone((browser or chromium).open(), library))
+        browser = browser or chromium
+        phone = closing(Phone(browser.open(), library))
         phone.page.go(test_pages.url(library))
+        if isinstance(browser, Firefox):
+            phone.do("speak", browser.speech())
         return phone
     return open_page
 

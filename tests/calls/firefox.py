@@ -1,8 +1,10 @@
-"""Headless Firefox over Marionette (TCP, JSON arrays as netstrings), and the phone in it.
+"""Headless Firefox over Marionette (TCP, JSON arrays as netstrings).
 
-Its microphone is made in the page: Firefox's fake device only knows a tone.
+Unlike Chromium it runs no AudioContext without a sound card, so it gets a PulseAudio of its own with
+a null sink. Its microphone is made in the page (`speak`): Firefox's fake device only knows a tone.
 """
 
+import base64
 import itertools
 import json
 import os
@@ -17,10 +19,11 @@ from waiting import wait_until
 PREFERENCES = {
     "media.autoplay.default": 0,
     "media.autoplay.block-webaudio": False,
+    "media.block-autoplay-until-in-foreground": False,
     "media.autoplay.blocking_policy": 0,
-    "media.navigator.permission.disabled": True,
-    # Candidates that the gateway can reach: loopback, and no mDNS names for it.
+    # Candidates that reach the gateway: loopback, which only a page with a microphone gets.
     "media.peerconnection.ice.loopback": True,
+    "permissions.default.microphone": 1,
     "media.peerconnection.ice.obfuscate_host_addresses": False,
     # Nothing of its own over the network.
     "app.update.enabled": False,
@@ -42,10 +45,11 @@ class Firefox:
         preferences = {**PREFERENCES, "marionette.port": port}
         (Path(self.profile.name) / "user.js").write_text("".join(
             f"user_pref({json.dumps(name)}, {json.dumps(value)});\n" for name, value in preferences.items()))
+        self.sound = NullSound(Path(self.profile.name) / "sound")
         self.process = subprocess.Popen(
             ["firefox-esr", "--headless", "--no-remote", "--marionette", "--profile", self.profile.name],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={**os.environ, "HOME": self.profile.name, "MOZ_CRASHREPORTER_DISABLE": "1"},
+            env={**os.environ, **self.sound.environment, "HOME": self.profile.name},
             start_new_session=True,
         )
         self.numbers = itertools.count(1)
@@ -71,6 +75,10 @@ class Firefox:
         """The browser's one page; a second call starts it afresh."""
         return FirefoxPage(self)
 
+    def speech(self):
+        """For the page's `speak`."""
+        return base64.b64encode(self.microphone.read_bytes()).decode()
+
     def close(self):
         try:
             self.command("Marionette:Quit", flags=["eForceQuit"])
@@ -82,6 +90,7 @@ class Firefox:
             os.killpg(self.process.pid, 9)
             self.process.wait(5)
         self.wire.close()
+        self.sound.close()
         self.profile.cleanup()
 
     def _read(self):
@@ -97,6 +106,26 @@ class Firefox:
         received = self.wire.recv(1 << 20)
         assert received, "Firefox closed its Marionette connection"
         self.pending += received
+
+
+class NullSound:
+    """A PulseAudio whose only device takes sound and drops it at the pace of a sound card."""
+
+    def __init__(self, directory):
+        directory.mkdir()
+        self.environment = {"PULSE_SERVER": f"unix:{directory}/socket"}
+        self.process = subprocess.Popen(
+            ["pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1",
+             "-L", "module-null-sink",
+             "-L", f"module-native-protocol-unix socket={directory}/socket auth-anonymous=1"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "HOME": str(directory), "XDG_RUNTIME_DIR": str(directory)},
+        )
+        wait_until((directory / "socket").exists, "PulseAudio's socket")
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(5)
 
 
 class FirefoxPage:

@@ -1,4 +1,5 @@
-"""RED (RFC 2198) and in-band FEC between the gateway and a real Chromium, over a path that loses packets."""
+"""RED (RFC 2198) and in-band FEC between the gateway and real browsers, over a path that loses packets;
+and what the browsers' encoders really do when they are answered by us."""
 
 import time
 
@@ -16,15 +17,21 @@ TALK_S = 6
 
 @pytest.fixture
 def talk_over(open_phone, start_trunk, start_gateway, closing):
-    """Makes a call over a lossy path and lets both sides talk; returns the phone, the trunk, what the
-    gateway counted on the browser's leg and what the path did. The call is over then."""
+    """Makes a call over a lossy path and lets both sides talk; returns what the page, the trunk, the
+    path and the gateway noted. The call is over then."""
     trunk = start_trunk()
     gateway = start_gateway(trunk)
-    phone = open_phone()
-    phone.register(gateway)
-    phone.wait_for("registered")
+    phones = {}
 
-    def talk(to_gateway=0.0, to_browser=0.0, **shaping):
+    def phone_in(browser):
+        if browser not in phones:
+            phones[browser] = open_phone(browser=browser)
+            phones[browser].register(gateway)
+            phones[browser].wait_for("registered")
+        return phones[browser]
+
+    def talk(to_gateway=0.0, to_browser=0.0, browser=None, **shaping):
+        phone = phone_in(browser)
         path = closing(LossyPath(gateway.browser_port, to_gateway, to_browser))
         phone.do("forgetFrames")
         phone.call("+15550100", shaping={"detour": path.detour, "watch_frames": True, **shaping})
@@ -86,10 +93,13 @@ def test_a_chromium_that_prefers_red_sends_it_and_the_trunk_hears_no_loss(talk_o
     assert audio.hears("browser", *talk.at_trunk)
 
 
-def test_chromium_sends_narrowband_and_fec_once_it_is_told_of_loss(talk_over, report):
-    clean = talk_over()
-    lossy = talk_over(to_gateway=LOSS)
+@pytest.mark.parametrize("name", ["chromium", "firefox"])
+def test_a_browser_sends_narrowband_and_fec_once_it_is_told_of_loss(name, request, talk_over, report):
+    browser = request.getfixturevalue(name)
+    clean = talk_over(browser=browser)
+    lossy = talk_over(to_gateway=LOSS, browser=browser)
 
+    report(browser.version)
     for name, talk in (("clean", clean), ("lossy", lossy)):
         report(f"{name}: {opus.summary(talk.frames)}")
         packets = [opus.packet(frame["head"], frame["bytes"]) for frame in talk.frames]

@@ -409,8 +409,7 @@ mod tests {
 
     #[test]
     fn a_browser_that_prefers_red_is_read() {
-        let offer = chromium_with("SAVPF 111 63 ", "SAVPF 63 111 ");
-        let offer = BrowserOffer::parse(&offer).unwrap();
+        let offer = BrowserOffer::parse(sample!("chromium-jssip-offer-preferring-red")).unwrap();
         assert_eq!(offer.audio.formats.red, Some(red(63, 111, RedPlace::BeforeCodec)));
         assert_eq!(offer.agree(&CODECS).unwrap().receive_redundancy, payload_types(&[63]));
     }
@@ -436,6 +435,19 @@ mod tests {
         // Whoever is answered with G.711 gets none.
         let offer = BrowserOffer::parse(&chromium_with("a=mid:0", "a=mid:0")).unwrap();
         assert_eq!(offer.agree(&[Codec::Pcmu]).unwrap().send_redundancy, None);
+    }
+
+    #[test]
+    fn chromium_takes_red_from_our_offer_and_firefox_leaves_it_out() {
+        let agree = |answer: &str| BrowserAnswer::parse(answer).unwrap().agree(&CODECS).unwrap();
+        let chromium = agree(sample!("chromium-jssip-answer-with-red"));
+        assert_eq!(chromium.send, coding(Codec::Opus, 111));
+        assert_eq!(chromium.send_redundancy, PayloadType::new(63));
+        assert_eq!(chromium.receive_redundancy, payload_types(&[63]));
+        let firefox = agree(sample!("firefox-jssip-answer-without-red"));
+        assert_eq!(firefox.send, coding(Codec::Opus, 111));
+        assert_eq!((firefox.send_redundancy, firefox.receive_redundancy), (None, vec![]));
+        assert_eq!(firefox.send_events, Some(events(126, 8_000)));
     }
 
     #[test]

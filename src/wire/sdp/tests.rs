@@ -88,9 +88,8 @@ fn the_answer_to_chromium_asks_for_narrowband() {
 
 #[test]
 fn the_answer_to_a_browser_that_prefers_red_puts_it_first() {
-    let offer = sample!("chromium-jssip-out_quality-browser-offer")
-        .replace("SAVPF 111 63 ", "SAVPF 63 111 ");
-    let preferred = answer(&BrowserOffer::parse(&offer).unwrap(), OpusWish::Narrowband);
+    let offer = sample!("chromium-jssip-offer-preferring-red");
+    let preferred = answer(&BrowserOffer::parse(offer).unwrap(), OpusWish::Narrowband);
     assert!(preferred.contains("m=audio 40000 UDP/TLS/RTP/SAVPF 63 111 110\r\n"), "{preferred}");
 
     let unknown = offer.replace("a=fmtp:63 111/111", "a=x");
