@@ -7,6 +7,7 @@
 
 mod browser;
 mod cost;
+mod live;
 mod loss;
 mod material;
 mod recipe;
@@ -47,6 +48,13 @@ enum Command {
         protection: Protection,
         #[command(flatten)]
         run: Run,
+    },
+    /// Sends a browser's speech through somebody else's engine, in real time.
+    Live {
+        /// What the browser does against loss.
+        protection: Protection,
+        #[command(flatten)]
+        call: live::Call,
     },
     /// Measures the time a frame takes with each recipe, in turns, in microseconds.
     Cost {
@@ -92,6 +100,9 @@ fn main() -> ExitCode {
         Command::Ladder => Ok(recipe::ladder()),
         Command::Browser { recipe, run } => toward_browser::run(&recipe, &run),
         Command::Trunk { protection, run } => toward_trunk::run(protection, &run),
+        Command::Live { protection, call } => {
+            browser::master_key().and_then(|key| live::run(protection, &call, key))
+        }
         Command::Cost { recipes, segments } => cost::measure(&recipes, &segments),
         Command::Frames { recipe, frames, segments } => cost::encode(&recipe, &segments, frames),
     };

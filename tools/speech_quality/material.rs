@@ -23,7 +23,8 @@ pub fn read(path: &Path) -> Result<Vec<i16>, String> {
     Ok(samples)
 }
 
-fn write(path: &Path, samples: &[i16]) -> Result<(), String> {
+/// Writes a file of samples.
+pub fn write(path: &Path, samples: &[i16]) -> Result<(), String> {
     let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
     fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -19,12 +19,11 @@ use linecard::media::outgoing::Outgoing;
 use linecard::media::security::{Keys, SecurityContext};
 use linecard::os::outbox::Outbox;
 use linecard::os::ring::SocketIndex;
-use linecard::srtp::keys::{MasterKey, Profile};
 use linecard::wire::rtp::{RtpPacket, RtpTimestamp};
 use serde_json::{Value, json};
 
 use crate::Run;
-use crate::browser::{Browser, Protection};
+use crate::browser::{Browser, Protection, master_key};
 use crate::material::{self, FRAME};
 
 const PACKET_TIME: Duration = Duration::from_millis(20);
@@ -54,12 +53,6 @@ pub fn run(protection: Protection, run: &Run) -> Result<Value, String> {
         Ok(line.heard(samples.len()))
     })?;
     Ok(json!({"heard": heard, "recovered": recovered, "concealed": concealed}))
-}
-
-/// Known to nobody but this file.
-fn master_key() -> Result<MasterKey, String> {
-    MasterKey::from_bytes(Profile::AES_CM_128_HMAC_SHA1_80, &[7; 30])
-        .map_err(|_| "a key of 30 bytes is wanted".to_owned())
 }
 
 /// A call, its surroundings and what it sent to the trunk.
