@@ -13,7 +13,7 @@ use toml::Table;
 
 use crate::base::fault::Fault;
 use crate::base::secret::Secret;
-use crate::control::message::Codec;
+use crate::control::message::{Codec, Playout};
 pub use read::Mistake;
 use read::Section;
 use sections::{media_section, signal_section, table_of, tables_of, trunk_section, user_section};
@@ -180,8 +180,24 @@ pub struct Trunk {
     pub name: String,
     /// `address`: where its SIP is sent, and the only address it is accepted from.
     pub address: SocketAddr,
+    /// What is asked of its media, and done for it.
+    pub terms: TrunkTerms,
+}
+
+/// The media of a trunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkTerms {
     /// `codecs`: G.711 variants in the order they are offered. Default PCMU, PCMA.
     pub codecs: Vec<Codec>,
+    /// `playout`, `playout_least_ms`, `playout_most_ms`: how what it is sent is spaced. Default on
+    /// arrival.
+    pub playout: Playout,
+}
+
+impl Default for TrunkTerms {
+    fn default() -> Self {
+        Self { codecs: vec![Codec::Pcmu, Codec::Pcma], playout: Playout::OnArrival }
+    }
 }
 
 /// What defaults depend on.

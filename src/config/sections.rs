@@ -9,10 +9,11 @@ use toml::{Table, Value};
 use super::read::{Mistake, Section};
 use super::{
     Certificate, Credential, DOMAIN_BYTES_MAX, Machine, Media, Origin, PortRange, Signal, Trunk,
-    User,
+    TrunkTerms, User,
 };
+use crate::audio::playout::MOST_MS_MAX;
 use crate::base::secret::Secret;
-use crate::control::message::Codec;
+use crate::control::message::{Codec, Playout};
 
 /// Longest path of a Unix socket (`sun_path` less its final zero, unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -189,9 +190,34 @@ pub(super) fn trunk_section(
         section.missing("address", ADDRESS);
     }
     let codecs =
-        section.value("codecs", CODECS, codecs).unwrap_or_else(|| vec![Codec::Pcmu, Codec::Pcma]);
+        section.value("codecs", CODECS, codecs).unwrap_or_else(|| TrunkTerms::default().codecs);
+    let playout = playout(&mut section);
     section.finish();
-    Some(Trunk { name: name?, address: address?, codecs })
+    Some(Trunk { name: name?, address: address?, terms: TrunkTerms { codecs, playout } })
+}
+
+fn playout(section: &mut Section<'_>) -> Playout {
+    const LEAST: &str = "playout_least_ms";
+    const MOST: &str = "playout_most_ms";
+    const DELAY: &str = "milliseconds from 0 to 300, e.g. 20";
+    let bounded = section.has(LEAST) || section.has(MOST);
+    let paced = section
+        .text("playout", "\"on_arrival\" or \"paced\"", |text| match text {
+            "on_arrival" => Some(false),
+            "paced" => Some(true),
+            _ => None,
+        })
+        .unwrap_or(false);
+    let delays = 0..=i64::from(MOST_MS_MAX);
+    let least_ms = section.number(LEAST, DELAY, delays.clone()).map_or(20, |ms| ms as u16);
+    let most_ms = section.number(MOST, DELAY, delays).map_or(200, |ms| ms as u16);
+    if bounded && !paced {
+        section.mistake("playout", ": bounds of its delay need playout = \"paced\"");
+    } else if least_ms > most_ms {
+        section
+            .mistake(LEAST, format!(" = {least_ms}: expected at most {MOST}, which is {most_ms}"));
+    }
+    if paced { Playout::Paced { least_ms, most_ms } } else { Playout::OnArrival }
 }
 
 /// The table at `title`, empty when it is absent.

@@ -71,7 +71,9 @@ fn the_shipped_example_shows_every_key() {
     assert!(matches!(config.users[1].credential, Credential::Ha1(_)));
     assert_eq!(config.trunks[0].name, "carrier-a");
     assert_eq!(config.trunks[0].address, "198.51.100.7:5060".parse().unwrap());
-    assert_eq!(config.trunks[0].codecs, [Codec::Pcmu, Codec::Pcma]);
+    assert_eq!(config.trunks[0].terms.codecs, [Codec::Pcmu, Codec::Pcma]);
+    let playout = Playout::Paced { least_ms: 20, most_ms: 200 };
+    assert_eq!(config.trunks[0].terms.playout, playout);
 }
 
 #[test]
@@ -177,6 +179,22 @@ fn every_mistake_names_the_key_the_problem_and_the_fix() {
         (
             "[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\ncodecs = [\"G722\"]",
             "[[trunk]] a.codecs = [\"G722\"]: expected a list of \"PCMU\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\nplayout = \"smooth\"",
+            "[[trunk]] a.playout = \"smooth\": expected \"on_arrival\" or \"paced\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\nplayout_most_ms = 100",
+            "[[trunk]] a.playout: bounds of its delay need playout = \"paced\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\nplayout = \"paced\"\nplayout_most_ms = 10",
+            "[[trunk]] a.playout_least_ms = 20: expected at most playout_most_ms, which is 10",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\nplayout = \"paced\"\nplayout_most_ms = 301",
+            "[[trunk]] a.playout_most_ms = 301: expected milliseconds from 0 to 300",
         ),
         (
             "[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\n[[trunk]]\nname = \"a\"\naddress = \"192.0.2.2:5060\"",

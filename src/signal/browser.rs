@@ -20,7 +20,7 @@ use crate::base::discard::Discard;
 use crate::base::random::Random;
 use crate::base::secret::Secret;
 use crate::control::message::{
-    Codec, Format, IceCredentials, LegParameters, Security, SrtpKeys, Transport,
+    Codec, Format, IceCredentials, LegParameters, Playout, Security, SrtpKeys, Transport,
 };
 use crate::dtls::{self, Certificate, Handshake};
 use crate::ice::agent::{Agent, Event};
@@ -127,7 +127,7 @@ impl BrowserMedia {
         let offer = BrowserOffer::parse(sdp)?;
         let agreement = offer.agree(wish.codecs())?;
         let mut media = Self::offering(wish, random);
-        media.format = Some(format_of(&agreement));
+        media.format = Some(format_of(&agreement, Playout::OnArrival));
         media.set_remote_ufrag(&offer.audio.ice.ufrag);
         media.role = offer.our_role(DtlsRole::Passive);
         media.fingerprints = offer.audio.fingerprints.clone();
@@ -200,7 +200,7 @@ impl BrowserMedia {
     /// [`Self::go_on`] is due.
     pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
         let answer = BrowserAnswer::parse(sdp)?;
-        self.format = Some(format_of(&answer.agree(self.wish.codecs())?));
+        self.format = Some(format_of(&answer.agree(self.wish.codecs())?, Playout::OnArrival));
         let remote = self.set_remote_ufrag(&answer.audio.ice.ufrag);
         if answer.our_role() != self.role {
             // A ClientHello that beat the answer was meant for nobody.

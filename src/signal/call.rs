@@ -284,7 +284,7 @@ impl Call {
         let Some(trunk) = exchange.routes.trunk(self.attempts.len()).cloned() else { return };
         if let (LegMedia::Trunk(media), false) = (&mut self.callee.media, self.attempts.is_empty())
         {
-            media.offer_again(&trunk.codecs, &mut exchange.random);
+            media.offer_again(trunk.terms.clone(), &mut exchange.random);
         }
         info!(call = self.name, trunk = trunk.name, "asking the trunk");
         self.record.trunk = Some(trunk.name.clone());

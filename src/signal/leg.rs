@@ -175,10 +175,10 @@ impl LegMedia {
                 Err(Release::of_status(Status::NOT_ACCEPTABLE_HERE, text))
             }
             (Peer::Trunk(trunk), offer) => {
-                let codecs = exchange.routes.codecs_of(trunk);
+                let terms = exchange.routes.terms_of(trunk);
                 let media = match offer {
-                    Some(offer) => TrunkMedia::offered(offer, codecs, random)?,
-                    None => TrunkMedia::offering(codecs, random),
+                    Some(offer) => TrunkMedia::offered(offer, terms, random)?,
+                    None => TrunkMedia::offering(terms, random),
                 };
                 Ok(LegMedia::Trunk(Box::new(media)))
             }
@@ -194,7 +194,7 @@ impl LegMedia {
                 LegMedia::Browser(Box::new(media))
             }
             Peer::Trunk(trunk) => {
-                let media = TrunkMedia::offering(exchange.routes.codecs_of(trunk), random);
+                let media = TrunkMedia::offering(exchange.routes.terms_of(trunk), random);
                 LegMedia::Trunk(Box::new(media))
             }
         }
@@ -294,8 +294,8 @@ impl LegChange {
     }
 }
 
-/// An agreement as the media process wants to hear it.
-pub fn format_of(agreement: &Agreement) -> Format {
+/// An agreement as the media process wants to hear it, and how what it sends is spaced.
+pub fn format_of(agreement: &Agreement, playout: Playout) -> Format {
     Format {
         send: SendFormat {
             coding: agreement.send,
@@ -303,7 +303,7 @@ pub fn format_of(agreement: &Agreement) -> Format {
             encoder: None,
             in_band_fec: agreement.in_band_fec,
             redundancy: agreement.send_redundancy.map(SendRedundancy::from),
-            playout: Playout::OnArrival,
+            playout,
         },
         receive: agreement.receive.clone(),
         send_events: agreement.send_events,

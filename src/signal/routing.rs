@@ -4,8 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use crate::config;
-use crate::control::message::Codec;
+use crate::config::{self, TrunkTerms};
 
 /// The longest user part that is routed; E.164 numbers have 15 digits, names at most 64 bytes.
 pub const DIALLED_BYTES_MAX: usize = 64;
@@ -83,10 +82,10 @@ impl Routes {
         Some(&self.trunks[*self.trunk_by_address.get(&unmapped(address))?])
     }
 
-    /// The codecs of the trunk of this name, in its order.
-    pub fn codecs_of(&self, trunk: &str) -> &[Codec] {
+    /// What is asked of the media of the trunk of this name, and done for it.
+    pub fn terms_of(&self, trunk: &str) -> TrunkTerms {
         let trunk = self.trunks.iter().find(|known| known.name == trunk);
-        trunk.map_or(&[Codec::Pcmu, Codec::Pcma], |trunk| &trunk.codecs)
+        trunk.map(|trunk| trunk.terms.clone()).unwrap_or_default()
     }
 
     /// The trunk tried as the `index`th, from 0.

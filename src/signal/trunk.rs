@@ -9,7 +9,10 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::base::random::Random;
-use crate::control::message::{Codec, Format, LegParameters, LocalAddresses, Security, Transport};
+use crate::config::TrunkTerms;
+use crate::control::message::{
+    Codec, Format, LegParameters, LocalAddresses, Playout, Security, Transport,
+};
 use crate::signal::leg::{LegChange, format_of};
 use crate::wire::sdp::{
     Direction, Refusal, Session, TrunkAnswer, TrunkOffer, TrunkSide, author_trunk_answer,
@@ -21,6 +24,8 @@ use crate::wire::sdp::{
 pub struct TrunkMedia {
     session: Session,
     codecs: Vec<Codec>,
+    #[serde(default)]
+    playout: Playout,
     local: Option<LocalAddresses>,
     remote: Option<SocketAddr>,
     remote_rtcp: Option<SocketAddr>,
@@ -33,10 +38,10 @@ pub struct TrunkMedia {
 
 impl TrunkMedia {
     /// A leg whose trunk made an offer.
-    pub fn offered(sdp: &str, codecs: &[Codec], random: &mut Random) -> Result<Self, Refusal> {
+    pub fn offered(sdp: &str, terms: TrunkTerms, random: &mut Random) -> Result<Self, Refusal> {
         let offer = TrunkOffer::parse(sdp)?;
-        let mut media = Self::offering(codecs, random);
-        media.format = Some(format_of(&offer.agree(codecs)?));
+        let mut media = Self::offering(terms, random);
+        media.format = Some(format_of(&offer.agree(&media.codecs)?, media.playout));
         media.remote = offer.audio.remote;
         media.remote_rtcp = offer.audio.remote_rtcp;
         media.offer = Some(offer);
@@ -44,10 +49,12 @@ impl TrunkMedia {
     }
 
     /// A leg on which we make the offer: toward a trunk, or in the 200 to an INVITE without SDP.
-    pub fn offering(codecs: &[Codec], random: &mut Random) -> Self {
+    pub fn offering(terms: TrunkTerms, random: &mut Random) -> Self {
+        let TrunkTerms { codecs, playout } = terms;
         Self {
             session: Session::new(random),
-            codecs: codecs.to_vec(),
+            codecs,
+            playout,
             local: None,
             remote: None,
             remote_rtcp: None,
@@ -72,10 +79,10 @@ impl TrunkMedia {
         self.describe();
     }
 
-    /// The next trunk is tried, which may want its codecs in another order.
-    pub fn offer_again(&mut self, codecs: &[Codec], random: &mut Random) {
+    /// The next trunk is tried, which may have other terms.
+    pub fn offer_again(&mut self, terms: TrunkTerms, random: &mut Random) {
         let local = self.local;
-        *self = Self { local, ..Self::offering(codecs, random) };
+        *self = Self { local, ..Self::offering(terms, random) };
         self.describe();
     }
 
@@ -101,7 +108,7 @@ impl TrunkMedia {
     /// earlier one: media follows the newest early dialog.
     pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
         let answer = TrunkAnswer::parse(sdp)?;
-        self.format = Some(format_of(&answer.agree(&self.codecs)?));
+        self.format = Some(format_of(&answer.agree(&self.codecs)?, self.playout));
         self.remote = answer.audio.remote;
         self.remote_rtcp = answer.audio.remote_rtcp;
         Ok(LegChange {

@@ -2,7 +2,7 @@
 
 use super::steps::*;
 use super::world::*;
-use crate::control::message::{Codec, Security, Side};
+use crate::control::message::{Codec, Playout, Security, Side};
 use crate::signal::records::{Direction, Party};
 use crate::wire::sip::{HeaderName, Method, Status};
 
@@ -83,6 +83,32 @@ fn a_trunk_calls_a_browser_by_its_number_and_the_browser_hangs_up() {
     assert_eq!(record.direction, Direction::FromTrunk);
     assert_eq!(record.ended_by, Some(Party::Callee));
     assert_eq!(record.sip_status, 200);
+}
+
+#[test]
+fn a_trunk_that_wants_an_even_stream_gets_it_whoever_calls() {
+    let paced = Playout::Paced { least_ms: 20, most_ms: 120 };
+    let sdp = TRUNK_SDP.replace("198.51.100.7", "198.51.100.8").replace(" 0 101", " 8 101");
+    let sdp = sdp.replace("0 PCMU", "8 PCMA");
+    let mut world = World::new(CONFIG);
+    let (_, trunk) = (world.registered_browser(), world.trunk(TRUNK_B));
+    world.trunk_dials(trunk, "1001", &sdp);
+    assert_eq!(world.media.leg(Side::A).format.unwrap().send.playout, paced);
+
+    // And when it is the one that is asked.
+    let config =
+        CONFIG.replace("carrier-a", "other").replace("198.51.100.7:5060", "203.0.113.77:5060");
+    let (first, second) = config.split_once("[[trunk]]\n    name = \"other\"").unwrap();
+    let second = second.split_once("[[trunk]]").unwrap().1;
+    let mut world = World::new(&format!("{first}[[trunk]]{second}"));
+    let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_B));
+    let sent = world.dial(browser, "4711");
+    let asked = world.request_at(trunk, Method::Invite);
+    world.answer(trunk, asked, "gw", &sdp);
+    let ok = world.response_at(browser, Status::OK);
+    world.confirm(browser, &sent, &ok, "");
+    assert_eq!(world.media.leg(Side::B).format.unwrap().send.playout, paced);
+    assert_eq!(world.media.leg(Side::A).format.unwrap().send.playout, Playout::OnArrival);
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub const CONFIG: &str = r#"
     name = "carrier-b"
     address = "198.51.100.8:5060"
     codecs = ["PCMA"]
+    playout = "paced"
+    playout_most_ms = 120
 "#;
 
 /// The trunks of [`CONFIG`], and somebody who is none of them.
