@@ -11,6 +11,10 @@ use crate::wire::sip::{HeaderName, Headers, Request, Response, Status};
 /// The longest text taken over from a peer into a record or log line.
 const TEXT_CHARACTERS_MAX: usize = 100;
 
+/// The longest that a caller is told to wait when media names the time: nobody knows a load further
+/// ahead.
+const RETRY_AFTER_S_MAX: u32 = 60;
+
 /// Why a call ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Release {
@@ -115,7 +119,15 @@ impl From<ControlError> for Release {
     fn from(error: ControlError) -> Self {
         let text = format!("media: {}", error.message);
         match error.code {
-            ErrorCode::NoCapacity | ErrorCode::NoPorts | ErrorCode::SystemRefused => {
+            ErrorCode::Overloaded => {
+                let seconds = error.retry_after_ms.map_or(RETRY_AFTER_S, whole_seconds);
+                Self::new(Status::SERVICE_UNAVAILABLE, Cause::CONGESTION, text).retry_after(seconds)
+            }
+            ErrorCode::NoCapacity | ErrorCode::NoPorts => {
+                Self::new(Status::SERVICE_UNAVAILABLE, Cause::NO_CIRCUIT, text)
+                    .retry_after(RETRY_AFTER_S)
+            }
+            ErrorCode::SystemRefused => {
                 Self::new(Status::SERVICE_UNAVAILABLE, Cause::RESOURCE_UNAVAILABLE, text)
                     .retry_after(RETRY_AFTER_S)
             }
@@ -125,6 +137,11 @@ impl From<ControlError> for Release {
             _ => Self::new(Status::SERVER_INTERNAL_ERROR, Cause::TEMPORARY_FAILURE, text),
         }
     }
+}
+
+/// Retry-After counts in seconds (RFC 3261 §20.33); who comes back too early is refused again.
+fn whole_seconds(ms: u64) -> u32 {
+    ms.div_ceil(1000).clamp(1, u64::from(RETRY_AFTER_S_MAX)) as u32
 }
 
 /// The SDP of a message; `None` without a body.

@@ -22,12 +22,12 @@ USERS = {
 
 
 class Gateway:
-    """A gateway with these trunks (address by name). `apart` starts the two processes by themselves,
+    """A gateway with these trunks (address by name) and these further keys of `[media]`. `apart` starts the two processes by themselves,
     as an operator who wants to restart one of them would; else `linecard up` starts both."""
 
     domain = DOMAIN
 
-    def __init__(self, directory, trunks, origins, apart=True):
+    def __init__(self, directory, trunks, origins, apart=True, media=None):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True)
         self.control_path = self.directory / "run" / "media.sock"
@@ -37,7 +37,7 @@ class Gateway:
         self.browser_port = free_block(4)
         self.trunk_port = free_block(40)
         self.configuration = self.directory / "linecard.toml"
-        self.configuration.write_text(self._configure(trunks, origins))
+        self.configuration.write_text(self._configure(trunks, origins, media or {}))
         self.processes = {}
         if apart:
             self.start("media")
@@ -46,13 +46,17 @@ class Gateway:
             self.start("up")
         self.wait_until_ready()
 
-    def _configure(self, trunks, origins):
+    def _configure(self, trunks, origins, media):
+        media = {
+            "control": str(self.control_path),
+            "address": ADDRESS,
+            "browser_port": self.browser_port,
+            "trunk_ports": f"{self.trunk_port}-{self.trunk_port + 39}",
+            **media,
+        }
         lines = [
             "[media]",
-            f'control = "{self.control_path}"',
-            f'address = "{ADDRESS}"',
-            f"browser_port = {self.browser_port}",
-            f'trunk_ports = "{self.trunk_port}-{self.trunk_port + 39}"',
+            *(f"{key} = {json.dumps(value)}" for key, value in media.items()),
             "[signal]",
             f'wss = "{ADDRESS}:{self.wss_port}"',
             f'sip = "{ADDRESS}:{self.sip_port}"',

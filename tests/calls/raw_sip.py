@@ -59,15 +59,36 @@ class RawSip:
     def final_response(self, message, gateway, timeout_s=5):
         """Sends a request and returns its final response; an INVITE's is acknowledged."""
         self.send(message, gateway)
-        for _ in range(20):
+        return self._response(message, 200, gateway, timeout_s)
+
+    def try_to_ring(self, invite, gateway, timeout_s=5):
+        """Sends an INVITE and returns the first response but 100."""
+        self.send(invite, gateway)
+        return self._response(invite, 101, gateway, timeout_s)
+
+    def give_up(self, invite, gateway, timeout_s=5):
+        """Cancels an INVITE that rings, and sees it end."""
+        dropped = ("Contact:", "Content-Type:", "Content-Length:")
+        lines = [line for line in invite.split("\r\n\r\n")[0].split("\r\n") if not line.startswith(dropped)]
+        cancel = "\r\n".join([*lines, "Content-Length: 0", "", ""]).replace("INVITE", "CANCEL")
+        self.send(cancel, gateway)
+        return self._response(invite, 200, gateway, timeout_s)
+
+    def _response(self, request, least_status, gateway, timeout_s):
+        """The first response to this request with at least this status; what comes for other
+        requests is passed over. A final one to an INVITE is acknowledged."""
+        def lines(message):
+            return {line for line in message.split("\r\n") if line.startswith(("Call-ID:", "CSeq:"))}
+
+        for _ in range(200):
             response = self.receive(timeout_s)
-            assert response is not None, f"no final response in {timeout_s} s to:\n{message}"
-            if response.startswith("SIP/2.0 1"):
+            assert response is not None, f"no response from {least_status} on in {timeout_s} s to:\n{request}"
+            if lines(request) - lines(response) or status(response) < least_status:
                 continue
-            if message.startswith("INVITE"):
-                self.send(self._acknowledge(message, response), gateway)
+            if request.startswith("INVITE") and status(response) >= 200:
+                self.send(self._acknowledge(request, response), gateway)
             return response
-        raise AssertionError(f"only provisional responses to:\n{message}")
+        raise AssertionError(f"no response from {least_status} on to:\n{request}")
 
     def _acknowledge(self, invite, response):
         """For an INVITE that lacks a header, the ACK lacks it too."""

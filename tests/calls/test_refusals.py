@@ -1,9 +1,12 @@
 """Calls that do not come about: each ends as its user would expect, with the SIP status and the
 Q.850 cause (RFC 3326, RFC 3398 §7.2.4.1 and §8.2.6.1) on the other leg."""
 
+import time
+
 import pytest
 
 import raw_sip
+from ports import free_block
 from raw_sip import RawSip
 from sipp import header
 
@@ -178,3 +181,43 @@ def test_a_call_fails_when_the_only_trunk_is_unavailable(open_phone, start_sipp,
     failed = phone.wait_for("failed")
     assert failed["status"] == 503 and "Q.850" in failed["reason"]
     trunk.wait_until_done()
+
+
+@pytest.mark.parametrize(("limit", "cause"), [
+    ({"calls_per_core": 1}, 34),
+    ({"load_max_percent": 10}, 42),
+], ids=["calls", "load"])
+def test_a_call_too_many_is_refused_with_a_time_to_come_back(
+        limit, cause, open_phone, closing, start_gateway, report):
+    trunk = closing(RawSip())
+    first_port = free_block(400)
+    ports = {"trunk_ports": f"{first_port}-{first_port + 399}"}
+    gateway = start_gateway(trunk, media={"cores": [0], **ports, **limit})
+    phone = registered(open_phone(), gateway)
+    ringing = []
+    while len(ringing) < 200:
+        invite = trunk.invite("1001", raw_sip.offer())
+        asked = time.monotonic()
+        response = trunk.try_to_ring(invite, gateway)
+        if raw_sip.status(response) != 180:
+            break
+        ringing.append(invite)
+    answered_ms = (time.monotonic() - asked) * 1000
+
+    assert raw_sip.status(response) == 503, response
+    assert 1 <= int(header(response, "Retry-After")) <= 60
+    assert f"cause={cause}" in header(response, "Reason")
+    report(f"{len(ringing)} calls fit; the next was refused after {answered_ms:.1f} ms")
+
+    # A browser's call is refused alike.
+    phone.call("+15550100")
+    failed = phone.wait_for("failed")
+    assert failed["status"] == 503 and f"cause={cause}" in failed["reason"]
+
+    record = gateway.wait_for_record()
+    assert (record["sip_status"], record["q850_cause"]) == (503, cause)
+    for invite in ringing:
+        assert raw_sip.status(trunk.give_up(invite, gateway)) == 487
+    invite = trunk.invite("1001", raw_sip.offer())
+    assert raw_sip.status(trunk.try_to_ring(invite, gateway)) == 180, "there is room again"
+    trunk.give_up(invite, gateway)

@@ -3,7 +3,7 @@
 
 use super::steps::*;
 use super::world::*;
-use crate::control::message::{ErrorCode, Event, Side};
+use crate::control::message::{Event, Side};
 use crate::signal::exchange::Output;
 use crate::signal::records::Party;
 use crate::sip::transaction::TRYING_DELAY;
@@ -256,19 +256,6 @@ fn when_all_browsers_refuse_the_best_refusal_counts() {
     world.refuse(two, asked, Status::TEMPORARILY_UNAVAILABLE);
     assert_eq!(cause_of(&world.response_at(trunk, Status::BUSY_HERE)), Some(17));
     world.assert_nothing_left();
-}
-
-#[test]
-fn media_that_is_full_refuses_with_a_time_to_come_back() {
-    for code in [ErrorCode::NoCapacity, ErrorCode::NoPorts] {
-        let mut world = World::new(CONFIG);
-        let browser = world.registered_browser();
-        world.media.refuse = Some(code);
-        world.dial(browser, "4711");
-        let full = world.response_at(browser, Status::SERVICE_UNAVAILABLE);
-        assert!(full.headers.retry_after_s().is_some());
-        assert_eq!(world.assert_nothing_left().sip_status, 503);
-    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod calls;
 mod endings;
 mod in_call;
+mod overload;
 mod recovery;
 mod registration;
 mod steps;

@@ -534,7 +534,7 @@ pub struct Media {
     pub calls: BTreeMap<String, Held>,
     pub digits: Vec<SendDigit>,
     /// Refuse every `create_call` so.
-    pub refuse: Option<ErrorCode>,
+    pub refuse: Option<ControlError>,
     generation: String,
     lines: VecDeque<String>,
     datagrams: Vec<(SocketAddr, Vec<u8>)>,
@@ -627,8 +627,8 @@ impl Media {
                 Ok(serde_json::to_value(CallList { calls, more }).unwrap())
             }
             Command::CreateCall(create) => {
-                if let Some(code) = self.refuse {
-                    return Err(ControlError::new(code, "full"));
+                if let Some(refusal) = &self.refuse {
+                    return Err(refusal.clone());
                 }
                 let CreateCall { call, blob, a, b } = *create;
                 let legs = [a, b].map(|leg| Leg {
