@@ -1,8 +1,11 @@
 //! The command line. A mistake in it is answered with what to write instead.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+use linecard::audio::ladder::Rung;
 
 use crate::impairment::Impairments;
 use crate::machine::{Delivery, Priority};
@@ -26,6 +29,62 @@ pub enum Task {
     /// Loads one engine with calls and says what it cost and how late and complete the audio came
     #[command(name = "load", bin_name = "tools/load")]
     Load(LoadArguments),
+    /// Runs linecard and Debian's rtpengine under the same load, in turns, and writes them side by side
+    #[command(name = "compare", bin_name = "tools/compare")]
+    Compare(CompareArguments),
+}
+
+/// Of `compare`.
+#[derive(Clone, Debug, Args)]
+pub struct CompareArguments {
+    /// A short version, in under five minutes
+    #[arg(long)]
+    pub quick: bool,
+    /// Writes the figures there as one object
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Where the page goes
+    #[arg(long, value_name = "FILE", default_value = "target/compare.html")]
+    pub page: PathBuf,
+    /// Only this part, or these
+    #[arg(long, value_enum, value_name = "PART")]
+    pub part: Vec<Part>,
+    #[command(flatten)]
+    pub machine: MachineArguments,
+}
+
+/// What can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Capacity, cost and delay with narrowband Opus from the browser.
+    Narrowband,
+    /// The same with fullband Opus.
+    Fullband,
+    /// The same with G.711 on both legs.
+    Relay,
+    /// Delay after the senders stalled for 200 ms.
+    Stall,
+    /// Holes and slips at 1, 5 and 10 % loss.
+    Loss,
+    /// Ours, offered half as much again as it carries; needs narrowband.
+    Overload,
+    /// Ours on each rung of its encoder ladder, beside the codecs alone.
+    Rungs,
+}
+
+impl Part {
+    /// In the order they are done.
+    pub const ALL: [Part; 7] = [
+        Part::Narrowband,
+        Part::Fullband,
+        Part::Relay,
+        Part::Stall,
+        Part::Loss,
+        Part::Overload,
+        Part::Rungs,
+    ];
+    /// Of the short version.
+    pub const QUICK: [Part; 4] = [Part::Narrowband, Part::Fullband, Part::Relay, Part::Rungs];
 }
 
 /// Of `load`.
@@ -46,15 +105,16 @@ pub struct LoadArguments {
     /// Offers the calls at this many a second and measures those that are accepted
     #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub offered: Option<u32>,
-    /// Which engine: linecard, or none (browsers and trunks send to each other)
+    /// linecard, rtpengine (Debian's, started here), ng://HOST:PORT (a running rtpengine), or none
+    /// (browsers and trunks send to each other)
     #[arg(long, default_value = "linecard")]
     pub engine: EngineChoice,
     /// The control socket of a running `linecard media`; without it one is started
     #[arg(long, value_name = "SOCKET")]
     pub control: Option<PathBuf>,
-    /// Fixed encoder settings for our engine as in its control protocol, e.g. '{"bit_rate":36000}'
-    #[arg(long, value_name = "JSON", value_parser = json_object)]
-    pub encoder: Option<serde_json::Value>,
+    /// How our engine encodes toward the browser; by its own choice unless given
+    #[arg(long, value_name = "RUNG", value_parser = rung)]
+    pub rung: Option<Rung>,
     #[command(flatten)]
     pub machine: MachineArguments,
     #[command(flatten)]
@@ -62,12 +122,30 @@ pub struct LoadArguments {
 }
 
 /// What is loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineChoice {
     /// Our media process.
     Linecard,
+    /// rtpengine: Debian's, started here, or a running one at this NG address.
+    Rtpengine(Option<SocketAddr>),
     /// Nothing: what the generator costs by itself.
     None,
+}
+
+impl std::str::FromStr for EngineChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.strip_prefix("ng://").map(str::parse)) {
+            ("linecard", _) => Ok(EngineChoice::Linecard),
+            ("rtpengine", _) => Ok(EngineChoice::Rtpengine(None)),
+            ("none", _) => Ok(EngineChoice::None),
+            (_, Some(Ok(address))) => Ok(EngineChoice::Rtpengine(Some(address))),
+            _ => Err("write linecard, rtpengine, none, or the address of a running rtpengine, \
+                      e.g. ng://127.0.0.1:2223"
+                .to_owned()),
+        }
+    }
 }
 
 /// How the machine is used.
@@ -142,9 +220,7 @@ fn number(text: &str, range: std::ops::RangeInclusive<f64>) -> Option<f64> {
     text.parse().ok().filter(|number| range.contains(number))
 }
 
-fn json_object(text: &str) -> Result<serde_json::Value, String> {
-    let value: Option<serde_json::Value> = serde_json::from_str(text).ok();
-    value.filter(serde_json::Value::is_object).ok_or_else(|| {
-        "write a JSON object, e.g. '{\"bit_rate\":36000,\"complexity\":0}'".to_owned()
-    })
+fn rung(text: &str) -> Result<Rung, String> {
+    let known = Rung::ALL.into_iter().find(|rung| rung.name() == text);
+    known.ok_or_else(|| format!("write one of {}", Rung::ALL.map(Rung::name).join(", ")))
 }

@@ -29,24 +29,20 @@ pub struct EndSettings {
     pub ssrc: Ssrc,
     /// Of the payloads.
     pub payload_type: PayloadType,
-    /// RTP clock in a packet of what it sends, and of what it receives.
+    /// RTP clock in a packet of what it sends.
     pub timestamp_step: u32,
+    /// RTP clock in a packet of what it hears.
+    pub heard_timestamp_step: u32,
     /// 20 ms each, sent over and over.
     pub payloads: Arc<Vec<Vec<u8>>>,
     /// The payload it begins with.
     pub place: usize,
-    /// Keys, on the browser's side.
-    pub srtp: Option<Srtp>,
+    /// Protects what it sends, on the browser's side.
+    pub protect: Option<Sender>,
+    /// Opens what it hears there.
+    pub unprotect: Option<Receiver>,
     /// An ICE consent check, sent every five seconds as a browser does (RFC 7675 §5.1).
     pub consent_check: Option<Vec<u8>>,
-}
-
-/// Both directions of SRTP.
-pub struct Srtp {
-    /// Protects what this end sends.
-    pub sender: Sender,
-    /// Opens what it receives.
-    pub receiver: Receiver,
 }
 
 /// One far end.
@@ -116,7 +112,7 @@ impl End {
             timestamp: RtpTimestamp(settings.ssrc.0.rotate_left(7)),
             ssrc: settings.ssrc,
         };
-        let matcher = Matcher::new(settings.timestamp_step);
+        let matcher = Matcher::new(settings.heard_timestamp_step);
         let sent = vec![Sent::Nothing; REMEMBERED];
         Self { settings, header, path: Path::default(), sent, packets: 0, matcher, heard: 0 }
     }
@@ -153,8 +149,8 @@ impl End {
         let packet = out.get_mut(..length + RTP_GROWTH_BYTES_MAX).ok_or(Discard::TooLarge)?;
         self.header.write(packet.first_chunk_mut().ok_or(Discard::TooLarge)?);
         packet[HEADER_BYTES..length].copy_from_slice(payload);
-        if let Some(srtp) = &mut self.settings.srtp {
-            length = srtp.sender.protect(packet, length)?;
+        if let Some(sender) = &mut self.settings.protect {
+            length = sender.protect(packet, length)?;
         }
         let number = self.packets;
         self.note(number, Sent::Pending);
@@ -193,9 +189,9 @@ impl End {
             Ok(packet) => packet.header,
             Err(_) => return Heard::Bad,
         };
-        if let Some(srtp) = &mut self.settings.srtp
+        if let Some(receiver) = &mut self.settings.unprotect
             && self.heard % AUTHENTICATED_ONE_IN == 1
-            && srtp.receiver.unprotect(datagram).is_err()
+            && receiver.unprotect(datagram).is_err()
         {
             return Heard::Bad;
         }
@@ -238,28 +234,35 @@ mod tests {
 
     use super::*;
 
-    fn srtp() -> Srtp {
-        let key = MasterKey::from_bytes(Profile::AES_CM_128_HMAC_SHA1_80, &[7; 30]).unwrap();
-        Srtp { sender: Sender::new(&key, Ssrc(9)), receiver: Receiver::new(&key) }
+    enum Wire {
+        Plain,
+        Srtp,
     }
 
-    fn end(srtp: Option<Srtp>) -> End {
+    fn end(wire: Wire) -> End {
+        let key = MasterKey::from_bytes(Profile::AES_CM_128_HMAC_SHA1_80, &[7; 30]).unwrap();
+        let (protect, unprotect) = match wire {
+            Wire::Plain => (None, None),
+            Wire::Srtp => (Some(Sender::new(&key, Ssrc(9))), Some(Receiver::new(&key))),
+        };
         End::new(EndSettings {
             address: Ipv4Addr::LOCALHOST,
             to: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1),
             ssrc: Ssrc(9),
             payload_type: PayloadType::PCMU,
             timestamp_step: 160,
+            heard_timestamp_step: 160,
             payloads: Arc::new(vec![vec![1; 160], vec![2; 160]]),
             place: 1,
-            srtp,
+            protect,
+            unprotect,
             consent_check: Some(vec![0, 1]),
         })
     }
 
     #[test]
     fn what_one_end_sends_the_other_tells_back() {
-        let (mut from, mut to) = (end(Some(srtp())), end(Some(srtp())));
+        let (mut from, mut to) = (end(Wire::Srtp), end(Wire::Srtp));
         for n in 0..40 {
             let mut datagram = [0; 1_500];
             let (number, length) = from.make(&mut datagram).unwrap();
@@ -274,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_packet_that_was_lost_on_purpose_and_still_came_was_filled() {
-        let mut end = end(None);
+        let mut end = end(Wire::Plain);
         end.lose();
         assert_eq!(end.answered(0), Answer::Filled);
         assert_eq!(end.answered(1), Answer::Unknown);
@@ -282,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_packet_of_more_than_ten_seconds_ago_is_unknown() {
-        let mut end = end(None);
+        let mut end = end(Wire::Plain);
         let mut datagram = [0; 1_500];
         for _ in 0..600 {
             let (number, _) = end.make(&mut datagram).unwrap();
@@ -294,14 +297,14 @@ mod tests {
 
     #[test]
     fn what_is_not_authentic_or_not_rtp_is_told_apart() {
-        let mut end = end(Some(srtp()));
+        let mut end = end(Wire::Srtp);
         assert_eq!(end.hear(&mut [0x80; 40]), Heard::Bad);
         assert_eq!(end.hear(&mut [0, 1, 0, 0]), Heard::Control);
     }
 
     #[test]
     fn a_consent_check_is_due_once_in_five_seconds() {
-        let mut end = end(None);
+        let mut end = end(Wire::Plain);
         let due = (0..1_000).filter(|_| {
             let due = end.consent_check().is_some();
             end.lose();

@@ -10,6 +10,7 @@ use crate::arguments::{EngineChoice, LoadArguments, MachineArguments};
 use crate::engine::Engine;
 use crate::engine::linecard::{Linecard, LinecardSettings};
 use crate::engine::loopback::Loopback;
+use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::machine::{self, Cores, Tuned};
 use crate::material::{BrowserKind, Material, modes};
 use crate::progress::Progress;
@@ -32,7 +33,7 @@ pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
         core: cores.engine,
         priority: tuned.priority,
         calls: arguments.calls,
-        encoder: arguments.encoder.clone(),
+        rung: arguments.rung,
     };
     let load = Load {
         calls: arguments.calls,
@@ -45,6 +46,11 @@ pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
     };
     let mut engine: Box<dyn Engine> = match arguments.engine {
         EngineChoice::Linecard => Box::new(Linecard::start(&settings)?),
+        EngineChoice::Rtpengine(address) => Box::new(Rtpengine::start(&RtpengineSettings {
+            address,
+            core: cores.engine,
+            priority: tuned.priority,
+        })?),
         EngineChoice::None => Box::new(Loopback),
     };
     let around = Surroundings { cores, priority: tuned.priority };

@@ -9,6 +9,8 @@
 
 mod arguments;
 mod clock;
+mod codec_loop;
+mod compare;
 mod end;
 mod engine;
 mod fullband;
@@ -18,10 +20,13 @@ mod load;
 mod machine;
 mod matching;
 mod material;
+mod page;
+mod plot;
 mod process;
 mod progress;
 mod report;
 mod run;
+mod search;
 mod sockets;
 
 use std::process::ExitCode;
@@ -34,6 +39,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = machine::watch_for_interrupts().and_then(|()| match &arguments.task {
         Task::Load(arguments) => load::load(arguments),
+        Task::Compare(arguments) => compare::compare(arguments),
     });
     match outcome {
         Ok(code) => code,

@@ -95,6 +95,11 @@ pub fn raise_generator(priority: Priority) -> Result<(), String> {
     raise(priority, GENERATOR_PRIORITY)
 }
 
+/// Gives this thread the priority that an engine has.
+pub fn raise_as_engine(priority: Priority) -> Result<(), String> {
+    raise(priority, ENGINE_PRIORITY)
+}
+
 fn raise(priority: Priority, level: u32) -> Result<(), String> {
     if priority == Priority::Normal {
         return Ok(());

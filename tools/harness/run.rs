@@ -13,8 +13,8 @@ use linecard::wire::rtp::{PayloadType, Ssrc};
 use rand::RngExt;
 
 use crate::clock::{ns, wall_ns};
-use crate::end::{EndSettings, Srtp};
-use crate::engine::{CallRequest, Engine, NoCall};
+use crate::end::EndSettings;
+use crate::engine::{CallRequest, Engine, Heard, NoCall};
 use crate::generator::{Generator, Order, Seen, Sockets, address_of};
 use crate::impairment::Impairments;
 use crate::machine::{Cores, Priority, check_interrupted};
@@ -29,6 +29,8 @@ const DRAIN: Duration = Duration::from_millis(500);
 const ANNOUNCED: Duration = Duration::from_millis(20);
 /// Between looks at the clock and at Ctrl-C.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// RTP clock in 20 ms of G.711.
+const PCMU_TIMESTAMP_STEP: u32 = 160;
 /// Room for delays of this many packets more than are due.
 const SAMPLES_SPARE: usize = 10_000;
 
@@ -228,19 +230,24 @@ impl SetUp<'_> {
             MasterKey::from_bytes(Profile::AES_CM_128_HMAC_SHA1_80, key)
                 .map_err(|_| NoCall::Failed("30 bytes are no master key".to_owned()))
         };
-        let srtp = Srtp {
-            sender: Sender::new(&master(&request.keys[0])?, ssrcs[0]),
-            receiver: Receiver::new(&master(&request.keys[1])?),
+        let protect = Sender::new(&master(&request.keys[0])?, ssrcs[0]);
+        let receives = master(&place.browser_receives.unwrap_or(request.keys[1]))?;
+        let steps = [self.load.browser.timestamp_step(), PCMU_TIMESTAMP_STEP];
+        let (unprotect, heard_steps) = match place.heard {
+            Heard::Engine => (Some(Receiver::new(&receives)), steps),
+            Heard::OtherEnd => (None, [steps[1], steps[0]]),
         };
         let browser = EndSettings {
             address: addresses[0],
             to: place.to[0],
             ssrc: ssrcs[0],
             payload_type: self.load.browser.payload_type(),
-            timestamp_step: self.load.browser.timestamp_step(),
+            timestamp_step: steps[0],
+            heard_timestamp_step: heard_steps[0],
             payloads: Arc::clone(&self.material.browser),
             place: random.random_range(0..self.material.browser.len()),
-            srtp: Some(srtp),
+            protect: Some(protect),
+            unprotect,
             consent_check: place.consent_check,
         };
         let trunk = EndSettings {
@@ -248,10 +255,12 @@ impl SetUp<'_> {
             to: place.to[1],
             ssrc: ssrcs[1],
             payload_type: PayloadType::PCMU,
-            timestamp_step: 160,
+            timestamp_step: steps[1],
+            heard_timestamp_step: heard_steps[1],
             payloads: Arc::clone(&self.material.trunk),
             place: random.random_range(0..self.material.trunk.len()),
-            srtp: None,
+            protect: None,
+            unprotect: None,
             consent_check: None,
         };
         self.orders

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use linecard::audio::ladder::Rung;
 use linecard::control::message::Greeting;
 use linecard::up::child::SUPERVISOR_ARGUMENT;
 use linecard::wire::stun::{self, BindingRequest, Role, TransactionId};
 use serde_json::{Map, Value, json};
 
-use super::{CallPlace, CallRequest, Engine, NoCall};
+use super::{CallPlace, CallRequest, Engine, Heard, NoCall};
 use crate::machine::Priority;
 use crate::material::BrowserKind;
 use crate::process::{Process, engine_program};
@@ -30,6 +31,8 @@ const POLL: Duration = Duration::from_millis(20);
 const TRUNK_PORTS: &str = "20000-31999";
 /// What protects leg a: the profile that Chromium picks most of the time.
 const PROFILE: &str = "AES_CM_128_HMAC_SHA1_80";
+/// RED (RFC 2198) on the wire.
+const RED: u8 = 63;
 const PASSWORD: &str = "the password of every browser here";
 /// Codes of refusals for want of room.
 const REFUSALS: [&str; 3] = ["overloaded", "no_capacity", "no_ports"];
@@ -45,8 +48,8 @@ pub struct LinecardSettings {
     pub priority: Priority,
     /// The most calls it is to accept: each takes four descriptors.
     pub calls: u16,
-    /// `format.send.encoder` of the browser's leg; `None` leaves the choice to the engine.
-    pub encoder: Option<Value>,
+    /// How it encodes toward the browser; `None` leaves the choice to the engine.
+    pub rung: Option<Rung>,
 }
 
 /// A running media process with one thread.
@@ -131,8 +134,14 @@ impl Linecard {
     fn format(&self, browser: BrowserKind) -> Value {
         let (codec, payload_type) = (browser.codec_name(), browser.payload_type().value());
         let mut send = json!({"codec": codec, "payload_type": payload_type, "packet_ms": 20});
-        if let (Some(encoder), "opus") = (&self.settings.encoder, codec) {
-            send["encoder"] = encoder.clone();
+        if codec == "opus" {
+            // A browser offers RED, as Chromium does, and in-band FEC.
+            if self.settings.rung.is_none_or(Rung::redundancy) {
+                send["redundancy"] = json!({"payload_type": RED});
+            }
+            if let Some(rung) = self.settings.rung {
+                send["encoder"] = json!(rung.settings());
+            }
         }
         json!({"send": send, "receive": [{"codec": codec, "payload_type": payload_type}]})
     }
@@ -165,7 +174,8 @@ impl Linecard {
         });
         let [browser_to, trunk_to] = to;
         let to: [SocketAddrV4; 2] = [browser_to?, trunk_to?];
-        Ok(CallPlace { to, consent_check: consent_check(call.number) })
+        let consent_check = consent_check(call.number);
+        Ok(CallPlace { to, consent_check, browser_receives: None, heard: Heard::Engine })
     }
 }
 
@@ -198,7 +208,8 @@ impl Engine for Linecard {
     }
 
     fn settings(&self) -> Map<String, Value> {
-        let encoder = self.settings.encoder.clone().unwrap_or("the engine's own choice".into());
+        let choice = "its own choice for a browser with RED and in-band FEC";
+        let encoder = self.settings.rung.map_or(choice, Rung::name);
         let settings = json!({
             "engine": "linecard media",
             "version": self.version,

@@ -1,8 +1,10 @@
 //! What is measured: our media process, a peer, or nothing at all. Each is told of a call what its
 //! signaling would have found out, and tells where the far ends have to send to.
 
+pub mod bencode;
 pub mod linecard;
 pub mod loopback;
+pub mod rtpengine;
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -28,6 +30,20 @@ pub struct CallPlace {
     pub to: [SocketAddrV4; 2],
     /// An ICE consent check that keeps the browser's leg alive, when the engine wants one.
     pub consent_check: Option<Vec<u8>>,
+    /// SRTP master key and salt of what the browser receives, when the engine chose others than it
+    /// was asked for (SDES).
+    pub browser_receives: Option<[u8; 30]>,
+    /// Whose packets each end hears.
+    pub heard: Heard,
+}
+
+/// Whose packets an end hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The engine's, in the end's own format.
+    Engine,
+    /// The other end's, as they are.
+    OtherEnd,
 }
 
 /// Why a call was not set up.
