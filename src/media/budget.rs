@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use super::encoding::Load;
 use crate::os::account::Account;
 
 /// How often a core takes its measure.
@@ -33,6 +34,7 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub struct Budget {
     guess: f64,
     cost_per_call: f64,
+    load: f64,
     window: Option<(Instant, Account)>,
     gauge: Arc<Gauge>,
 }
@@ -43,7 +45,7 @@ impl Budget {
     pub fn new(codec: Duration, gauge: Arc<Gauge>) -> Self {
         let guess = codec.as_secs_f64() * PACKETS_SHARE;
         gauge.publish(guess, 0.0);
-        Self { guess, cost_per_call: guess, window: None, gauge }
+        Self { guess, cost_per_call: guess, load: 0.0, window: None, gauge }
     }
 
     /// When [`Self::observe`] is due.
@@ -60,7 +62,13 @@ impl Budget {
         let guessed = self.guess * GUESS_WEIGHT_CALLS;
         let measured = (load + guessed) / (talking as f64 + GUESS_WEIGHT_CALLS);
         self.cost_per_call += (measured - self.cost_per_call) * WINDOW_WEIGHT;
+        self.load += (load - self.load) * WINDOW_WEIGHT;
         self.gauge.publish(self.cost_per_call, load);
+    }
+
+    /// How busy the core has been in the last seconds: by this, calls get cheaper encoders.
+    pub fn load(&self) -> Load {
+        Load::new(self.load as f32)
     }
 
     /// Time passed that was nobody's: the next window begins now.
@@ -164,6 +172,19 @@ mod tests {
         let room = core.room();
         assert!((175..200).contains(&room), "{room}");
         assert!((0.99..=1.01).contains(&core.gauge.load()));
+    }
+
+    #[test]
+    fn the_load_that_encoders_are_chosen_by_follows_within_seconds_and_not_a_single_window() {
+        let mut core = Core::new(2 * MS);
+        assert_eq!(core.budget.load(), Load::NONE);
+        core.pass(10, 200, 2 * MS);
+        let steady = core.budget.load();
+        assert!(Load::new(0.38) < steady && steady < Load::new(0.42), "{steady:?}");
+        core.now += WINDOW;
+        core.account.ran += WINDOW;
+        core.budget.observe(core.account, 200, core.now);
+        assert!(core.budget.load() < Load::new(0.5));
     }
 
     #[test]

@@ -17,7 +17,6 @@ use super::channel::{
     CallKey, Command, CoreEnd, CoreEvent, LegChange, NewLeg, NewTransport, Reply, Token,
 };
 use super::consent::answer_check;
-use super::encoding::Load;
 use super::leg::{Kind, Leg, LegTransport};
 use super::line::{self, FrameCounters, Notice, Surroundings};
 use super::outgoing::Outgoing;
@@ -268,7 +267,7 @@ impl Thread {
             frames: &mut self.frames,
             wall: &self.wall,
             random: &mut self.random,
-            load: Load::NONE,
+            load: self.budget.load(),
         };
         let outcome = match kind {
             Kind::Rtp => line::rtp(call, side, datagram, now, &mut around),
@@ -332,7 +331,7 @@ impl Thread {
             frames: &mut self.frames,
             wall: &self.wall,
             random: &mut self.random,
-            load: Load::NONE,
+            load: self.budget.load(),
         };
         line::wake(call, now, &mut around);
         self.timers.arm(key, call.next_timeout(), &mut call.armed);
@@ -409,7 +408,7 @@ impl Thread {
             }
         }
         let Ok(legs) = <[Leg; 2]>::try_from(made) else { return Err(no_call()) };
-        match Call::new(name, legs, &self.arena, Load::NONE, now) {
+        match Call::new(name, legs, &self.arena, self.budget.load(), now) {
             Ok(mut call) => {
                 self.timers.arm(key, call.next_timeout(), &mut call.armed);
                 self.calls.insert(key, call);
@@ -511,7 +510,7 @@ impl Thread {
         now: Instant,
     ) -> Result<(), ControlError> {
         if let Some(format) = change.format {
-            call.set_format(side, format, &self.arena, Load::NONE)?;
+            call.set_format(side, format, &self.arena, self.budget.load())?;
         }
         let leg = &mut call.legs[side.index()];
         if let Some((to, to_rtcp)) = change.remote {

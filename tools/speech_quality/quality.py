@@ -119,7 +119,9 @@ def measure(options, directory):
         trunk = []
         for protection, name in PROTECTIONS.items():
             steps.next(f"toward the trunk: {name}")
-            made = run(options, "trunk", protection, *conditions(options, spoken, directory))
+            # As many runs as the peer gets, so that both meet the same losses.
+            repeats = min(options.repeats, peer.REPEATS_MAX)
+            made = run(options, "trunk", protection, *conditions(options, spoken, directory, repeats))
             trunk.append({"recipe": f"linecard, {name}", "pesq": scores(pool, options.loss, made["heard"])})
         if has_peer:
             steps.next("toward the trunk: rtpengine, in real time")
@@ -146,11 +148,11 @@ def run(options, *words):
     return json.loads(done.stdout)
 
 
-def conditions(options, segments, directory):
+def conditions(options, segments, directory, repeats=None):
     out = directory / "heard"
     out.mkdir(exist_ok=True)
     return [*files("--segments", segments), *files("--loss", options.loss),
-            "--repeats", options.repeats, "--out", out]
+            "--repeats", repeats or options.repeats, "--out", out]
 
 
 def files(option, values):
@@ -214,7 +216,8 @@ def table(result):
     heads = [f"{page.loss_name(loss)}" for loss in result["loss"]]
     voices, repeats = len(result["voices"]), result["repeats"]
     lines = [
-        f"PESQ-NB, mean (worst), {voices} voices, {repeats} runs of each loss",
+        f"PESQ-NB, mean (worst), {voices} voices, {repeats} runs of each loss (toward the trunk at most "
+        f"{peer.REPEATS_MAX})",
         result["machine"],
         "", row("trunk to browser", heads + ["kb/s", "µs", "of cx 10", "k instr"]),
     ]
