@@ -8,11 +8,13 @@ import opus
 import pytest
 
 from lossy import LossyPath
+from starvation import Watch
 
 RED, OPUS = 63, 111
 LOSS = 0.10
 # The path's losses are the same ones in each call that is as long.
 TALK_S = 6
+ATTEMPTS = 3
 
 
 @pytest.fixture
@@ -65,10 +67,16 @@ class Talk:
 
 
 def test_chromium_plays_what_our_redundancy_brings_back(talk_over, report):
-    with_red = talk_over(to_browser=LOSS)
-    without = talk_over(to_browser=LOSS, only_codecs=["opus", "telephone-event"])
-
-    report(f"{LOSS:.0%} lost, made up by Chromium: {with_red.concealed:.2%} with RED, {without.concealed:.2%} with FEC only")
+    for _ in range(ATTEMPTS):
+        with Watch() as watch:
+            with_red = talk_over(to_browser=LOSS)
+            without = talk_over(to_browser=LOSS, only_codecs=["opus", "telephone-event"])
+        report(
+            f"{LOSS:.0%} lost, made up by Chromium: {with_red.concealed:.2%} with RED,"
+            f" {without.concealed:.2%} with FEC only; {watch}")
+        # A late Chromium makes up audio whatever arrived.
+        if not watch.starved:
+            break
     for talk in (with_red, without):
         assert talk.path.lost["browser"] > 0.05 * talk.path.passed["browser"]
     assert with_red.path.payload_types["browser"][RED] > 0

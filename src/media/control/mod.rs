@@ -189,7 +189,7 @@ impl Control {
             protocol: crate::control::message::PROTOCOL,
             generation: self.generation.clone(),
             threads: self.cores.borrow().iter().map(|core| core.description.clone()).collect(),
-            capabilities: ["opus", "pcmu", "pcma", "ice", "srtp", "telephone_event"]
+            capabilities: ["opus", "pcmu", "pcma", "ice", "srtp", "telephone_event", "red"]
                 .map(str::to_owned)
                 .to_vec(),
         }
