@@ -102,6 +102,13 @@ pub struct LoadArguments {
     /// Writes the figures there
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Searches for the most calls the engine carries, beginning with --calls, then measures at four
+    /// fifths of that
+    #[arg(long, conflicts_with = "offered")]
+    pub search: bool,
+    /// Writes a page with plots there
+    #[arg(long, value_name = "FILE")]
+    pub page: Option<PathBuf>,
     /// Offers the calls at this many a second and measures those that are accepted
     #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub offered: Option<u32>,

@@ -1,7 +1,6 @@
 //! `tools/compare`: our media process and Debian's rtpengine under the same load, on the same core, in
 //! turns, in one run.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,23 +13,22 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::arguments::{CompareArguments, Part};
+use crate::capacity::{self, Capacity, TRIES, USUAL_LOAD, overloaded};
 use crate::codec_loop;
 use crate::engine::Engine;
 use crate::engine::linecard::{Linecard, LinecardSettings};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::impairment::Impairments;
-use crate::load::{cores, write_json};
+use crate::load::{cores, write_json, write_page};
 use crate::machine::{self, Cores, Tuned};
 use crate::material::{BrowserKind, Material};
 use crate::page;
 use crate::progress::Progress;
 use crate::report::Run;
 use crate::run::{Load, Surroundings, run};
-use crate::search::{Bounds, Search};
+use crate::search::Bounds;
 
-/// A starved run is repeated so often, then given up.
-const TRIES: usize = 3;
 /// A light load that any engine carries: it gives the first guess, and the memory to compare with.
 const PROBE_CALLS: u16 = 20;
 /// Enough that a packet seldom has the engine to itself.
@@ -39,13 +37,6 @@ const RUNG_PROBE_CALLS: u16 = 100;
 fn guess_factor(browser: BrowserKind) -> f64 {
     if browser == BrowserKind::Pcmu { 4.0 } else { 1.5 }
 }
-/// The most calls of a search.
-const TRANSCODED_CALLS_MAX: u16 = 2_000;
-const RELAYED_CALLS_MAX: u16 = 4_000;
-/// An engine that used this much of its core had what it could get.
-const CORE_FULL_PERCENT: f64 = 95.0;
-/// Where latency and cost are told.
-const USUAL_LOAD: f64 = 0.8;
 /// What our engine begins a call with when the browser offers RED, as Chromium does. Fixed here, so
 /// that the engine and the bare codec loop do the same.
 const RUNG: Rung = Rung::CeltRed;
@@ -76,31 +67,12 @@ impl Who {
 /// What was found out about one engine with one kind of browser.
 #[derive(Debug, Default, Serialize)]
 pub struct Figures {
-    /// The most calls it carried within the bounds.
-    pub calls_per_core: Option<u16>,
-    /// Every run of the search, by calls.
-    pub capacity_curve: Vec<Step>,
+    /// What was searched for.
+    pub capacity: Capacity,
     /// At four fifths of that, one run a round.
     pub at_usual_load: Vec<Run>,
     /// Resident bytes that each call added between the light load and this one.
     pub resident_bytes_per_call: Option<u64>,
-}
-
-/// One run of a search.
-#[derive(Debug, Serialize)]
-pub struct Step {
-    /// Calls that were accepted.
-    pub calls: u16,
-    /// Calls that were turned down.
-    pub refused: u16,
-    /// The worse direction's.
-    pub loss_percent: f64,
-    /// The worse direction's.
-    pub added_ms_p99: Option<f64>,
-    /// Of one core.
-    pub core_percent: Option<f64>,
-    /// Whether the bounds were kept.
-    pub carried: bool,
 }
 
 impl Figures {
@@ -118,7 +90,7 @@ impl Figures {
         let settings = self.at_usual_load.first().map(|run| run.settings.clone());
         let summary = json!({
             "settings": settings,
-            "calls_per_core": self.calls_per_core,
+            "calls_per_core": self.capacity.calls,
             "calls_measured": self.at_usual_load.first().map(|run| run.calls),
             "cpu_ms_per_call_second": self.cpu_ms_per_call_second(),
             "loss_percent": self.median(|run| Some(run.loss_percent())),
@@ -126,7 +98,7 @@ impl Figures {
             "added_ms_p99": self.median(|run| run.added_ms().p99),
             "packets_in_per_second": self.median(|run| Some(run.packets_in_per_second)),
             "resident_bytes_per_call": self.resident_bytes_per_call,
-            "capacity_curve": self.capacity_curve,
+            "capacity_curve": self.capacity.curve,
         });
         match summary {
             Value::Object(summary) => summary,
@@ -235,10 +207,6 @@ pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, String> {
     Ok(if starved { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn write_page(path: &Path, page: &str) -> Result<(), String> {
-    std::fs::write(path, page).map_err(|error| format!("--page {}: {error}", path.display()))
-}
-
 struct Laboratory<'a> {
     cores: Cores,
     tuned: &'a Tuned,
@@ -314,9 +282,8 @@ impl Laboratory<'_> {
             let measured = run(engine.as_mut(), load, material, around, progress);
             progress.part = part;
             let run = measured?;
-            let full = run.core_percent.is_some_and(|percent| percent > CORE_FULL_PERCENT);
             match &run.starved {
-                Some(_) if full && !within(&run) => return Ok(Some(run)),
+                Some(_) if overloaded(&run) => return Ok(Some(run)),
                 Some(starved) => why.clone_from(starved),
                 None => return Ok(Some(run)),
             }
@@ -335,11 +302,14 @@ impl Laboratory<'_> {
             probes[at] = self.measure(who, &light(browser), &material)?;
             let cost = probes[at].as_ref().and_then(|run| run.calls_at_this_cost);
             let guess = (cost.unwrap_or(100.0) * guess_factor(browser)) as u16;
-            figures[at].calls_per_core = if searched {
-                self.search(who, browser, guess, &material, &mut figures[at])?
-            } else {
-                None
-            };
+            if searched {
+                let seconds = if self.quick { 3 } else { 6 };
+                figures[at].capacity = capacity::find(guess, browser, |calls| {
+                    let measured = Duration::from_secs(seconds);
+                    let load = Load { calls, measured, ..light(browser) };
+                    self.measure(who, &load, &material)
+                })?;
+            }
         }
         let mut codec_ms = Vec::new();
         let (rounds, seconds) = match (self.quick, browser) {
@@ -377,11 +347,11 @@ impl Laboratory<'_> {
     ) -> [u16; 2] {
         let mut calls = [PROBE_CALLS; 2];
         for at in 0..2 {
-            let searched = figures[at].calls_per_core;
+            let searched = figures[at].capacity.calls;
             let narrowband = self.results.comparisons.first().filter(|_| {
                 browser == BrowserKind::Fullband // dearer to decode by a fifth to a third
             });
-            let known = narrowband.and_then(|known| known.figures[at].calls_per_core);
+            let known = narrowband.and_then(|known| known.figures[at].capacity.calls);
             let cost = probes[at].as_ref().and_then(|run| run.calls_at_this_cost).unwrap_or(20.0);
             let capacity = match (searched, known) {
                 (Some(capacity), _) => f64::from(capacity),
@@ -391,37 +361,6 @@ impl Laboratory<'_> {
             calls[at] = ((capacity * USUAL_LOAD) as u16).max(1);
         }
         calls
-    }
-
-    fn search(
-        &mut self,
-        who: Who,
-        browser: BrowserKind,
-        guess: u16,
-        material: &Material,
-        figures: &mut Figures,
-    ) -> Result<Option<u16>, String> {
-        let most =
-            if browser == BrowserKind::Pcmu { RELAYED_CALLS_MAX } else { TRANSCODED_CALLS_MAX };
-        let mut search = Search::new(guess, most);
-        while let Some(calls) = search.next() {
-            let seconds = if self.quick { 3 } else { 6 };
-            let load = Load { measured: Duration::from_secs(seconds), ..light(browser) };
-            let load = Load { calls, ..load };
-            let Some(run) = self.measure(who, &load, material)? else { return Ok(None) };
-            let carried = within(&run);
-            figures.capacity_curve.push(Step {
-                calls: run.calls,
-                refused: calls - run.calls,
-                loss_percent: run.loss_percent(),
-                added_ms_p99: run.added_ms().p99,
-                core_percent: run.core_percent,
-                carried,
-            });
-            search.record(run.calls, within(&run));
-        }
-        figures.capacity_curve.sort_by_key(|step| step.calls);
-        Ok(Some(search.capacity()))
     }
 
     /// The bare codec loop on the engine's core; the other core carries the same calls against itself.
@@ -495,7 +434,7 @@ impl Laboratory<'_> {
 
     fn overload(&mut self) -> Result<(), String> {
         let known = self.results.comparisons.iter().find_map(|comparison| {
-            let ours = comparison.figures[0].calls_per_core;
+            let ours = comparison.figures[0].capacity.calls;
             ours.filter(|_| comparison.browser == BrowserKind::Narrowband)
         });
         let Some(capacity) = known else {
@@ -612,15 +551,9 @@ fn light(browser: BrowserKind) -> Load {
         warm_up: Duration::from_millis(1_500),
         measured: Duration::from_secs(3),
         impairments: Impairments::default(),
-        calls_per_second: Some(if browser == BrowserKind::Pcmu { 500 } else { 100 }),
+        calls_per_second: Some(capacity::calls_per_second(browser)),
         refusals_allowed: true,
     }
-}
-
-/// Whether the accepted calls came through within the bounds.
-fn within(run: &Run) -> bool {
-    let Bounds { loss_percent, added_ms_p99 } = Bounds::DEFAULT;
-    run.loss_percent() <= loss_percent && run.added_ms().p99.is_some_and(|p99| p99 <= added_ms_p99)
 }
 
 fn growth(light: Option<&Run>, usual: Option<&Run>) -> Option<u64> {

@@ -66,8 +66,8 @@ enum Sent {
     Pending,
     /// Handed to the kernel at this time.
     At(i64),
-    /// Lost on purpose.
-    Lost,
+    /// Lost on purpose at this time.
+    Lost(i64),
     /// Its output came.
     Answered,
 }
@@ -93,8 +93,8 @@ pub enum Heard {
 pub enum Answer {
     /// It was sent at this time.
     SentAt(i64),
-    /// It never was sent: the engine filled the gap.
-    Filled,
+    /// It was lost on purpose at this time: the engine filled the gap.
+    Filled(i64),
     /// It was answered already.
     Duplicate,
     /// Too long ago, or never.
@@ -136,8 +136,8 @@ impl End {
     }
 
     /// Skips the next packet: lost on its way.
-    pub fn lose(&mut self) {
-        self.note(self.packets, Sent::Lost);
+    pub fn lose(&mut self, at_ns: i64) {
+        self.note(self.packets, Sent::Lost(at_ns));
         self.step();
     }
 
@@ -211,9 +211,10 @@ impl End {
         self.note(number, Sent::Answered);
         match sent {
             Sent::At(at_ns) => Answer::SentAt(at_ns),
-            Sent::Lost | Sent::Pending => Answer::Filled,
+            Sent::Lost(at_ns) => Answer::Filled(at_ns),
             Sent::Answered => Answer::Duplicate,
-            Sent::Nothing => Answer::Unknown,
+            // The engine gave up waiting for what the network held back.
+            Sent::Pending | Sent::Nothing => Answer::Unknown,
         }
     }
 
@@ -278,8 +279,8 @@ mod tests {
     #[test]
     fn a_packet_that_was_lost_on_purpose_and_still_came_was_filled() {
         let mut end = end(Wire::Plain);
-        end.lose();
-        assert_eq!(end.answered(0), Answer::Filled);
+        end.lose(3);
+        assert_eq!(end.answered(0), Answer::Filled(3));
         assert_eq!(end.answered(1), Answer::Unknown);
     }
 
@@ -307,7 +308,7 @@ mod tests {
         let mut end = end(Wire::Plain);
         let due = (0..1_000).filter(|_| {
             let due = end.consent_check().is_some();
-            end.lose();
+            end.lose(0);
             due
         });
         assert_eq!(due.count(), 4);

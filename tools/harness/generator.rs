@@ -309,9 +309,10 @@ impl Generator {
         let done = if opening { Impairments::default() } else { self.impairments };
         match end.path.fate(due_ns, &done, &mut self.random) {
             Fate::Lost => {
-                end.lose();
+                let now_ns = wall_ns();
+                end.lose(now_ns);
                 let [from_ns, to_ns] = self.measured_ns;
-                let counts = (from_ns..to_ns).contains(&wall_ns());
+                let counts = (from_ns..to_ns).contains(&now_ns);
                 self.seen.directions[side].lost_on_purpose += u64::from(counts);
                 Ok(())
             }
@@ -452,9 +453,9 @@ fn take(
                 direction.samples.push(Sample { sent_us, delay_us });
             }
         }
-        Answer::Filled if measured(at_ns) => direction.filled += 1,
+        Answer::Filled(lost_ns) if measured(lost_ns) => direction.filled += 1,
         Answer::Duplicate if measured(at_ns) => direction.duplicates += 1,
-        Answer::SentAt(_) | Answer::Filled | Answer::Duplicate | Answer::Unknown => {}
+        Answer::SentAt(_) | Answer::Filled(_) | Answer::Duplicate | Answer::Unknown => {}
     }
 }
 

@@ -7,33 +7,39 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::arguments::{EngineChoice, LoadArguments, MachineArguments};
+use crate::capacity::{self, Capacity, TRIES, USUAL_LOAD, calls_per_second, overloaded};
 use crate::engine::Engine;
 use crate::engine::linecard::{Linecard, LinecardSettings};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::machine::{self, Cores, Tuned};
 use crate::material::{BrowserKind, Material, modes};
+use crate::page;
 use crate::progress::Progress;
+use crate::report::Run;
 use crate::run::{Load, Surroundings, run};
+use crate::search::Bounds;
 
 const WARM_UP: Duration = Duration::from_secs(2);
+/// Measured in each run of a search.
+const SEARCH_STEP: Duration = Duration::from_secs(5);
 
 /// Runs it and prints the figures.
 pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
+    // Before the run: a report that cannot be written is known now, not after an hour.
     if let Some(path) = &arguments.json {
-        // Before the run: a report that cannot be written is known now, not after an hour.
         write_json(path, &json!({}))?;
+    }
+    if let Some(path) = &arguments.page {
+        write_page(path, "")?;
     }
     let cores = cores(&arguments.machine)?;
     let tuned = Tuned::set(cores, arguments.machine.priority, arguments.machine.delivery)?;
-    let mut progress = Progress::new();
-    let material = Material::new(arguments.browser);
-    let settings = LinecardSettings {
-        control: arguments.control.clone(),
-        core: cores.engine,
-        priority: tuned.priority,
-        calls: arguments.calls,
-        rung: arguments.rung,
+    let mut bench = Bench {
+        arguments,
+        around: Surroundings { cores, priority: tuned.priority },
+        material: Material::new(arguments.browser),
+        progress: Progress::new(),
     };
     let load = Load {
         calls: arguments.calls,
@@ -44,48 +50,126 @@ pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
         calls_per_second: arguments.offered,
         refusals_allowed: arguments.offered.is_some(),
     };
-    let mut engine: Box<dyn Engine> = match arguments.engine {
-        EngineChoice::Linecard => Box::new(Linecard::start(&settings)?),
-        EngineChoice::Rtpengine(address) => Box::new(Rtpengine::start(&RtpengineSettings {
-            address,
-            core: cores.engine,
-            priority: tuned.priority,
-        })?),
-        EngineChoice::None => Box::new(Loopback),
+    let (capacity, run) = if arguments.search {
+        let capacity = bench.search(&load)?;
+        let Some(calls) = capacity.calls.filter(|calls| *calls > 0) else {
+            return Err("no capacity was found: the engine carries nothing, or every run was \
+                        starved; say --calls to begin lower, or free the machine"
+                .to_owned());
+        };
+        let calls = (f64::from(calls) * USUAL_LOAD).ceil() as u16;
+        let load = Load { calls, calls_per_second: Some(calls_per_second(load.browser)), ..load };
+        (capacity, bench.measure(&load)?)
+    } else {
+        (Capacity::default(), bench.measure(&load)?)
     };
-    let around = Surroundings { cores, priority: tuned.priority };
-    let run = run(engine.as_mut(), &load, &material, around, &mut progress)?;
-    progress.clear();
-    println!("machine   {}", machine::description());
-    println!(
-        "cores     engine on {}, load on {}; priority {:?}, delivery by the {:?}",
-        cores.engine, cores.generator, tuned.priority, tuned.delivery
-    );
-    for (name, value) in &run.settings {
-        println!("{name:<22} {}", value.as_str().map_or(value.to_string(), str::to_owned));
+    bench.progress.clear();
+    let mut text = bench.settings(&run, &tuned);
+    if let Some(calls) = capacity.calls {
+        text.push_str(&format!("calls a core carries   {calls}; below, four fifths of that\n"));
     }
-    println!(
-        "browser's payload      {:.1} kb/s{}",
-        material.kbps(),
-        if arguments.browser == BrowserKind::Pcmu {
-            String::new()
-        } else {
-            format!(", {}", modes(&material.browser))
-        }
-    );
-    println!("{}", run.text());
+    text.push_str(&run.text());
+    println!("{text}");
+    if let Some(path) = &arguments.page {
+        write_page(path, &page::single(&text, &capacity.curve, &run))?;
+    }
     if let Some(path) = &arguments.json {
-        let object = json!({
+        let mut object = json!({
             "machine": machine::description(),
             "cores": cores,
             "priority": tuned.priority,
             "delivery": tuned.delivery,
             "starved": run.starved.is_some(),
-            "run": run,
         });
+        if arguments.search {
+            object["capacity"] = json!({"bounds": Bounds::DEFAULT, "found": capacity});
+        }
+        // What is no result is not found under the name of one.
+        let name = if run.starved.is_some() { "starved_run" } else { "run" };
+        object[name] = json!(run);
         write_json(path, &object)?;
     }
     Ok(if run.starved.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What the runs of one command share.
+struct Bench<'a> {
+    arguments: &'a LoadArguments,
+    around: Surroundings,
+    material: Material,
+    progress: Progress,
+}
+
+impl Bench<'_> {
+    fn engine(&self, calls: u16) -> Result<Box<dyn Engine>, String> {
+        let Surroundings { cores: Cores { engine: core, .. }, priority } = self.around;
+        Ok(match self.arguments.engine {
+            EngineChoice::Linecard => Box::new(Linecard::start(&LinecardSettings {
+                control: self.arguments.control.clone(),
+                core,
+                priority,
+                calls,
+                rung: self.arguments.rung,
+            })?),
+            EngineChoice::Rtpengine(address) => {
+                Box::new(Rtpengine::start(&RtpengineSettings { address, core, priority })?)
+            }
+            EngineChoice::None => Box::new(Loopback),
+        })
+    }
+
+    /// One run; a starved one is repeated, and given as it is when that does not help.
+    fn measure(&mut self, load: &Load) -> Result<Run, String> {
+        let mut tries = TRIES;
+        loop {
+            let mut engine = self.engine(load.calls)?;
+            let run = run(engine.as_mut(), load, &self.material, self.around, &mut self.progress)?;
+            tries -= 1;
+            if run.starved.is_none() || tries == 0 || overloaded(&run) {
+                return Ok(run);
+            }
+        }
+    }
+
+    fn search(&mut self, load: &Load) -> Result<Capacity, String> {
+        let browser = load.browser;
+        let (part, guess) = (self.progress.part.clone(), load.calls);
+        self.progress.part = "searching: ".to_owned();
+        let capacity = capacity::find(guess, browser, |calls| {
+            let run = self.measure(&Load {
+                calls,
+                measured: SEARCH_STEP,
+                calls_per_second: Some(calls_per_second(browser)),
+                refusals_allowed: true,
+                ..load.clone()
+            })?;
+            Ok(Some(run).filter(|run| run.starved.is_none() || overloaded(run)))
+        });
+        self.progress.part = part;
+        capacity
+    }
+
+    fn settings(&self, run: &Run, tuned: &Tuned) -> String {
+        let cores = self.around.cores;
+        let mut lines = vec![
+            format!("machine                {}", machine::description()),
+            format!(
+                "cores                  engine on {}, load on {}; priority {:?}, delivery by the {:?}",
+                cores.engine, cores.generator, tuned.priority, tuned.delivery
+            ),
+        ];
+        lines.extend(run.settings.iter().map(|(name, value)| {
+            format!("{name:<22} {}", value.as_str().map_or(value.to_string(), str::to_owned))
+        }));
+        let kbps = self.material.kbps();
+        lines.push(match run.browser {
+            BrowserKind::Pcmu => format!("browser's payload      {kbps:.1} kb/s"),
+            _ => {
+                format!("browser's payload      {kbps:.1} kb/s, {}", modes(&self.material.browser))
+            }
+        });
+        lines.join("\n") + "\n"
+    }
 }
 
 /// Which cores to use.
@@ -110,6 +194,11 @@ pub fn cores(arguments: &MachineArguments) -> Result<Cores, String> {
             .to_owned());
     }
     Ok(cores)
+}
+
+/// Writes a page.
+pub fn write_page(path: &Path, page: &str) -> Result<(), String> {
+    std::fs::write(path, page).map_err(|error| format!("--page {}: {error}", path.display()))
 }
 
 /// Writes one object.

@@ -8,6 +8,7 @@
 //! ```
 
 mod arguments;
+mod capacity;
 mod clock;
 mod codec_loop;
 mod compare;

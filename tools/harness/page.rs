@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::compare::{Comparison, Impaired, Results, RungFigures, Step, Who};
+use crate::capacity::Step;
+use crate::compare::{Comparison, Impaired, Results, RungFigures, Who};
 use crate::plot::{Plot, Scale, Series, escape};
 use crate::report::{Direction, Run};
 
@@ -147,87 +148,116 @@ fn table(object: &Value, section: &str) -> String {
 
 const BOTH: [Who; 2] = [Who::Linecard, Who::Peer];
 
-/// Capacity curve, distribution and delay over time.
+/// What a line of a plot is about.
+struct Subject<'a> {
+    name: String,
+    curve: &'a [Step],
+    run: Option<&'a Run>,
+}
+
 fn plots(comparison: &Comparison) -> String {
-    let series = |points: &dyn Fn(usize) -> Vec<(f64, f64)>| {
-        let one =
-            |(at, who): (usize, &Who)| Series { name: who.name().to_owned(), points: points(at) };
-        BOTH.iter().enumerate().map(one).collect::<Vec<_>>()
+    let subjects = BOTH.into_iter().zip(&comparison.figures).map(|(who, figures)| Subject {
+        name: who.name().to_owned(),
+        curve: &figures.capacity.curve,
+        run: figures.at_usual_load.last(),
+    });
+    plots_of(&subjects.collect::<Vec<_>>())
+}
+
+/// Capacity curve, distribution and delay over time.
+fn plots_of(subjects: &[Subject<'_>]) -> String {
+    let curves = |point: &dyn Fn(&Step) -> Option<(f64, f64)>| {
+        let one = |subject: &Subject<'_>| Series {
+            name: subject.name.clone(),
+            points: subject.curve.iter().filter_map(point).collect(),
+        };
+        subjects.iter().map(one).collect::<Vec<_>>()
     };
-    let curve = |at: usize| &comparison.figures[at].capacity_curve;
     let loss = Plot {
         title: "Capacity: loss against calls",
         x_label: "calls",
         y_label: "lost, %",
         y_scale: Scale::Linear,
-        series: series(&|at| {
-            curve(at).iter().map(|step| (f64::from(step.calls), step.loss_percent)).collect()
-        }),
+        series: curves(&|step| Some((f64::from(step.calls), step.loss_percent))),
     };
     let p99 = Plot {
         title: "Capacity: delay against calls",
         x_label: "calls",
         y_label: "added delay, p99, ms",
         y_scale: Scale::Logarithmic,
-        series: series(&|at| {
-            let point = |step: &Step| Some((f64::from(step.calls), step.added_ms_p99?));
-            curve(at).iter().filter_map(point).collect()
-        }),
+        series: curves(&|step| Some((f64::from(step.calls), step.added_ms_p99?))),
     };
-    let usual = |at: usize| comparison.figures[at].at_usual_load.last();
     let distribution = Plot {
-        title: "Delay at the usual load: distribution",
+        title: "Delay: distribution",
         x_label: "share of packets, %",
         y_label: "added delay, ms",
         y_scale: Scale::Logarithmic,
-        series: directions(usual, |direction| {
+        series: directions(subjects, |direction| {
             let quantiles = direction.added_ms_distribution.iter();
             quantiles.enumerate().map(|(percent, ms)| (percent as f64, *ms)).collect()
         }),
     };
     let time = Plot {
-        title: "Delay at the usual load: longest of each tenth of a second",
+        title: "Delay over time: the longest of each tenth of a second",
         x_label: "seconds",
         y_label: "added delay, ms",
         y_scale: Scale::Logarithmic,
-        series: directions(usual, |direction| {
+        series: directions(subjects, |direction| {
             let moments = direction.added_over_time.iter();
             moments.map(|moment| (moment.second, moment.max_ms)).collect()
         }),
     };
-    let plots = [loss, p99, distribution, time].map(|plot| plot.svg()).concat();
-    format!("<div class=\"plots\">{plots}</div>")
+    let searched = subjects.iter().any(|subject| !subject.curve.is_empty());
+    let curves = [loss, p99].into_iter().filter(|_| searched);
+    let plots: Vec<_> = curves.chain([distribution, time]).map(|plot| plot.svg()).collect();
+    format!("<div class=\"plots\">{}</div>", plots.concat())
 }
 
-/// A line for each direction of each engine.
-fn directions<'a>(
-    run: impl Fn(usize) -> Option<&'a Run>,
+/// A line for each direction of each subject.
+fn directions(
+    subjects: &[Subject<'_>],
     points: impl Fn(&Direction) -> Vec<(f64, f64)>,
 ) -> Vec<Series> {
     let mut series = Vec::new();
-    for (at, who) in BOTH.into_iter().enumerate() {
-        let names = ["to the trunk", "to the browser"];
-        for (place, name) in names.into_iter().enumerate() {
-            let points = run(at).map_or(Vec::new(), |run| points(run.directions()[place]));
-            series.push(Series { name: format!("{}, {name}", who.name()), points });
+    for subject in subjects {
+        for (place, name) in ["to the trunk", "to the browser"].into_iter().enumerate() {
+            let points = subject.run.map_or(Vec::new(), |run| points(run.directions()[place]));
+            series.push(Series { name: format!("{}, {name}", subject.name), points });
         }
     }
     series
 }
 
+/// The page of one engine under load: what was printed, and its plots.
+pub fn single(text: &str, curve: &[Step], run: &Run) -> String {
+    let name = run.settings.get("engine").and_then(Value::as_str).unwrap_or("engine").to_owned();
+    let title = format!("{} under load", escape(&name));
+    let starved = run.starved.as_deref().map_or(String::new(), |why| {
+        format!("<p class=\"starved\">Starved, and therefore no result: {}</p>", escape(why))
+    });
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
+         <style>{STYLE}</style><h1>{title}</h1>{starved}<pre>{}</pre>{}</html>\n",
+        escape(text),
+        plots_of(&[Subject { name, curve, run: Some(run) }])
+    )
+}
+
 fn over_time(impaired: &Impaired) -> String {
+    let subjects = BOTH.into_iter().zip(&impaired.runs).map(|(who, run)| Subject {
+        name: who.name().to_owned(),
+        curve: &[],
+        run: run.as_ref(),
+    });
     let plot = Plot {
         title: "Delay over time, median of each tenth of a second",
         x_label: "seconds",
         y_label: "added delay, ms",
         y_scale: Scale::Linear,
-        series: directions(
-            |at| impaired.runs[at].as_ref(),
-            |direction| {
-                let moments = direction.added_over_time.iter();
-                moments.map(|moment| (moment.second, moment.p50_ms)).collect()
-            },
-        ),
+        series: directions(&subjects.collect::<Vec<_>>(), |direction| {
+            let moments = direction.added_over_time.iter();
+            moments.map(|moment| (moment.second, moment.p50_ms)).collect()
+        }),
     };
     plot.svg()
 }
