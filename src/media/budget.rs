@@ -4,7 +4,7 @@
 //! [`Budget::observe`], and publishes what one call takes of the core: [`Gauge`]. The control thread
 //! admits a call where, at that price, one more still fits below the limit. Calls that were admitted
 //! and do not talk yet are counted at the full price, so a burst of new calls cannot overrun a core
-//! whose load has yet to rise.
+//! whose load has yet to rise. A call that is only relayed counts as a part of one, see [`Weight`].
 //!
 //! In: what the kernel says the thread ran and wanted to run. Out: a price. Which core a call goes
 //! to, and what is said to a call that is refused, is [`super::control`]'s.
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::encoding::Load;
+use crate::control::message::{Codec, Format};
 use crate::os::account::Account;
 
 /// How often a core takes its measure.
@@ -29,6 +30,38 @@ const PACKETS_SHARE: f64 = 1.5;
 /// When a refused caller may try again: calls last minutes, so that with some hundreds of them a
 /// few end within this.
 pub const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What a call takes of a core, in transcoded calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Weight(f64);
+
+impl Weight {
+    /// A call in which Opus is decoded and encoded.
+    pub const TRANSCODED: Self = Self(1.0);
+    /// A call without: 5 µs a packet against 3 ms a second.
+    pub const RELAYED: Self = Self(1.0 / 6.0);
+
+    /// Of a call that joins these, or will be told what; then it is counted as the dearest.
+    pub fn of(a: Option<&Format>, b: Option<&Format>) -> Self {
+        let (Some(a), Some(b)) = (a, b) else { return Self::TRANSCODED };
+        let all = |format: &Format, opus: bool| {
+            let mut codecs = format.receive.iter().chain([&format.send.coding]);
+            codecs.all(|coding| (coding.codec == Codec::Opus) == opus)
+        };
+        let relayed = [true, false].into_iter().any(|opus| all(a, opus) && all(b, opus));
+        if relayed { Self::RELAYED } else { Self::TRANSCODED }
+    }
+
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+
+    /// What is left without the other.
+    pub fn minus(self, other: Self) -> Self {
+        Self((self.0 - other.0).max(0.0))
+    }
+}
 
 /// One core's measure of itself.
 pub struct Budget {
@@ -53,14 +86,14 @@ impl Budget {
         self.window.map_or(now, |(began, _)| began + WINDOW)
     }
 
-    /// A window ends: `talking` calls sent something in it.
-    pub fn observe(&mut self, account: Account, talking: usize, now: Instant) {
+    /// A window ends: calls of the weight `talking` sent something in it.
+    pub fn observe(&mut self, account: Account, talking: Weight, now: Instant) {
         let Some((began, before)) = self.window.replace((now, account)) else { return };
         let passed = now.saturating_duration_since(began).as_secs_f64();
         let busy = account.busy().saturating_sub(before.busy()).as_secs_f64();
         let load = if passed > 0.0 { busy / passed } else { return };
         let guessed = self.guess * GUESS_WEIGHT_CALLS;
-        let measured = (load + guessed) / (talking as f64 + GUESS_WEIGHT_CALLS);
+        let measured = (load + guessed) / (talking.0 + GUESS_WEIGHT_CALLS);
         self.cost_per_call += (measured - self.cost_per_call) * WINDOW_WEIGHT;
         self.load += (load - self.load) * WINDOW_WEIGHT;
         self.gauge.publish(self.cost_per_call, load);
@@ -92,7 +125,7 @@ impl Gauge {
         self.load.store((load * MILLION) as u32, Ordering::Relaxed);
     }
 
-    /// The share of the core that one call takes.
+    /// The share of the core that one transcoded call takes.
     pub fn cost_per_call(&self) -> f64 {
         f64::from(self.cost_per_call.load(Ordering::Relaxed)) / MILLION
     }
@@ -102,10 +135,19 @@ impl Gauge {
         f64::from(self.load.load(Ordering::Relaxed)) / MILLION
     }
 
-    /// How many calls fit below `limit`, a share of the core.
-    pub fn calls_within(&self, limit: f64) -> usize {
-        let cost = self.cost_per_call();
-        if cost > 0.0 { (limit / cost) as usize } else { usize::MAX }
+    /// The share of the core that calls of this weight take.
+    pub fn load_of(&self, weight: Weight) -> f64 {
+        weight.0 * self.cost_per_call()
+    }
+
+    /// How many transcoded calls fit below `limit`, a share of the core.
+    pub fn calls_within(&self, limit: f64) -> f64 {
+        limit / self.cost_per_call().max(1.0 / MILLION)
+    }
+
+    /// What is left below `limit` beside calls of the weight `taken`.
+    pub fn room_beside(&self, taken: Weight, limit: f64) -> Weight {
+        Weight(self.calls_within(limit)).minus(taken)
     }
 }
 
@@ -135,12 +177,12 @@ mod tests {
             for _ in 0..seconds * 4 {
                 self.now += WINDOW;
                 self.account.ran += each * calls / 4;
-                self.budget.observe(self.account, calls as usize, self.now);
+                self.budget.observe(self.account, Weight(f64::from(calls)), self.now);
             }
         }
 
         fn room(&self) -> usize {
-            self.gauge.calls_within(LIMIT)
+            self.gauge.calls_within(LIMIT).round() as usize
         }
     }
 
@@ -167,7 +209,7 @@ mod tests {
             core.now += WINDOW;
             core.account.ran += WINDOW / 2;
             core.account.waited += WINDOW / 2;
-            core.budget.observe(core.account, 200, core.now);
+            core.budget.observe(core.account, Weight(200.0), core.now);
         }
         let room = core.room();
         assert!((175..200).contains(&room), "{room}");
@@ -183,7 +225,7 @@ mod tests {
         assert!(Load::new(0.38) < steady && steady < Load::new(0.42), "{steady:?}");
         core.now += WINDOW;
         core.account.ran += WINDOW;
-        core.budget.observe(core.account, 200, core.now);
+        core.budget.observe(core.account, Weight(200.0), core.now);
         assert!(core.budget.load() < Load::new(0.5));
     }
 
@@ -196,13 +238,34 @@ mod tests {
     }
 
     #[test]
+    fn a_relayed_call_takes_a_part_of_the_room_of_a_transcoded_one() {
+        let core = Core::new(2 * MS);
+        let format = |codec: &str| {
+            let coding = serde_json::json!({"codec": codec, "payload_type": 96});
+            let format = serde_json::json!({"send": coding, "receive": [coding]});
+            serde_json::from_value::<Format>(format).unwrap()
+        };
+        let (opus, pcmu, pcma) = (format("opus"), format("pcmu"), format("pcma"));
+        assert_eq!(Weight::of(Some(&opus), Some(&pcmu)), Weight::TRANSCODED);
+        assert_eq!(Weight::of(None, Some(&pcmu)), Weight::TRANSCODED);
+        assert_eq!(Weight::of(Some(&opus), Some(&opus)), Weight::RELAYED);
+        assert_eq!(Weight::of(Some(&pcma), Some(&pcmu)), Weight::RELAYED);
+        let (mut taken, mut calls) = (Weight::default(), 0);
+        while core.gauge.room_beside(taken, LIMIT) >= Weight::RELAYED {
+            taken = taken.plus(Weight::RELAYED);
+            calls += 1;
+        }
+        assert!((1_799..=1_800).contains(&calls), "{calls}");
+    }
+
+    #[test]
     fn a_skipped_window_counts_for_nothing() {
         let mut core = Core::new(2 * MS);
         core.pass(10, 200, 4 * MS);
         let before = core.room();
         core.now += Duration::from_secs(7);
         core.budget.skip();
-        core.budget.observe(core.account, 200, core.now);
+        core.budget.observe(core.account, Weight(200.0), core.now);
         assert_eq!(core.room(), before);
     }
 }

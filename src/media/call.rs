@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::budget::Weight;
 use super::encoding::Load;
 use super::format::LegFormat;
 use super::leg::Leg;
@@ -112,6 +113,12 @@ impl Call {
             [stream.order.next_timeout(), stream.playout.events.relay.next_timeout()]
         });
         legs.chain(streams.flatten()).min()
+    }
+
+    /// What it takes of its core.
+    pub fn weight(&self) -> Weight {
+        let codes = |stream: &Stream| stream.playout.path.codes_opus();
+        if self.streams.iter().any(codes) { Weight::TRANSCODED } else { Weight::RELAYED }
     }
 
     /// When either leg last sent audio.

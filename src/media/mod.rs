@@ -35,6 +35,7 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tracing::info;
 
+use self::budget::Weight;
 use self::channel::{CoreEnd, Reports};
 use self::control::{Control, Core, Limits};
 use self::ports::PortPool;
@@ -135,6 +136,8 @@ async fn start_threads(
             description: ThreadDescription { thread, core, browser },
             handle,
             ports,
+            calls: 0,
+            weight: Weight::default(),
         });
     }
     Ok((cores, failures))

@@ -210,6 +210,16 @@ impl Path {
 }
 
 impl Path {
+    /// Whether Opus is decoded or encoded.
+    pub fn codes_opus(&self) -> bool {
+        match self {
+            Self::Transcode(transcoder) => {
+                transcoder.opus.is_some() || matches!(transcoder.encoder, Encoder::Opus(..))
+            }
+            Self::Relay(_) | Self::Closed => false,
+        }
+    }
+
     /// The Opus encoder, where there is one.
     pub fn opus_encoder(&mut self) -> Option<&mut OpusEncoder> {
         match self {

@@ -11,12 +11,13 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::budget::{self, Budget};
+use super::budget::{self, Budget, Weight};
 use super::call::Call;
 use super::channel::{
     CallKey, Command, CoreEnd, CoreEvent, LegChange, NewLeg, NewTransport, Reply, Token,
 };
 use super::consent::answer_check;
+use super::encoding::Load;
 use super::leg::{Kind, Leg, LegTransport};
 use super::line::{self, FrameCounters, Notice, Surroundings};
 use super::outgoing::Outgoing;
@@ -168,11 +169,18 @@ impl Thread {
         if self.budget.next_window(now) <= now {
             let began = now.checked_sub(budget::WINDOW);
             let talks = |call: &&Call| call.last_sent() > began;
-            let talking = self.calls.all().filter(talks).count();
+            let weights = self.calls.all().filter(talks).map(Call::weight);
+            let talking = weights.fold(Weight::default(), Weight::plus);
             self.budget.observe(self.account.read()?, talking, now);
         }
         self.looked = now;
         Ok(())
+    }
+
+    /// The load once every call talks that was made so far.
+    fn expected_load(&self) -> Load {
+        let weight = self.calls.all().map(Call::weight).fold(Weight::default(), Weight::plus);
+        Load::new(self.end.gauge.load_of(weight).max(self.end.gauge.load()) as f32)
     }
 
     /// The thread did not run for a while (a stopped process, a virtual machine that moved). What
@@ -408,7 +416,7 @@ impl Thread {
             }
         }
         let Ok(legs) = <[Leg; 2]>::try_from(made) else { return Err(no_call()) };
-        match Call::new(name, legs, &self.arena, self.budget.load(), now) {
+        match Call::new(name, legs, &self.arena, self.expected_load(), now) {
             Ok(mut call) => {
                 self.timers.arm(key, call.next_timeout(), &mut call.armed);
                 self.calls.insert(key, call);

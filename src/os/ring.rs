@@ -1,10 +1,9 @@
 //! The io_uring of one media thread: the only file that knows io_uring.
 //!
 //! In: datagrams of the shared browser port (multishot `recvmsg`, with their source), datagrams of
-//! connected leg sockets (one-shot `recv`, re-armed in the same submission as the sends: over a
-//! thousand sockets that costs half of what multishot does), and wake-ups. Out: what the packet line
-//! queued in the [`Outbox`]. Receive buffers come from one ring-mapped group that is shared by all
-//! sockets.
+//! connected leg sockets (multishot `recv`), and wake-ups. Out: what the packet line queued in the
+//! [`Outbox`]. Sockets are registered, and receive buffers come from one ring-mapped group that they
+//! all share.
 //!
 //! A send never waits for room in its socket (`MSG_DONTWAIT`) and completes only when it failed: it
 //! is over when the submission is, and costs no completion.
@@ -29,7 +28,7 @@ use super::outbox::Outbox;
 use super::sockets;
 use super::wake::Wake;
 
-/// Submission entries: a batch of sends and re-armed receives; a full queue is submitted and goes on.
+/// Submission entries: a batch of sends, and receives that are armed again; a full queue is submitted and goes on.
 const SUBMISSIONS: u32 = 1024;
 /// Completion entries: every receive buffer can complete in one batch, and as many sends fail.
 const COMPLETIONS: u32 = 8192;
@@ -37,7 +36,7 @@ const COMPLETIONS: u32 = 8192;
 const GATHERED: usize = 16;
 /// How long a wait that began with nothing there gathers arrivals before it ends. A wake-up costs
 /// as much as a packet's way through the kernel, so that a busy core had better take several at one.
-const GATHER: Duration = Duration::from_micros(100);
+const GATHER: Duration = Duration::from_micros(50);
 /// Tries to hand over a submission for which the kernel has no memory.
 const SUBMIT_TRIES: usize = 1_000;
 /// Receive buffers of a thread; a power of two at most 32,768 (io_uring_register_buf_ring(3)).
@@ -437,12 +436,7 @@ impl Ring {
             Receive::Shared => {
                 opcode::RecvMsgMulti::new(Fixed(socket.index), &*self.message_header, GROUP).build()
             }
-            Receive::Connected => {
-                opcode::Recv::new(Fixed(socket.index), std::ptr::null_mut(), BUFFER_BYTES as u32)
-                    .buf_group(GROUP)
-                    .build()
-                    .flags(squeue::Flags::BUFFER_SELECT)
-            }
+            Receive::Connected => opcode::RecvMulti::new(Fixed(socket.index), GROUP).build(),
         };
         self.push(entry, Operation::Receive(socket));
     }

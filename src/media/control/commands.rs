@@ -1,5 +1,6 @@
 //! The commands of the control protocol: checked, turned into what a core understands, answered.
 
+use std::cmp::Ordering;
 use std::ops::Bound;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,14 +12,14 @@ use serde_json::Value;
 use tokio::task::spawn_local;
 use tracing::info;
 
-use super::{ConnectionNumber, Control, Entry, Limits, Result, refuse};
+use super::{ConnectionNumber, Control, Core, Entry, Limits, Result, refuse};
 use crate::control::message::{
     BLOB_BYTES_MAX, CALL_NAME_BYTES_MAX, CallArgument, CallCreated, CallList, CallName, Command,
     ControlError, CreateCall, ErrorCode, Event, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters,
     ListCalls, ListedCall, LocalAddresses, ProcessStatistics, SendDatagram, SendDigit, Subscribe,
     ThreadStatistics, Transport, UpdateLeg,
 };
-use crate::media::budget::RETRY_AFTER;
+use crate::media::budget::{RETRY_AFTER, Weight};
 use crate::media::channel::{
     CallKey, Command as CoreCommand, LegChange, NewLeg, NewTransport, Reply,
 };
@@ -78,50 +79,54 @@ impl Control {
         if self.calls.borrow().contains_key(&call) {
             return refuse(ErrorCode::CallExists, format!("`{call}` exists"));
         }
-        let thread = self.reserve_thread()?;
+        let weight = Weight::of(a.format.as_ref(), b.format.as_ref());
+        let thread = self.reserve_thread(weight)?;
         let mut reserved = Reserved { ports: Vec::new() };
         let created = self.create_on(thread, &call, [a, b], &mut reserved).await;
         match created {
             Ok((key, created)) => {
-                let entry = Entry { key, blob, created: created.clone(), ports: reserved.ports };
+                let ports = reserved.ports;
+                let entry = Entry { key, blob, created: created.clone(), weight, ports };
                 self.calls.borrow_mut().insert(call, entry);
                 Ok(created)
             }
             Err(error) => {
-                self.release(thread, reserved.ports);
+                self.release(thread, weight, reserved.ports);
                 Err(error)
             }
         }
     }
 
     /// The core with the most room, one call reserved on it.
-    fn reserve_thread(&self) -> Result<usize> {
+    fn reserve_thread(&self, weight: Weight) -> Result<usize> {
         let Limits { calls: calls_max, load: load_max } = self.limits;
-        let mut calls = self.load.borrow_mut();
-        let cores = self.cores.borrow();
-        let room = |thread: usize| {
-            let affordable = cores[thread].handle.gauge.calls_within(load_max);
-            affordable.min(calls_max).saturating_sub(calls[thread])
-        };
-        let most = (0..calls.len()).max_by_key(|thread| room(*thread));
-        if let Some(thread) = most.filter(|thread| room(*thread) > 0) {
-            calls[thread] += 1;
-            return Ok(thread);
-        }
-        self.refused.set(self.refused.get() + 1);
-        if calls.iter().all(|calls| *calls >= calls_max) {
+        let mut cores = self.cores.borrow_mut();
+        let room = |core: &Core| core.handle.gauge.room_beside(core.weight, load_max);
+        let by_room =
+            |a: &&mut Core, b: &&mut Core| room(a).partial_cmp(&room(b)).unwrap_or(Ordering::Equal);
+        let allowed = cores.iter_mut().filter(|core| core.calls < calls_max);
+        let Some(core) = allowed.max_by(by_room) else {
+            self.refused.set(self.refused.get() + 1);
             return refuse(ErrorCode::NoCapacity, format!("every core has its {calls_max} calls"));
+        };
+        if room(core) < weight {
+            self.refused.set(self.refused.get() + 1);
+            let message =
+                format!("one more call could load every core above {:.0} %", load_max * 1e2);
+            return Err(ControlError::overloaded(message, RETRY_AFTER));
         }
-        let message = format!("one more call could load every core above {:.0} %", load_max * 1e2);
-        Err(ControlError::overloaded(message, RETRY_AFTER))
+        core.calls += 1;
+        core.weight = core.weight.plus(weight);
+        Ok(core.description.thread)
     }
 
     /// Gives back what a call held on a core.
-    fn release(&self, thread: usize, ports: Vec<PortPair>) {
+    fn release(&self, thread: usize, weight: Weight, ports: Vec<PortPair>) {
         let now = Instant::now();
-        self.load.borrow_mut()[thread] -= 1;
-        let mut cores = self.cores.borrow_mut();
-        ports.into_iter().for_each(|pair| cores[thread].ports.release(pair, now));
+        let core = &mut self.cores.borrow_mut()[thread];
+        core.calls -= 1;
+        core.weight = core.weight.minus(weight);
+        ports.into_iter().for_each(|pair| core.ports.release(pair, now));
     }
 
     async fn create_on(
@@ -198,7 +203,7 @@ impl Control {
             return unknown_call(call);
         };
         let reply = self.ask(entry.created.thread, CoreCommand::Delete(entry.key)).await;
-        self.release(entry.created.thread, entry.ports);
+        self.release(entry.created.thread, entry.weight, entry.ports);
         call_statistics(reply?)
     }
 
@@ -241,7 +246,7 @@ impl Control {
             {
                 let core = &self.cores.borrow()[thread];
                 let (ports, gauge) = (&core.ports, &core.handle.gauge);
-                let affordable = gauge.calls_within(self.limits.load).min(self.limits.calls);
+                let affordable = gauge.calls_within(self.limits.load).min(self.limits.calls as f64);
                 statistics.calls_max = affordable as u64;
                 statistics.load_percent = gauge.load() * 1e2;
                 statistics.call_load_percent = gauge.cost_per_call() * 1e2;

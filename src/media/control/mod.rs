@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, spawn_local};
 use tracing::{info, warn};
 
+use super::budget::Weight;
 use super::channel::{
     CallKey, Command as CoreCommand, CoreEvent, CoreHandle, Reply, Report, Reports, Token,
 };
@@ -54,6 +55,10 @@ pub struct Core {
     pub handle: CoreHandle,
     /// Its port pairs.
     pub ports: PortPool,
+    /// Its calls, those being made included.
+    pub calls: usize,
+    /// What they take of it.
+    pub weight: Weight,
 }
 
 /// What the configuration allows a core.
@@ -77,6 +82,7 @@ struct Entry {
     key: CallKey,
     blob: String,
     created: CallCreated,
+    weight: Weight,
     ports: Vec<PortPair>,
 }
 
@@ -89,8 +95,6 @@ pub struct Control {
     limits: Limits,
     cores: RefCell<Vec<Core>>,
     calls: RefCell<BTreeMap<CallName, Entry>>,
-    /// Calls of each core, those being made included.
-    load: RefCell<Vec<usize>>,
     /// Calls refused because no core had room for them.
     refused: Cell<u64>,
     controller: Cell<Option<ConnectionNumber>>,
@@ -111,14 +115,12 @@ struct Connection {
 impl Control {
     /// The state of a process with these cores. `generation` is new with every start.
     pub fn new(cores: Vec<Core>, limits: Limits, generation: String) -> Rc<Self> {
-        let load = vec![0; cores.len()];
         Rc::new(Self {
             started: Instant::now(),
             generation,
             limits,
             cores: RefCell::new(cores),
             calls: RefCell::default(),
-            load: RefCell::new(load),
             refused: Cell::new(0),
             controller: Cell::new(None),
             connections: RefCell::default(),
