@@ -1,0 +1,250 @@
+//! A call on the packet line, without a socket, and what sends to it: for whoever measures.
+#![allow(dead_code, reason = "each program that shares this uses a part of it")]
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use linecard::audio::opus::{EncoderSettings, OpusArena};
+use linecard::base::clock::WallAnchor;
+use linecard::base::random::{self, Random};
+use linecard::control::message::{Format, Security, Side};
+use linecard::media::call::Call;
+use linecard::media::encoding::Load;
+use linecard::media::format::LegFormat;
+use linecard::media::leg::{Leg, LegTransport};
+use linecard::media::line::{self, FrameCounters, Surroundings};
+use linecard::media::outgoing::Outgoing;
+use linecard::media::security::{Keys, SecurityContext};
+use linecard::os::outbox::Outbox;
+use linecard::os::ring::SocketIndex;
+use linecard::srtp::keys::{MasterKey, Profile};
+use linecard::srtp::protect::Sender;
+use linecard::wire::red::{self, RedundantBlock};
+use linecard::wire::rtcp::{self, Compound, Presence};
+use linecard::wire::rtp::{
+    HEADER_BYTES, PayloadType, RtpHeader, RtpTimestamp, SequenceNumber, Ssrc,
+};
+use serde_json::json;
+
+use super::speech;
+
+pub const PACKET_TIME: Duration = Duration::from_millis(20);
+/// Longer than any gap is held open.
+pub const HOLD_MAX: Duration = Duration::from_millis(100);
+/// Longer than any interval between reports.
+pub const REPORT_INTERVAL_MAX: Duration = Duration::from_secs(4);
+const OPUS: u8 = 111;
+const RED: u8 = 63;
+const SOURCE: Ssrc = Ssrc(0xABCD);
+
+/// What a leg is.
+#[derive(Clone, Copy, PartialEq)]
+pub enum LegKind {
+    /// SRTP AES_CM_128_HMAC_SHA1_80 and Opus.
+    Browser,
+    /// The same with RED (RFC 2198) around the Opus, one packet repeated in the next.
+    RedBrowser,
+    /// RTP and PCMU.
+    Trunk,
+}
+
+fn master_key() -> MasterKey {
+    MasterKey::from_bytes(Profile::AES_CM_128_HMAC_SHA1_80, &[7; 30]).expect("30 bytes")
+}
+
+/// A call and what the line works with.
+pub struct Line {
+    /// The call, whose leg a hears.
+    pub call: Call,
+    outbox: Outbox,
+    frames: FrameCounters,
+    wall: WallAnchor,
+    random: Random,
+    now: Instant,
+    notices: Vec<line::Notice>,
+}
+
+impl Line {
+    pub fn new(arena: &Rc<OpusArena>, a: LegKind, b: LegKind) -> Self {
+        let now = Instant::now();
+        let mut random = random::from_seed(1);
+        let mut leg = |kind, socket| make_leg(kind, socket, &mut random, now);
+        let legs = [leg(a, 0), leg(b, 2)];
+        let Ok(call) = Call::new("call".into(), legs, arena, Load::NONE, now) else {
+            panic!("the arena has room for the call")
+        };
+        Self {
+            call,
+            outbox: Outbox::new(64),
+            frames: FrameCounters::default(),
+            wall: WallAnchor::at(now, Duration::from_secs(1_700_000_000)),
+            random,
+            now,
+            notices: Vec::new(),
+        }
+    }
+
+    fn with<T>(&mut self, work: impl FnOnce(&mut Call, Instant, &mut Surroundings<'_>) -> T) -> T {
+        let mut around = Surroundings {
+            outbox: &mut self.outbox,
+            notices: &mut self.notices,
+            frames: &mut self.frames,
+            wall: &self.wall,
+            random: &mut self.random,
+            load: Load::NONE,
+        };
+        work(&mut self.call, self.now, &mut around)
+    }
+
+    /// A packet arrives at its time, and what it made leaves.
+    pub fn hear(&mut self, packet: &mut [u8]) {
+        self.now += PACKET_TIME;
+        self.with(|call, now, around| line::rtp(call, Side::A, packet, now, around))
+            .expect("a good packet");
+        self.leave();
+    }
+
+    pub fn hear_rtcp(&mut self, datagram: &mut [u8]) {
+        self.with(|call, now, around| line::rtcp(call, Side::A, datagram, now, around))
+            .expect("a good compound");
+    }
+
+    /// Time passes, and the call is woken whenever it wants.
+    pub fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.call.next_timeout().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.with(line::wake);
+        }
+        self.now = until;
+        self.leave();
+    }
+
+    fn leave(&mut self) {
+        self.notices.clear();
+        self.outbox.clear();
+    }
+}
+
+fn make_leg(kind: LegKind, socket: u32, random: &mut Random, now: Instant) -> Leg {
+    let transport = LegTransport::Plain {
+        rtp: SocketIndex::detached(socket),
+        rtcp: SocketIndex::detached(socket + 1),
+        remote: Some([([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()]),
+    };
+    let opus = json!({"codec": "opus", "payload_type": OPUS});
+    let red = json!({"codec": "opus", "payload_type": OPUS, "redundancy": {"payload_type": RED}});
+    let pcmu = json!({"codec": "pcmu", "payload_type": 0});
+    let format = match kind {
+        LegKind::Browser => json!({"send": opus, "receive": [opus]}),
+        LegKind::RedBrowser => {
+            json!({"send": red, "receive": [opus], "receive_redundancy": [RED]})
+        }
+        LegKind::Trunk => json!({"send": pcmu, "receive": [pcmu]}),
+    };
+    let keys = match kind {
+        LegKind::Trunk => Keys::new(&Security::None).expect("nothing to refuse"),
+        LegKind::Browser | LegKind::RedBrowser => {
+            Keys::Srtp { send: master_key(), receive: master_key() }
+        }
+    };
+    let format: Format = serde_json::from_value(format).expect("the protocol's own words");
+    let format = LegFormat::new(&format).expect("a format that exists");
+    let outgoing = Outgoing::new(random);
+    let security = SecurityContext::new(keys, outgoing.ssrc());
+    Leg::new(transport, security, Some(format), outgoing, "cname".into(), now)
+}
+
+/// What sends to leg a.
+pub struct FarEnd {
+    header: RtpHeader,
+    timestamp_step: u32,
+    payloads: std::iter::Cycle<std::vec::IntoIter<Vec<u8>>>,
+    /// The payload before, which RED repeats.
+    repeated: Option<Vec<u8>>,
+    sender: Option<Sender>,
+}
+
+impl FarEnd {
+    pub fn new(arena: &Rc<OpusArena>, kind: LegKind) -> Self {
+        let browser = kind != LegKind::Trunk;
+        let (payload_type, payloads) = match kind {
+            LegKind::Browser => (OPUS, opus_payloads(arena)),
+            LegKind::RedBrowser => (RED, opus_payloads(arena)),
+            LegKind::Trunk => (0, speech::pcmu().into_iter().map(Vec::from).collect()),
+        };
+        Self {
+            header: RtpHeader {
+                marker: false,
+                payload_type: PayloadType::new(payload_type).expect("below 128"),
+                sequence_number: SequenceNumber(0),
+                timestamp: RtpTimestamp(0),
+                ssrc: SOURCE,
+            },
+            timestamp_step: if browser { 960 } else { 160 },
+            payloads: payloads.into_iter().cycle(),
+            repeated: (kind == LegKind::RedBrowser).then(Vec::new),
+            sender: browser.then(|| Sender::new(&master_key(), SOURCE)),
+        }
+    }
+
+    pub fn packet(&mut self) -> Vec<u8> {
+        let payload = self.payloads.next().expect("a cycle has no end");
+        let mut packet = vec![0; HEADER_BYTES];
+        self.header.write(packet.first_chunk_mut().expect("a header's bytes"));
+        if let Some(repeated) = &mut self.repeated {
+            let opus = PayloadType::new(OPUS).expect("below 128");
+            let block = RedundantBlock {
+                payload_type: opus,
+                timestamp_offset: self.timestamp_step,
+                payload: repeated,
+            };
+            let mut around = [0; 1_400];
+            let length = red::write(&mut around, &[block], opus).expect("it fits");
+            packet.extend_from_slice(&around[..length]);
+            repeated.clone_from(&payload);
+        }
+        packet.extend_from_slice(&payload);
+        if let Some(sender) = &mut self.sender {
+            let length = packet.len();
+            packet.resize(length + 16, 0);
+            let length = sender.protect(&mut packet, length).expect("a new index");
+            packet.truncate(length);
+        }
+        self.header.sequence_number = self.header.sequence_number.next();
+        self.header.timestamp = self.header.timestamp + self.timestamp_step;
+        packet
+    }
+
+    pub fn packet_after_a_lost_one(&mut self) -> Vec<u8> {
+        drop(self.packet());
+        self.packet()
+    }
+
+    pub fn report(&mut self) -> Vec<u8> {
+        let mut datagram = vec![0; 1_500];
+        let compound = Compound {
+            ssrc: SOURCE,
+            sender: None,
+            reports: &[],
+            cname: "far end",
+            presence: Presence::Stays,
+        };
+        let length = rtcp::write_compound(&mut datagram, &compound).expect("it fits");
+        let sender = self.sender.as_mut().expect("the far end of an SRTP leg");
+        let length = sender.protect_rtcp(&mut datagram, length).expect("a new index");
+        datagram.truncate(length);
+        datagram
+    }
+}
+
+/// As the line's own encoder makes them, with in-band FEC.
+fn opus_payloads(arena: &Rc<OpusArena>) -> Vec<Vec<u8>> {
+    let mut encoder = arena.encoder(EncoderSettings::default()).expect("a free encoder");
+    let mut payload = [0; 1_500];
+    let mut encode = |pcm: &[i16; speech::FRAME]| {
+        let length = encoder.encode(pcm, &mut payload).expect("a frame of 20 ms is encoded");
+        payload[..length].to_vec()
+    };
+    speech::pcm().iter().map(&mut encode).collect()
+}
