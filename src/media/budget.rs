@@ -38,8 +38,8 @@ pub struct Weight(f64);
 impl Weight {
     /// A call in which Opus is decoded and encoded.
     pub const TRANSCODED: Self = Self(1.0);
-    /// A call without: 5 µs a packet against 3 ms a second.
-    pub const RELAYED: Self = Self(1.0 / 6.0);
+    /// A call without: 1,240 of them took 0.75 ms a second each, against 3 ms.
+    pub const RELAYED: Self = Self(1.0 / 4.0);
 
     /// Of a call that joins these, or will be told what; then it is counted as the dearest.
     pub fn of(a: Option<&Format>, b: Option<&Format>) -> Self {
@@ -255,7 +255,7 @@ mod tests {
             taken = taken.plus(Weight::RELAYED);
             calls += 1;
         }
-        assert!((1_799..=1_800).contains(&calls), "{calls}");
+        assert!((1_199..=1_200).contains(&calls), "{calls}");
     }
 
     #[test]
