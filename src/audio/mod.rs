@@ -5,6 +5,7 @@ pub mod conceal;
 pub mod dtmf;
 pub mod g711;
 pub mod ladder;
+pub mod noise;
 pub mod opus;
 pub mod playout;
 pub mod reception;

@@ -265,6 +265,13 @@ pub struct Format {
     /// The payload types under which media accepts RED (RFC 2198) around a coding of `receive`.
     #[serde(default)]
     pub receive_redundancy: Vec<PayloadType>,
+    /// The payload type of comfort noise (RFC 3389) that media sends in place of silence that the
+    /// other leg leaves out; absent: silence is sent as audio, or is a pause.
+    #[serde(default)]
+    pub send_comfort_noise: Option<PayloadType>,
+    /// The payload types of comfort noise that media accepts.
+    #[serde(default)]
+    pub receive_comfort_noise: Vec<PayloadType>,
 }
 
 /// What media sends out of a leg.
@@ -498,6 +505,8 @@ pub struct LegStatistics {
     pub frames_concealed: u64,
     /// Frames of silence sent without encoding them.
     pub frames_silent: u64,
+    /// Packets received that stand for silence: comfort noise, and Opus without audio.
+    pub packets_of_silence: u64,
     /// What paced playout does to what this leg is sent; null on a leg that sends on arrival.
     pub playout: Option<PlayoutStatistics>,
     /// Interarrival jitter of what was received, in milliseconds (RFC 3550 §6.4.1).

@@ -110,7 +110,11 @@ impl Call {
     pub fn next_timeout(&self) -> Option<Instant> {
         let legs = self.legs.iter().filter_map(Leg::next_timeout);
         let streams = self.streams.iter().flat_map(|stream| {
-            [stream.order.next_timeout(), stream.playout.events.relay.next_timeout()]
+            [
+                stream.order.next_timeout(),
+                stream.playout.events.relay.next_timeout(),
+                stream.playout.next_noise(),
+            ]
         });
         legs.chain(streams.flatten()).min()
     }

@@ -23,6 +23,8 @@ pub enum Meaning {
         /// 8,000 or 48,000.
         clock_hz: u32,
     },
+    /// The level of a silence that is left out (RFC 3389).
+    ComfortNoise,
     /// Audio with copies of what came before it (RFC 2198).
     Redundant,
 }
@@ -43,6 +45,8 @@ pub struct LegFormat {
     pub in_band_fec: bool,
     /// The event format sent.
     pub send_events: Option<EventFormat>,
+    /// The payload type of comfort noise, where it may be sent.
+    pub send_comfort_noise: Option<PayloadType>,
     /// The bounds of the delay, where what is sent is paced.
     pub paced: Option<DelayRange>,
     /// The payload type of RED, where it may be sent.
@@ -72,6 +76,7 @@ impl LegFormat {
             || format.receive.len() > RECEIVE_MAX
             || format.receive_events.len() > RECEIVE_MAX
             || format.receive_redundancy.len() > RECEIVE_MAX
+            || format.receive_comfort_noise.len() > RECEIVE_MAX
         {
             return refuse(format!("format.receive: must list 1 to {RECEIVE_MAX} codings"));
         }
@@ -83,7 +88,8 @@ impl LegFormat {
             .iter()
             .map(|e| (e.payload_type, Meaning::Events { clock_hz: e.clock_hz }));
         let redundant = format.receive_redundancy.iter().map(|red| (*red, Meaning::Redundant));
-        for (payload_type, meaning) in audio.chain(events).chain(redundant) {
+        let noise = format.receive_comfort_noise.iter().map(|cn| (*cn, Meaning::ComfortNoise));
+        for (payload_type, meaning) in audio.chain(events).chain(redundant).chain(noise) {
             let place = &mut meanings[usize::from(payload_type.value())];
             if *place != Meaning::Unknown {
                 let number = payload_type.value();
@@ -97,6 +103,15 @@ impl LegFormat {
         {
             return refuse(
                 "format.send.redundancy: needs a payload_type of its own, around opus".to_owned(),
+            );
+        }
+        // RFC 3389 noise has the clock of the audio beside it, and Opus has a pause of its own.
+        let hears_opus = format.receive.iter().any(|coding| coding.codec == Codec::Opus);
+        if hears_opus && !format.receive_comfort_noise.is_empty()
+            || send.coding.codec == Codec::Opus && format.send_comfort_noise.is_some()
+        {
+            return refuse(
+                "format: comfort noise is sent and received beside pcmu and pcma only".to_owned(),
             );
         }
         let paced = match send.playout {
@@ -124,6 +139,7 @@ impl LegFormat {
             encoder: send.encoder,
             in_band_fec: send.in_band_fec,
             send_events: format.send_events,
+            send_comfort_noise: format.send_comfort_noise,
             paced,
             redundancy: send.redundancy.map(|redundancy| redundancy.payload_type),
         })

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::encoding::{Encoding, Load};
 use super::format::{LegFormat, Meaning};
+use super::noise::OPUS_PAUSE_BYTES;
 use super::outgoing::Outgoing;
 use super::redundancy::Redundancy;
 use super::reports::{self, Reports};
@@ -96,6 +97,8 @@ pub struct LegCounters {
     pub frames_recovered: u64,
     /// Frames concealed.
     pub frames_concealed: u64,
+    /// Packets received that stand for silence.
+    pub packets_of_silence: u64,
     /// Packets of silence that were sent without encoding them.
     pub frames_silent: u64,
     /// Telephone events that ended.
@@ -195,8 +198,14 @@ impl Leg {
             Meaning::Events { clock_hz } => clock_hz,
             // Only Opus is sent so.
             Meaning::Redundant => Codec::Opus.clock_hz(),
-            Meaning::Unknown => 8_000,
+            Meaning::ComfortNoise | Meaning::Unknown => 8_000,
         };
+        let of_silence = match meaning {
+            Meaning::ComfortNoise => true,
+            Meaning::Audio(Codec::Opus) => (1..=OPUS_PAUSE_BYTES).contains(&packet.payload.len()),
+            _ => false,
+        };
+        self.counters.packets_of_silence += u64::from(of_silence);
         let continuity = match &self.source {
             None => Continuity::First,
             Some(source) if source.ssrc == header.ssrc => Continuity::Same,
@@ -392,6 +401,7 @@ impl Leg {
             frames_recovered: counters.frames_recovered,
             frames_concealed: counters.frames_concealed,
             frames_silent: counters.frames_silent,
+            packets_of_silence: counters.packets_of_silence,
             playout: match sent {
                 Order::OnArrival(_) => None,
                 Order::Paced(paced) => Some(paced.statistics()),

@@ -23,6 +23,7 @@ use super::call::Call;
 use super::encoding::Load;
 use super::format::Meaning;
 use super::leg::{Continuity, Leg, LegCounters};
+use super::noise::OPUS_PAUSE_BYTES;
 use super::redundancy;
 use super::stream::{Encoder, Order, Path, Playout, Transcoder};
 use crate::audio::SAMPLES_PER_MS;
@@ -178,6 +179,7 @@ pub fn wake(call: &mut Call, now: Instant, around: &mut Surroundings<'_>) {
             }
             Order::Paced(paced) => onward.play_due(paced, meaning_of),
         }
+        onward.wake_noise();
         onward.wake_events();
         onward.send_digits();
         if to.take_consent_expiry(now) {
@@ -217,6 +219,7 @@ impl Onward<'_, '_> {
                 let played = match meaning_of(packet.header.payload_type) {
                     Meaning::Audio(codec) => self.audio(codec, packet),
                     Meaning::Events { clock_hz } => self.event(clock_hz, packet),
+                    Meaning::ComfortNoise => self.comfort_noise(packet),
                     Meaning::Redundant | Meaning::Unknown => Err(Discard::UnknownPayloadType),
                 };
                 self.playout.missing_packets = 0;
@@ -238,6 +241,7 @@ impl Onward<'_, '_> {
         if self.playout.events.relay.is_active() || self.to.digits.is_active() {
             return Err(Discard::DuringTelephoneEvent);
         }
+        self.playout.noise = None;
         match &mut self.playout.path {
             Path::Closed => Err(Discard::NoDestination),
             Path::Relay(_) => self.relay(codec, packet),
@@ -266,6 +270,7 @@ impl Onward<'_, '_> {
 
     /// Place, decode, assemble, gate, encode.
     fn transcode(&mut self, codec: Codec, packet: Packet<'_>) -> Result<(), Discard> {
+        let tells_noise = self.noise_payload_type().is_some();
         let timeline = &mut self.playout.timeline;
         let gap = timeline.gap_before(packet.header.timestamp, codec.clock_hz(), self.now);
         if gap > 0 {
@@ -277,6 +282,10 @@ impl Onward<'_, '_> {
         };
         let samples = transcoder.decode(codec, packet.payload)?;
         self.around.frames.decoded += 1;
+        if codec == Codec::Opus && packet.payload.len() <= OPUS_PAUSE_BYTES && tells_noise {
+            return self.leave_out(samples);
+        }
+        self.playout.told = None;
         self.playout.timeline.advance(samples as u64, self.now);
         self.send_full_packets(Packets::All)
     }
@@ -285,7 +294,7 @@ impl Onward<'_, '_> {
     /// next packet's in-band FEC or concealed, up to a bound; a pause of the sender's stays a pause,
     /// only the packet that it cut short is completed. What is not filled is left out: the next
     /// packet sent begins a talkspurt.
-    fn fill(&mut self, gap: u64, next: Option<&[u8]>) -> Result<(), Discard> {
+    pub(super) fn fill(&mut self, gap: u64, next: Option<&[u8]>) -> Result<(), Discard> {
         let missing = u64::from(self.playout.missing_packets);
         let mut left = gap;
         if let Some(next) = next {

@@ -13,6 +13,7 @@ pub mod encoding;
 pub mod format;
 pub mod leg;
 pub mod line;
+mod noise;
 pub mod outgoing;
 pub mod paced;
 mod ports;

@@ -137,12 +137,14 @@ impl Onward<'_, '_> {
                     samples
                 }
                 Pull::Event(packet) => {
-                    if let Meaning::Events { clock_hz } = meaning_of(packet.header.payload_type) {
-                        let played = self.event(clock_hz, packet);
-                        count(self.counters, played);
-                        // An event that began took back what was pending.
-                        filled = filled.min(self.pending());
-                    }
+                    let played = match meaning_of(packet.header.payload_type) {
+                        Meaning::Events { clock_hz } => self.event(clock_hz, packet),
+                        Meaning::ComfortNoise => self.comfort_noise(packet),
+                        _ => Ok(()), // empty
+                    };
+                    count(self.counters, played);
+                    // An event that began took back what was pending.
+                    filled = filled.min(self.pending());
                     0
                 }
                 Pull::Lost { samples, next } => {
@@ -180,6 +182,7 @@ impl Onward<'_, '_> {
             self.counters.discards.count(reason);
             return (samples_of(codec, payload).unwrap_or(0), 0, true);
         }
+        self.playout.noise = None;
         let Path::Transcode(transcoder) = &mut self.playout.path else { return (0, 0, false) };
         let begin = transcoder.pending;
         let samples = match transcoder.decode(codec, payload) {
@@ -204,7 +207,17 @@ impl Onward<'_, '_> {
 
     fn fill_in(&mut self, samples: usize, next: Option<&[u8]>) -> Filled {
         match self.voice() {
-            Voice::Speaks => self.conceal(samples as u64, next),
+            Voice::Speaks => {
+                let playout = &mut *self.playout;
+                match (&mut playout.noise, &mut playout.path) {
+                    (Some(noise), Path::Transcode(transcoder)) => {
+                        noise.fill(transcoder, samples);
+                        playout.timeline.advance(samples as u64, self.now);
+                        Filled::Concealed
+                    }
+                    _ => self.conceal(samples as u64, next),
+                }
+            }
             Voice::Mute(_) => Filled::Concealed,
         }
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::format::LegFormat;
+use super::noise::Noise;
 use super::paced::Paced;
 use super::timeline::Timeline;
 use crate::audio::conceal::Concealer;
@@ -16,6 +17,7 @@ use crate::audio::opus::{
 use crate::audio::repair::RepairWindow;
 use crate::audio::silence::SilenceGate;
 use crate::control::message::{Codec, ControlError, ErrorCode};
+use crate::wire::comfort_noise::NoiseLevel;
 
 /// Samples that can wait for a packet to be full: what is left of the longest packet sent (60 ms),
 /// and one received packet at its longest.
@@ -49,6 +51,10 @@ pub struct Playout {
     pub missing_packets: u16,
     /// The next packet sent begins a talkspurt.
     pub talkspurt: bool,
+    /// The silence that the sender leaves out, while it does.
+    pub noise: Option<Noise>,
+    /// What the far end was last told of it, where it makes the noise itself.
+    pub told: Option<NoiseLevel>,
 }
 
 /// Telephone events of a stream.
@@ -109,6 +115,8 @@ impl Stream {
                 events: Events { relay: EventRelay::new(8_000, 8_000, 20), clocks_hz, onset: 0 },
                 missing_packets: 0,
                 talkspurt: true,
+                noise: None,
+                told: None,
             },
         }
     }
@@ -164,6 +172,8 @@ impl Playout {
     pub fn restart(&mut self) {
         self.timeline.restart();
         self.missing_packets = 0;
+        self.noise = None;
+        self.told = None;
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod encoding;
 mod loss;
+mod noise;
 mod paced;
 mod redundancy;
 mod silence;

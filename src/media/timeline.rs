@@ -60,6 +60,12 @@ impl Timeline {
         self.last = Some((now, samples));
     }
 
+    /// Moves the end to where audio that is spoken now begins, if that is later.
+    pub fn follow(&mut self, now: Instant) {
+        let waited = self.passed_beyond_end(now).saturating_sub(self.last.map_or(0, |(_, n)| n));
+        self.end += waited;
+    }
+
     /// Takes back audio that was added and is not played after all.
     pub fn retract(&mut self, samples: u64) {
         self.end = self.end.saturating_sub(samples);

@@ -18,6 +18,8 @@ use crate::signal::release::Release;
 use crate::signal::trunk::TrunkMedia;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientTransactionId, Flow};
+use crate::wire::comfort_noise;
+use crate::wire::rtp::PayloadType;
 use crate::wire::sdp::{Agreement, Refusal};
 use crate::wire::sip::{HeaderName, Method, Status};
 
@@ -294,6 +296,18 @@ impl LegChange {
     }
 }
 
+/// The payload types of comfort noise that a G.711 leg accepts: the one agreed on, else the static one
+/// where it means nothing else, because some trunks send it without having said so.
+fn comfort_noise_of(agreement: &Agreement) -> Vec<PayloadType> {
+    let taken = |number: PayloadType| {
+        agreement.receive.iter().any(|coding| coding.payload_type == number)
+            || agreement.receive_events.iter().any(|events| events.payload_type == number)
+    };
+    let opus = agreement.receive.iter().any(|coding| coding.codec == Codec::Opus);
+    let known = comfort_noise::static_payload_type().filter(|number| !taken(*number));
+    agreement.comfort_noise.or(known).filter(|_| !opus).into_iter().collect()
+}
+
 /// An agreement as the media process wants to hear it, and how what it sends is spaced.
 pub fn format_of(agreement: &Agreement, playout: Playout) -> Format {
     Format {
@@ -309,5 +323,7 @@ pub fn format_of(agreement: &Agreement, playout: Playout) -> Format {
         send_events: agreement.send_events,
         receive_events: agreement.receive_events.clone(),
         receive_redundancy: agreement.receive_redundancy.clone(),
+        send_comfort_noise: agreement.comfort_noise,
+        receive_comfort_noise: comfort_noise_of(agreement),
     }
 }

@@ -2,6 +2,7 @@
 //! named refusal, never a panic, and nothing is allocated from a length that a peer wrote.
 
 pub mod coding;
+pub mod comfort_noise;
 pub mod demux;
 pub mod red;
 pub mod rtcp;

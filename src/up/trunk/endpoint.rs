@@ -254,6 +254,7 @@ mod tests {
             send_events: Some(event),
             receive_events: vec![event],
             send_redundancy: None,
+            comfort_noise: None,
             receive_redundancy: vec![],
         };
         Endpoint::new(number, agreement, &mut random::from_seed(1)).unwrap()

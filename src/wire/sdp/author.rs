@@ -188,6 +188,7 @@ fn answered_formats(offered: &AudioFormats, agreement: &Agreement) -> AudioForma
     let mut formats = offered.clone();
     formats.codings.retain(|coding| agreement.receive.contains(coding));
     formats.events.retain(|events| agreement.receive_events.contains(&events.format));
+    formats.comfort_noise = agreement.comfort_noise;
     formats.red =
         formats.red.filter(|red| agreement.receive_redundancy.contains(&red.payload_type));
     formats
@@ -279,7 +280,8 @@ fn audio_line(sdp: &mut Text, port: u16, audio: &Audio<'_>) {
     };
     let (before, after) = (red(RedPlace::BeforeCodec), red(RedPlace::AfterCodec));
     let mut formats = String::new();
-    for payload_type in before.chain(codings).chain(after).chain(events) {
+    let noise = audio.formats.comfort_noise.into_iter();
+    for payload_type in before.chain(codings).chain(after).chain(noise).chain(events) {
         let _ = write!(formats, " {}", payload_type.value());
     }
     sdp.line(format_args!("m=audio {port} {}{formats}", audio.protocol));
@@ -302,6 +304,9 @@ fn format_lines(sdp: &mut Text, audio: &Audio<'_>, wish: OpusWish) {
         let (number, around) = (payload_type.value(), around.value());
         sdp.line(format_args!("a=rtpmap:{number} red/48000/2"));
         sdp.line(format_args!("a=fmtp:{number} {around}/{around}"));
+    }
+    if let Some(payload_type) = audio.formats.comfort_noise {
+        sdp.line(format_args!("a=rtpmap:{} CN/8000", payload_type.value()));
     }
     for OfferedEvents { format, digits } in &audio.formats.events {
         let number = format.payload_type.value();

@@ -289,6 +289,7 @@ mod tests {
                     send_events: Some(events(110, 48_000)),
                     receive_events: vec![events(110, 48_000)],
                     send_redundancy: PayloadType::new(63),
+                    comfort_noise: None,
                     receive_redundancy: payload_types(&[63]),
                 }
             );

@@ -3,6 +3,7 @@
 use super::Refusal;
 use super::lines::Section;
 use crate::wire::coding::{Codec, Coding, EventFormat};
+use crate::wire::comfort_noise;
 use crate::wire::rtp::PayloadType;
 
 /// Audio per packet when nobody asks for something else (RFC 3551 §4.2).
@@ -24,6 +25,8 @@ pub struct AudioFormats {
     pub events: Vec<OfferedEvents>,
     /// RFC 2198 redundancy around one of the codings, Opus.
     pub red: Option<OfferedRed>,
+    /// RFC 3389 comfort noise at 8 kHz.
+    pub comfort_noise: Option<PayloadType>,
     /// `useinbandfec`: its writer makes use of FEC in the Opus that it receives (RFC 7587 §6.1).
     pub in_band_fec: bool,
     /// `a=ptime`: audio per packet that the writer wants to receive, in milliseconds.
@@ -83,6 +86,10 @@ pub struct Agreement {
     pub receive_events: Vec<EventFormat>,
     /// The payload type of RED around what we send, where the other side accepts it.
     pub send_redundancy: Option<PayloadType>,
+    /// The payload type of comfort noise that both sides may send beside G.711. It is accepted where
+    /// it is offered, and never offered: a far end that it lets leave out silence clips the speech
+    /// after it, and saves nothing here.
+    pub comfort_noise: Option<PayloadType>,
     /// The payload types under which we accept RED around what we receive.
     pub receive_redundancy: Vec<PayloadType>,
 }
@@ -128,6 +135,7 @@ impl AudioFormats {
                 // The static types need no a=rtpmap (RFC 3551 §6).
                 PayloadType::PCMU => Some("PCMU/8000"),
                 PayloadType::PCMA => Some("PCMA/8000"),
+                other if other.value() == comfort_noise::STATIC => Some("CN/8000"),
                 _ => None,
             })
             .and_then(|mapping| mapping.split_once('/'))
@@ -140,6 +148,10 @@ impl AudioFormats {
             ("opus", Some(48_000)) => Codec::Opus,
             ("pcmu", Some(8_000)) => Codec::Pcmu,
             ("pcma", Some(8_000)) => Codec::Pcma,
+            ("cn", Some(8_000)) => {
+                self.comfort_noise = self.comfort_noise.or(Some(payload_type));
+                return;
+            }
             ("red", Some(48_000)) => {
                 let blocks = parameter_of(section, "fmtp", payload_type).and_then(blocks_of);
                 if let Some(around) = blocks {
@@ -179,6 +191,7 @@ impl AudioFormats {
             receive: vec![chosen],
             send_events: events,
             receive_events: events.into_iter().collect(),
+            comfort_noise: self.comfort_noise.filter(|_| chosen.codec != Codec::Opus),
             send_redundancy: redundancy,
             receive_redundancy: redundancy.into_iter().collect(),
         }
@@ -235,6 +248,7 @@ impl AudioFormats {
             receive,
             send_events: common.events_beside(send.codec),
             receive_events,
+            comfort_noise: None,
             send_redundancy,
             receive_redundancy,
         })

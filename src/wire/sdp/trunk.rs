@@ -125,6 +125,7 @@ mod tests {
     use super::*;
     use crate::wire::coding::{Coding, EventFormat};
     use crate::wire::rtp::PayloadType;
+    use crate::wire::sdp::{Session, TrunkSide, author_trunk_answer, author_trunk_offer};
 
     const G711: [Codec; 2] = [Codec::Pcmu, Codec::Pcma];
 
@@ -270,6 +271,31 @@ mod tests {
         assert_eq!(agreement.send_events.map(numbers), Some(97));
         let received: Vec<_> = agreement.receive_events.into_iter().map(numbers).collect();
         assert_eq!(received, [101, 97]);
+    }
+
+    #[test]
+    fn comfort_noise_is_accepted_where_it_is_offered_and_not_offered() {
+        for (format, mapping, number) in [
+            ("13", "", 13),
+            ("13", "a=rtpmap:13 CN/8000\r\n", 13),
+            ("97", "a=rtpmap:97 cn/8000\r\n", 97),
+        ] {
+            let sdp = OFFER.replace("8 0 18 101", &format!("8 0 {format} 101"));
+            let sdp = sdp.replace("a=ptime", &format!("{mapping}a=ptime"));
+            let offer = TrunkOffer::parse(&sdp).unwrap();
+            let agreement = offer.agree(&G711).unwrap();
+            assert_eq!(agreement.comfort_noise, PayloadType::new(number), "{format}");
+            let side = TrunkSide {
+                session: Session { id: 1, version: 1 },
+                rtp: address("192.0.2.10:30000"),
+                rtcp: address("192.0.2.10:30001"),
+            };
+            let answer = author_trunk_answer(&offer, &side, &agreement);
+            assert!(answer.contains(&format!(" RTP/AVP 8 {number} 101\r\n")), "{answer}");
+            assert!(answer.contains(&format!("a=rtpmap:{number} CN/8000\r\n")), "{answer}");
+            assert!(!author_trunk_offer(&side, &G711).contains("CN"));
+        }
+        assert_eq!(TrunkOffer::parse(OFFER).unwrap().agree(&G711).unwrap().comfort_noise, None);
     }
 
     #[test]

@@ -1,0 +1,160 @@
+//! Comfort noise and pauses: silence that one side leaves out, as the other hears it.
+
+use super::*;
+use crate::wire::comfort_noise::NoiseLevel;
+
+/// A trunk that sends comfort noise, and is sent it.
+fn with_noise(format: &str) -> String {
+    let noise = r#"], "send_comfort_noise": 13, "receive_comfort_noise": [13], "send_events""#;
+    format.replacen("],\n    \"send_events\"", noise, 1)
+}
+
+fn noise(speaker: &mut Speaker, level: u8) -> Vec<u8> {
+    let audio = speaker.header.payload_type;
+    speaker.header.payload_type = PayloadType::new(13).unwrap();
+    let packet = speaker.raw(&[level]);
+    speaker.header.sequence_number = speaker.header.sequence_number.next();
+    speaker.header.payload_type = audio;
+    packet
+}
+
+fn level_db(pcm: &[i16]) -> u8 {
+    NoiseLevel::of(pcm).to_byte()
+}
+
+#[test]
+fn a_trunks_comfort_noise_is_heard_by_the_browser_as_long_as_it_lasts_and_costs_little() {
+    for level in [40, 50, 60] {
+        let mut exchange = Exchange::new(OPUS, &with_noise(PCMU));
+        let mut speaker = Speaker::new(&exchange.arena, 0);
+        speaker.speech = Some(crate::audio::synthetic::speech(80_000));
+        // What a browser does: it plays at its own clock, and its decoder goes on by itself.
+        let mut decoder = exchange.arena.decoder().unwrap();
+        let mut heard = Vec::new();
+        let mut play = |sent: &[Sent]| {
+            let mut pcm = [0; 160];
+            match sent {
+                [] => decoder.conceal(&mut pcm),
+                all => all.iter().for_each(|packet| {
+                    decoder.decode(&packet.payload, &mut pcm).unwrap();
+                }),
+            }
+            heard.extend(pcm);
+        };
+        for _ in 0..100 {
+            let sent = exchange.hear(Side::B, &speaker.packet(160)).unwrap();
+            exchange.pass(MS_20);
+            play(&sent);
+        }
+        let before = exchange.frames;
+        let packet = noise(&mut speaker, level);
+        let mut sent = exchange.hear(Side::B, &packet).unwrap();
+        let mut all = Vec::new();
+        for _ in 0..100 {
+            sent.extend(exchange.pass(MS_20));
+            play(&sent);
+            all.append(&mut sent);
+        }
+        // Two seconds of noise: a frame and a byte five times.
+        let encoded = exchange.frames.encoded - before.encoded;
+        assert!((5..=6).contains(&encoded), "{encoded}");
+        assert_eq!(all.len() as u64, encoded + exchange.frames.silent - before.silent);
+        // What a decoder makes up of noise after speech is 8 to 14 dB below it, and goes on.
+        let levels: Vec<_> = heard[100 * 160..].chunks(1_600).map(level_db).collect();
+        assert!(levels.iter().all(|heard| (level..=level + 16).contains(heard)), "{levels:?}");
+        assert!(levels.windows(2).all(|pair| pair[0].abs_diff(pair[1]) <= 7), "{levels:?}");
+        // Speech goes on at its place, with no packet missing in the sequence.
+        speaker.silence(100 * 160);
+        let last = all.last().unwrap().header;
+        let after = exchange.hear(Side::B, &speaker.packet(160)).unwrap();
+        assert_eq!(after.len(), 1);
+        assert_eq!(after[0].header.sequence_number, last.sequence_number.next());
+        let position = after[0].header.timestamp.distance(all[0].header.timestamp);
+        assert!(position.abs_diff(100 * 960) <= 960, "{position}");
+        assert_eq!(exchange.statistics(Side::B).packets_of_silence, 1);
+        assert!(exchange.pass(Duration::from_secs(2)).is_empty(), "the noise has ended");
+    }
+}
+
+#[test]
+fn comfort_noise_between_trunks_is_played_or_told() {
+    for (to, told) in [(PCMU.to_owned(), false), (with_noise(PCMU), true)] {
+        let mut exchange = Exchange::new(&with_noise(PCMU), &to);
+        let mut speaker = Speaker::new(&exchange.arena, 0);
+        let mut sent = exchange.hear(Side::A, &speaker.packet(160)).unwrap();
+        sent.extend(exchange.pass(MS_20));
+        for level in [50, 51, 60] {
+            let packet = noise(&mut speaker, level);
+            sent.extend(exchange.hear(Side::A, &packet).unwrap());
+            sent.extend(exchange.pass(MS_20 * 10));
+            speaker.silence(10 * 160);
+        }
+        if told {
+            let levels: Vec<_> = sent[1..].iter().map(|packet| packet.payload.clone()).collect();
+            assert_eq!(levels, [[50], [60]], "what changes by a decibel is not told");
+            assert!(sent[1..].iter().all(|packet| packet.header.payload_type.value() == 13));
+        } else {
+            let mut listener = Listener::new(&exchange.arena);
+            listener.listen(&sent);
+            assert!((31..=34).contains(&sent.len()), "{}", sent.len());
+            assert!(level_db(&listener.pcm[5 * 160..10 * 160]).abs_diff(50) <= 2);
+            assert!(level_db(&listener.pcm[25 * 160..30 * 160]).abs_diff(60) <= 3);
+        }
+    }
+}
+
+#[test]
+fn a_paced_trunk_hears_noise_in_every_packet_of_a_pause() {
+    let paced = r#", "playout": {"kind": "paced", "least_ms": 20, "most_ms": 200}},"#;
+    let mut exchange = Exchange::new(&with_noise(PCMU), &PCMU.replacen("},", paced, 1));
+    let mut speaker = Speaker::new(&exchange.arena, 0);
+    let mut sent = Vec::new();
+    for _ in 0..50 {
+        sent.extend(exchange.hear(Side::A, &speaker.packet(160)).unwrap());
+        sent.extend(exchange.pass(MS_20));
+    }
+    let packet = noise(&mut speaker, 45);
+    sent.extend(exchange.hear(Side::A, &packet).unwrap());
+    sent.extend(exchange.pass(MS_20 * 50));
+    let mut listener = Listener::new(&exchange.arena);
+    listener.listen(&sent);
+    assert!((98..=100).contains(&sent.len()));
+    assert!(level_db(&listener.pcm[60 * 160..95 * 160]).abs_diff(45) <= 1);
+}
+
+#[test]
+fn a_browsers_pause_is_told_to_a_trunk_that_makes_the_noise_and_played_to_others() {
+    for (to, told) in [(PCMU.to_owned(), false), (with_noise(PCMU), true)] {
+        let mut exchange = Exchange::new(OPUS, &to);
+        let mut speaker = Speaker::new(&exchange.arena, 111);
+        speaker.speech = Some(crate::audio::synthetic::speech(80_000));
+        let mut sent = Vec::new();
+        let mut toc = 0;
+        for n in 0..150 {
+            let mut packet = speaker.packet(160);
+            if (50..100).contains(&n) {
+                packet.truncate(13); // the first byte of the payload
+                packet[12] = toc;
+            }
+            toc = packet[12] & 0xFC;
+            sent.extend(exchange.hear(Side::A, &packet).unwrap());
+            sent.extend(exchange.pass(MS_20));
+        }
+        assert_eq!(exchange.statistics(Side::A).packets_of_silence, 50);
+        assert_eq!(exchange.statistics(Side::A).frames_concealed, 0, "a pause is no loss");
+        let noise = |packet: &&Sent| packet.header.payload_type.value() == 13;
+        let levels = sent.iter().filter(noise).count();
+        let audio = sent.len() - levels;
+        if told {
+            assert!((1..=20).contains(&levels), "{levels}");
+            assert_eq!(audio, 100);
+            assert!(noise(&&sent[50]), "told at once");
+        } else {
+            assert_eq!((audio, levels), (150, 0));
+        }
+        // What follows the pause is at its place, and begins a talkspurt if there was one.
+        let last = &sent[sent.len() - 50];
+        assert_eq!(last.header.timestamp.distance(sent[0].header.timestamp), 100 * 160);
+        assert_eq!(last.header.marker, told);
+    }
+}
