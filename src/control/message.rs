@@ -6,6 +6,7 @@
 //! sends events `{"event":"…","sequence":n,…}` in between. Unknown fields are ignored, unknown
 //! commands are refused by name.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -568,6 +569,9 @@ pub struct ProcessStatistics {
     /// Calls refused because no core had room for them.
     #[serde(default)]
     pub calls_refused: u64,
+    /// Requests refused, by error code; zeros are left out.
+    #[serde(default)]
+    pub refusals: BTreeMap<ErrorCode, u64>,
     /// One entry a thread.
     pub threads: Vec<ThreadStatistics>,
 }
@@ -656,7 +660,7 @@ impl ControlError {
 }
 
 /// Why a request was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// The line is not a JSON object; the connection is closed after this reply.

@@ -1,6 +1,7 @@
 //! The packet line without a socket: a call, an outbox, and a virtual clock.
 
 mod encoding;
+mod exhaustion;
 mod loss;
 mod noise;
 mod paced;

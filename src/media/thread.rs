@@ -33,7 +33,7 @@ use crate::control::message::{ControlError, ErrorCode, Side, ThreadStatistics, d
 use crate::ice::check::Verdict;
 use crate::os::account::SchedulerAccount;
 use crate::os::outbox::{Outbox, SLOT_BYTES};
-use crate::os::ring::{Arrival, Datagram, Receive, Ring, SocketIndex};
+use crate::os::ring::{Arrival, Datagram, Receive, Ring, RingLimits, SocketIndex};
 use crate::os::sockets;
 use crate::wire::demux::{Protocol, check_dtls_record, classify};
 use crate::wire::stun;
@@ -100,7 +100,7 @@ impl Thread {
     /// that runs it.
     pub fn new(end: CoreEnd, browsers: OwnedFd, calls: usize) -> io::Result<Self> {
         let sockets = 1 + calls * SOCKETS_PER_CALL;
-        let mut ring = Ring::new(sockets, end.wake.clone())?;
+        let mut ring = Ring::new(sockets, RingLimits::THREAD, end.wake.clone())?;
         let browsers = ring.add_socket(browsers, Receive::Shared)?;
         let mut owners = vec![Owner::Nobody; sockets];
         owners[browsers.position()] = Owner::Browsers;

@@ -28,10 +28,6 @@ use super::outbox::Outbox;
 use super::sockets;
 use super::wake::Wake;
 
-/// Submission entries: a batch of sends, and receives that are armed again; a full queue is submitted and goes on.
-const SUBMISSIONS: u32 = 1024;
-/// Completion entries: every receive buffer can complete in one batch, and as many sends fail.
-const COMPLETIONS: u32 = 8192;
 /// Arrivals that end a wait at once; fewer wait for [`GATHER`].
 const GATHERED: usize = 16;
 /// How long a wait that began with nothing there gathers arrivals before it ends. A wake-up costs
@@ -39,14 +35,29 @@ const GATHERED: usize = 16;
 const GATHER: Duration = Duration::from_micros(50);
 /// Tries to hand over a submission for which the kernel has no memory.
 const SUBMIT_TRIES: usize = 1_000;
-/// Receive buffers of a thread; a power of two at most 32,768 (io_uring_register_buf_ring(3)).
-const BUFFERS: u16 = 2048;
 /// Bytes of a receive buffer: a 1,500-byte datagram with its source address in front.
 const BUFFER_BYTES: usize = 2048;
 /// The one buffer group.
 const GROUP: u16 = 0;
 /// Room for a source address in front of a datagram of the shared port.
 const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
+
+/// How much a ring holds. Running out of any of it is counted, and ends nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingLimits {
+    /// Submission entries, a power of two.
+    pub submissions: u32,
+    /// Completion entries, a power of two and no fewer than the submissions.
+    pub completions: u32,
+    /// Receive buffers, a power of two at most 32,768 (io_uring_register_buf_ring(3)).
+    pub buffers: u16,
+}
+
+impl RingLimits {
+    /// A media thread's: a batch of sends, and receives that are armed again (a full queue is submitted
+    /// and goes on); every receive buffer can complete in one batch, and as many sends fail.
+    pub const THREAD: Self = Self { submissions: 1024, completions: 8192, buffers: 2048 };
+}
 
 /// A socket of this ring. Generational: an index that was removed never reaches its successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -185,16 +196,16 @@ pub struct Ring {
 
 impl Ring {
     /// A ring for at most `sockets` sockets, woken by `wake`.
-    pub fn new(sockets: usize, wake: Wake) -> io::Result<Self> {
+    pub fn new(sockets: usize, limits: RingLimits, wake: Wake) -> io::Result<Self> {
         let ring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_coop_taskrun()
             .setup_submit_all()
-            .setup_cqsize(COMPLETIONS)
-            .build(SUBMISSIONS)?;
+            .setup_cqsize(limits.completions)
+            .build(limits.submissions)?;
         ring.submitter().register_files_sparse(sockets as u32)?;
-        let buffers = BufferGroup::register(&ring)?;
+        let buffers = BufferGroup::register(&ring, limits.buffers)?;
         // SAFETY: an all-zero msghdr is valid: no name, no vectors, no control data.
         let mut message_header: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
         message_header.msg_namelen = NAME_BYTES as u32;
@@ -206,7 +217,7 @@ impl Ring {
                 .map(|_| Socket { fd: None, generation: 0, receive: Receive::NotYet })
                 .collect(),
             free_sockets: (0..sockets as u32).rev().collect(),
-            completions: VecDeque::with_capacity(COMPLETIONS as usize),
+            completions: VecDeque::with_capacity(limits.completions as usize),
             message_header,
             wake,
             wake_count: Box::new(0),
@@ -489,8 +500,8 @@ struct BufferGroup {
 impl BufferGroup {
     /// Makes the group and provides all its buffers. The memory lives as long as the process, since
     /// the kernel writes into it until the ring is gone.
-    fn register(ring: &IoUring) -> io::Result<Self> {
-        let count = usize::from(BUFFERS);
+    fn register(ring: &IoUring, buffers: u16) -> io::Result<Self> {
+        let count = usize::from(buffers);
         let layout = std::alloc::Layout::from_size_align(count * size_of::<BufRingEntry>(), 4096)
             .map_err(io::Error::other)?;
         // SAFETY: the layout has a size; zeroed descriptors are valid (plain integers).
@@ -498,15 +509,15 @@ impl BufferGroup {
         if base.is_null() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        // SAFETY: `base` is page-aligned, BUFFERS entries long and never freed.
+        // SAFETY: `base` is page-aligned, `count` entries long and never freed.
         unsafe {
-            ring.submitter().register_buf_ring_with_flags(base as u64, BUFFERS, GROUP, 0)?;
+            ring.submitter().register_buf_ring_with_flags(base as u64, buffers, GROUP, 0)?;
         }
         // SAFETY: as above; only this struct touches the descriptors, and the kernel only reads.
         let entries = unsafe { std::slice::from_raw_parts_mut(base, count) };
         let memory = Box::leak(vec![0_u8; count * BUFFER_BYTES].into_boxed_slice()).as_mut_ptr();
         let mut group = Self { entries, memory, tail: 0 };
-        for id in 0..BUFFERS {
+        for id in 0..buffers {
             group.provide(id);
         }
         Ok(group)
@@ -514,7 +525,8 @@ impl BufferGroup {
 
     /// Gives buffer `id` to the kernel.
     fn provide(&mut self, id: u16) {
-        let entry = &mut self.entries[usize::from(self.tail & (BUFFERS - 1))];
+        let mask = self.entries.len() - 1;
+        let entry = &mut self.entries[usize::from(self.tail) & mask];
         entry.set_addr(self.memory as u64 + u64::from(id) * BUFFER_BYTES as u64);
         entry.set_len(BUFFER_BYTES as u32);
         entry.set_bid(id);
@@ -528,7 +540,7 @@ impl BufferGroup {
 
     /// Takes buffer `id`, which the kernel just handed over, until it is provided again.
     fn take(&mut self, id: u16) -> &'static mut [u8] {
-        debug_assert!(id < BUFFERS);
+        debug_assert!(usize::from(id) < self.entries.len());
         // SAFETY: `id` came from a completion, so the buffer is inside `memory` and the kernel no
         // longer writes to it; the datagram that holds this slice is consumed by `provide`.
         unsafe {
@@ -579,7 +591,7 @@ mod tests {
 
     #[test]
     fn a_shared_socket_tells_the_source_and_answers() {
-        let mut ring = Ring::new(8, Wake::new().unwrap()).unwrap();
+        let mut ring = Ring::new(8, RingLimits::THREAD, Wake::new().unwrap()).unwrap();
         let mut outbox = Outbox::new(8);
         let (fd, address) = bound(Purpose::Shared);
         let socket = ring.add_socket(fd, Receive::Shared).unwrap();
@@ -602,7 +614,7 @@ mod tests {
 
     #[test]
     fn a_flood_beyond_the_receive_buffers_is_counted_and_the_socket_lives_on() {
-        let mut ring = Ring::new(8, Wake::new().unwrap()).unwrap();
+        let mut ring = Ring::new(8, RingLimits::THREAD, Wake::new().unwrap()).unwrap();
         let mut outbox = Outbox::new(8);
         let (fd, address) = bound(Purpose::Shared);
         ring.add_socket(fd, Receive::Shared).unwrap();
@@ -621,7 +633,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(held.len(), usize::from(BUFFERS));
+        assert_eq!(held.len(), usize::from(RingLimits::THREAD.buffers));
         for datagram in held {
             ring.recycle(datagram);
         }
@@ -634,7 +646,7 @@ mod tests {
 
     #[test]
     fn a_connected_socket_receives_after_an_icmp_refusal() {
-        let mut ring = Ring::new(8, Wake::new().unwrap()).unwrap();
+        let mut ring = Ring::new(8, RingLimits::THREAD, Wake::new().unwrap()).unwrap();
         let mut outbox = Outbox::new(8);
         let (fd, address) = bound(Purpose::Leg);
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -657,7 +669,7 @@ mod tests {
 
     #[test]
     fn a_removed_socket_is_silent_and_its_index_serves_again() {
-        let mut ring = Ring::new(1, Wake::new().unwrap()).unwrap();
+        let mut ring = Ring::new(1, RingLimits::THREAD, Wake::new().unwrap()).unwrap();
         let mut outbox = Outbox::new(8);
         let (fd, address) = bound(Purpose::Shared);
         let old = ring.add_socket(fd, Receive::Shared).unwrap();
@@ -677,7 +689,7 @@ mod tests {
     #[test]
     fn a_wake_from_another_thread_ends_the_wait() {
         let wake = Wake::new().unwrap();
-        let mut ring = Ring::new(1, wake.clone()).unwrap();
+        let mut ring = Ring::new(1, RingLimits::THREAD, wake.clone()).unwrap();
         let mut outbox = Outbox::new(1);
         for _ in 0..2 {
             let ringer = wake.clone();
@@ -686,6 +698,130 @@ mod tests {
             assert!(matches!(ring.next_arrival(), Some(Arrival::Wake)));
             thread.join().unwrap();
         }
+    }
+
+    fn small(submissions: u32, completions: u32, buffers: u16) -> Ring {
+        let limits = RingLimits { submissions, completions, buffers };
+        Ring::new(8, limits, Wake::new().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn fewer_receive_buffers_than_datagrams_are_counted_and_every_leg_hears_all_of_them() {
+        let mut ring = small(64, 128, 4);
+        let mut outbox = Outbox::new(1);
+        let peers: Vec<_> = (0..6)
+            .map(|_| {
+                let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+                let (fd, address) = bound(Purpose::Leg);
+                sockets::connect(&fd, peer.local_addr().unwrap()).unwrap();
+                ring.add_socket(fd, Receive::Connected).unwrap();
+                peer.connect(address).unwrap();
+                peer
+            })
+            .collect();
+        ring.wait(&mut outbox, Instant::now()).unwrap();
+        for round in 0..3 {
+            for n in 0..10 {
+                peers.iter().for_each(|peer| assert_eq!(peer.send(&[n]).unwrap(), 1));
+            }
+            let mut came: Vec<_> =
+                gather(&mut ring, &mut outbox, 60).into_iter().map(|(_, bytes)| bytes[0]).collect();
+            came.sort_unstable();
+            assert!(came.into_iter().eq((0..10).flat_map(|n| [n; 6])), "round {round}");
+        }
+        assert!(ring.counters().receive_buffers_exhausted > 0);
+    }
+
+    fn queue(outbox: &mut Outbox, socket: SocketIndex, to: Option<SocketAddr>, content: u8) {
+        let queued = outbox.queue::<()>(socket, to, |slot| {
+            slot[0] = content;
+            Ok(1)
+        });
+        assert_eq!(queued, Some(Ok(1)));
+    }
+
+    #[test]
+    fn more_sends_than_submission_entries_are_counted_and_all_leave_in_order() {
+        let mut ring = small(4, 64, 64);
+        let mut outbox = Outbox::new(50);
+        let (fd, _) = bound(Purpose::Shared);
+        let socket = ring.add_socket(fd, Receive::Shared).unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        for _ in 0..3 {
+            let full = ring.counters().submissions_full;
+            (0..50).for_each(|n| queue(&mut outbox, socket, peer.local_addr().ok(), n));
+            ring.send(&mut outbox).unwrap();
+            assert!(ring.counters().submissions_full > full);
+            for n in 0..50 {
+                let mut buffer = [0; 16];
+                assert_eq!((peer.recv(&mut buffer).unwrap(), buffer[0]), (1, n));
+            }
+        }
+    }
+
+    #[test]
+    fn more_arrivals_than_completion_entries_are_counted_and_all_come() {
+        let mut ring = small(4, 4, 64);
+        let mut outbox = Outbox::new(1);
+        let addresses: Vec<_> = (0..8)
+            .map(|_| {
+                let (fd, address) = bound(Purpose::Shared);
+                ring.add_socket(fd, Receive::Shared).unwrap();
+                address
+            })
+            .collect();
+        ring.wait(&mut outbox, Instant::now()).unwrap();
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for round in 1..=3 {
+            for n in 0..5 {
+                for to in &addresses {
+                    peer.send_to(&[n], to).unwrap();
+                }
+            }
+            let mut came = gather(&mut ring, &mut outbox, 40);
+            came.sort_unstable_by_key(|(_, bytes)| bytes[0]);
+            let expected: Vec<u8> = (0..5).flat_map(|n| [n; 8]).collect();
+            assert!(came.iter().map(|(_, bytes)| bytes[0]).eq(expected), "round {round}");
+        }
+        assert!(ring.counters().completions_overflowed > 0);
+    }
+
+    /// A local socket stands in for a network device: its far end takes ten datagrams and then has no
+    /// room until somebody reads.
+    #[test]
+    fn sends_without_room_are_counted_and_the_socket_sends_again_when_there_is_some() {
+        use std::os::unix::net::UnixDatagram;
+        let mut ring = small(64, 128, 64);
+        let mut outbox = Outbox::new(50);
+        let (ours, far) = UnixDatagram::pair().unwrap();
+        far.set_nonblocking(true).unwrap();
+        let mut buffer = [0; 16];
+        let socket = ring.add_socket(ours.into(), Receive::NotYet).unwrap();
+        for _ in 0..3 {
+            let exhausted = ring.counters().send_space_exhausted;
+            (0..50).for_each(|n| queue(&mut outbox, socket, None, n));
+            ring.send(&mut outbox).unwrap();
+            assert_eq!(outbox.free_slots(), 50);
+            ring.wait(&mut outbox, Instant::now()).unwrap();
+            assert!(ring.next_arrival().is_none());
+            let left = std::iter::from_fn(|| far.recv(&mut buffer).ok()).count() as u64;
+            assert!(left > 0);
+            assert_eq!(ring.counters().send_space_exhausted - exhausted, 50 - left);
+        }
+    }
+
+    #[test]
+    fn a_ring_without_a_free_socket_slot_says_so_and_keeps_the_others() {
+        let limits = RingLimits { submissions: 4, completions: 4, buffers: 4 };
+        let mut ring = Ring::new(1, limits, Wake::new().unwrap()).unwrap();
+        let mut outbox = Outbox::new(1);
+        let (fd, address) = bound(Purpose::Shared);
+        ring.add_socket(fd, Receive::Shared).unwrap();
+        let (another, _) = bound(Purpose::Shared);
+        assert!(ring.add_socket(another, Receive::Shared).is_err());
+        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"alive", address).unwrap();
+        assert_eq!(gather(&mut ring, &mut outbox, 1)[0].1, b"alive");
     }
 
     #[test]

@@ -256,7 +256,8 @@ impl Control {
             }
         }
         let age_ms = self.started.elapsed().as_millis() as u64;
-        Ok(ProcessStatistics { age_ms, calls_refused: self.refused.get(), threads })
+        let refusals = self.refusals.borrow().clone();
+        Ok(ProcessStatistics { age_ms, calls_refused: self.refused.get(), refusals, threads })
     }
 
     async fn send_datagram(&self, arguments: &SendDatagram) -> Result<Value> {

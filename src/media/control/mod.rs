@@ -97,6 +97,8 @@ pub struct Control {
     calls: RefCell<BTreeMap<CallName, Entry>>,
     /// Calls refused because no core had room for them.
     refused: Cell<u64>,
+    /// Requests refused, by code.
+    refusals: RefCell<BTreeMap<ErrorCode, u64>>,
     controller: Cell<Option<ConnectionNumber>>,
     connections: RefCell<HashMap<ConnectionNumber, Connection>>,
     next_connection: Cell<ConnectionNumber>,
@@ -122,6 +124,7 @@ impl Control {
             cores: RefCell::new(cores),
             calls: RefCell::default(),
             refused: Cell::new(0),
+            refusals: RefCell::default(),
             controller: Cell::new(None),
             connections: RefCell::default(),
             next_connection: Cell::new(1),
@@ -281,6 +284,9 @@ impl Control {
         match request {
             Ok(request) => {
                 let result = self.carry_out(number, request.command).await;
+                if let Err(error) = &result {
+                    *self.refusals.borrow_mut().entry(error.code).or_default() += 1;
+                }
                 self.say(number, write_reply(Some(request.id), &result));
                 true
             }

@@ -1,0 +1,96 @@
+//! What the media process does when something that it has a bounded number of runs out: it refuses or
+//! discards, it counts, and whoever was talking goes on talking. Receive buffers, queues and send space run
+//! out in the tests of `src/os/ring.rs`, send slots in those of the packet line.
+
+use super::*;
+
+fn process(control: &mut Control) -> Value {
+    control.request("query_process", json!({})).unwrap()
+}
+
+/// A call that talks, to be listened to again later.
+struct Talk {
+    a: Peer,
+    b: Peer,
+}
+
+impl Talk {
+    fn begin(control: &mut Control, name: &str) -> Self {
+        let (mut a, mut b) = (Peer::new(111), Peer::new(0));
+        let legs = (plain(&a, "opus", 111), plain(&b, "pcmu", 0));
+        let call = json!({"call": name, "a": legs.0, "b": legs.1});
+        let created = control.request("create_call", call).unwrap();
+        (a.to, b.to) = (address(&created["a"]["rtp"]), address(&created["b"]["rtp"]));
+        let mut this = Self { a, b };
+        this.go_on();
+        this
+    }
+
+    fn go_on(&mut self) {
+        talk(&mut self.a, &mut self.b);
+    }
+}
+
+/// Makes calls until one is refused: how many were made, and the code of the refusal.
+fn fill(control: &mut Control) -> (usize, String) {
+    let peer = Peer::new(0);
+    for made in 0..1_000 {
+        let leg = plain(&peer, "pcmu", 0);
+        let call = json!({"call": format!("fill-{made}"), "a": leg, "b": leg});
+        if let Err(code) = control.request("create_call", call) {
+            return (made, code);
+        }
+    }
+    panic!("nothing is refused");
+}
+
+#[test]
+fn used_up_ports_are_refused_and_counted_and_calls_go_on() {
+    let media = Media::start_with("load_max_percent = 1000\n");
+    let mut control = media.controller();
+    let mut call = Talk::begin(&mut control, "first");
+    let pairs = process(&mut control)["threads"][0]["port_pairs_free"].as_u64().unwrap() as usize;
+    let (made, code) = fill(&mut control);
+    assert_eq!(code, "no_ports");
+    // Another program may hold a few of them.
+    assert!((pairs / 2 - 5..=pairs / 2).contains(&made), "{made} calls of {pairs} pairs");
+    let after = process(&mut control);
+    assert_eq!(after["refusals"], json!({"no_ports": 1}));
+    // What the refused call had bound already came back.
+    assert_eq!(after["threads"][0]["calls"], made + 1);
+    call.go_on();
+}
+
+#[test]
+fn used_up_descriptors_are_refused_and_counted_and_calls_go_on() {
+    // Registered files are held against the same limit: 1 + 4 for each call.
+    let media =
+        Media::start_under("ulimit -n 48", "load_max_percent = 1000\ncalls_per_core = 11\n");
+    let mut control = media.controller();
+    let mut call = Talk::begin(&mut control, "first");
+    let (made, code) = fill(&mut control);
+    assert_eq!(code, "system_refused");
+    assert!(made >= 1);
+    assert_eq!(process(&mut control)["refusals"], json!({"system_refused": 1}));
+    call.go_on();
+    // A descriptor given back serves again.
+    control.request("delete_call", json!({"call": "fill-0"})).unwrap();
+    Talk::begin(&mut control, "another");
+    call.go_on();
+}
+
+#[test]
+fn used_up_codec_states_are_refused_and_counted_and_the_call_keeps_its_format() {
+    let media = Media::start_with("calls_per_core = 1\n");
+    let mut control = media.controller();
+    let mut call = Talk::begin(&mut control, "only");
+    // The new path is made before the old one is let go, and the one state of each kind is in use.
+    let coding = json!({"codec": "opus", "payload_type": 96});
+    let update =
+        json!({"call": "only", "leg": "a", "format": {"send": coding, "receive": [coding]}});
+    assert_eq!(control.request("update_leg", update).unwrap_err(), "no_capacity");
+    assert_eq!(process(&mut control)["refusals"], json!({"no_capacity": 1}));
+    call.go_on();
+    control.request("delete_call", json!({"call": "only"})).unwrap();
+    Talk::begin(&mut control, "next");
+}
