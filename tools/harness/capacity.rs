@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::material::BrowserKind;
 use crate::report::Run;
-use crate::search::{Bounds, Search};
+use crate::search::{Bounds, Precision, Search};
 
 /// A starved run is repeated so often, then given up.
 pub const TRIES: usize = 3;
@@ -43,16 +43,16 @@ pub struct Capacity {
 pub fn calls_max(browser: BrowserKind) -> u16 {
     match browser {
         BrowserKind::Narrowband | BrowserKind::Fullband => 2_000,
-        BrowserKind::Pcmu => 4_000,
+        BrowserKind::Pcmu => 2_500,
     }
 }
 
-/// Calls set up in a second: as fast as a busy machine gets them, and slowly enough that an engine
-/// that measures its own load sees it grow.
+/// Calls set up in a second: faster than any machine gets them, and slowly enough that setting them up
+/// is not what is measured.
 pub fn calls_per_second(browser: BrowserKind) -> u32 {
     match browser {
-        BrowserKind::Narrowband | BrowserKind::Fullband => 100,
-        BrowserKind::Pcmu => 500,
+        BrowserKind::Narrowband | BrowserKind::Fullband => 300,
+        BrowserKind::Pcmu => 1_000,
     }
 }
 
@@ -60,9 +60,10 @@ pub fn calls_per_second(browser: BrowserKind) -> u32 {
 pub fn find(
     guess: u16,
     browser: BrowserKind,
+    precision: Precision,
     mut measure: impl FnMut(u16) -> Result<Option<Run>, String>,
 ) -> Result<Capacity, String> {
-    let mut search = Search::new(guess, calls_max(browser));
+    let mut search = Search::new(guess, calls_max(browser), precision);
     let mut curve = Vec::new();
     let mut starved = false;
     while let Some(calls) = search.next() {

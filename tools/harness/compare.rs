@@ -16,7 +16,7 @@ use crate::arguments::{CompareArguments, Part};
 use crate::capacity::{self, Capacity, TRIES, USUAL_LOAD, overloaded};
 use crate::codec_loop;
 use crate::engine::Engine;
-use crate::engine::linecard::{Linecard, LinecardSettings};
+use crate::engine::linecard::{Admission, Linecard, LinecardSettings};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::impairment::Impairments;
@@ -27,21 +27,29 @@ use crate::page;
 use crate::progress::Progress;
 use crate::report::Run;
 use crate::run::{Load, Surroundings, run};
-use crate::search::Bounds;
+use crate::search::{Bounds, Precision};
 
-/// A light load that any engine carries: it gives the first guess, and the memory to compare with.
-const PROBE_CALLS: u16 = 20;
+/// A light load that the engine surely carries: it gives the first guess, and the memory to compare
+/// with.
+fn probe_calls(who: Who) -> u16 {
+    match who {
+        Who::Linecard => 100,
+        Who::Peer => 20,
+    }
+}
+/// Of a load that says no number.
+const CALLS: u16 = 20;
 /// Enough that a packet seldom has the engine to itself.
 const RUNG_PROBE_CALLS: u16 = 100;
 /// What a core carries at full load is more than its cost at light load says.
 fn guess_factor(browser: BrowserKind) -> f64 {
-    if browser == BrowserKind::Pcmu { 4.0 } else { 1.5 }
+    if browser == BrowserKind::Pcmu { 2.5 } else { 1.4 }
 }
 /// What our engine begins a call with when the browser offers RED, as Chromium does. Fixed here, so
 /// that the engine and the bare codec loop do the same.
 const RUNG: Rung = Rung::CeltRed;
 /// In the short version, parts that begin later than this are left out: it ends within five minutes.
-const QUICK_SECONDS_MAX: u64 = 200;
+const QUICK_SECONDS_MAX: u64 = 230;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,14 +243,15 @@ impl Laboratory<'_> {
     }
 
     /// A fresh engine for every run: what one run did to it is not the next one's.
-    fn engine(&self, who: Who, rung: Rung, calls: u16) -> Result<Box<dyn Engine>, String> {
+    fn engine(&self, who: Who, rung: Rung, load: &Load) -> Result<Box<dyn Engine>, String> {
         let (core, priority) = (self.cores.engine, self.tuned.priority);
         Ok(match who {
             Who::Linecard => Box::new(Linecard::start(&LinecardSettings {
                 control: None,
                 core,
                 priority,
-                calls,
+                calls: load.calls,
+                admission: load.admission,
                 rung: Some(rung),
             })?),
             Who::Peer => {
@@ -275,7 +284,7 @@ impl Laboratory<'_> {
     ) -> Result<Option<Run>, String> {
         let mut why = String::new();
         for _ in 0..TRIES {
-            let mut engine = self.engine(who, rung, load.calls)?;
+            let mut engine = self.engine(who, rung, load)?;
             let around = self.around();
             let (part, progress) = (self.progress.part.clone(), &mut self.progress);
             progress.part = format!("{part}{}: ", who.name());
@@ -295,16 +304,18 @@ impl Laboratory<'_> {
 
     fn compare_kind(&mut self, browser: BrowserKind) -> Result<(), String> {
         let material = Material::new(browser);
-        let searched = browser != BrowserKind::Fullband || !self.quick;
+        let searched = browser == BrowserKind::Narrowband || !self.quick;
         let mut figures = [Figures::default(), Figures::default()];
         let mut probes = [None, None];
         for (at, who) in Who::BOTH.into_iter().enumerate() {
-            probes[at] = self.measure(who, &light(browser), &material)?;
+            let light_load = Load { calls: probe_calls(who), ..light(browser) };
+            probes[at] = self.measure(who, &light_load, &material)?;
             let cost = probes[at].as_ref().and_then(|run| run.calls_at_this_cost);
             let guess = (cost.unwrap_or(100.0) * guess_factor(browser)) as u16;
             if searched {
-                let seconds = if self.quick { 3 } else { 6 };
-                figures[at].capacity = capacity::find(guess, browser, |calls| {
+                let (seconds, precision) =
+                    if self.quick { (3, Precision::COARSE) } else { (6, Precision::FINE) };
+                figures[at].capacity = capacity::find(guess, browser, precision, |calls| {
                     let measured = Duration::from_secs(seconds);
                     let load = Load { calls, measured, ..light(browser) };
                     self.measure(who, &load, &material)
@@ -345,7 +356,7 @@ impl Laboratory<'_> {
         figures: &[Figures; 2],
         probes: &[Option<Run>; 2],
     ) -> [u16; 2] {
-        let mut calls = [PROBE_CALLS; 2];
+        let mut calls = [CALLS; 2];
         for at in 0..2 {
             let searched = figures[at].capacity.calls;
             let narrowband = self.results.comparisons.first().filter(|_| {
@@ -356,7 +367,8 @@ impl Laboratory<'_> {
             let capacity = match (searched, known) {
                 (Some(capacity), _) => f64::from(capacity),
                 (None, Some(narrowband)) => f64::from(narrowband) * 0.75,
-                (None, None) => cost,
+                // Beside others a call costs less.
+                (None, None) => cost * guess_factor(browser) * USUAL_LOAD,
             };
             calls[at] = ((capacity * USUAL_LOAD) as u16).max(1);
         }
@@ -445,6 +457,7 @@ impl Laboratory<'_> {
         let load = Load {
             calls: capacity + capacity / 2,
             calls_per_second: Some(50),
+            admission: Admission::Default,
             measured: Duration::from_secs(10),
             ..light(browser)
         };
@@ -546,13 +559,14 @@ fn codec_settings(browser: BrowserKind) -> Value {
 /// A few seconds of a few calls, on a perfect network.
 fn light(browser: BrowserKind) -> Load {
     Load {
-        calls: PROBE_CALLS,
+        calls: CALLS,
         browser,
         warm_up: Duration::from_millis(1_500),
         measured: Duration::from_secs(3),
         impairments: Impairments::default(),
         calls_per_second: Some(capacity::calls_per_second(browser)),
         refusals_allowed: true,
+        admission: Admission::Lifted,
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::arguments::{EngineChoice, LoadArguments, MachineArguments};
 use crate::capacity::{self, Capacity, TRIES, USUAL_LOAD, calls_per_second, overloaded};
 use crate::engine::Engine;
-use crate::engine::linecard::{Linecard, LinecardSettings};
+use crate::engine::linecard::{Admission, Linecard, LinecardSettings};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::machine::{self, Cores, Tuned};
@@ -18,7 +18,7 @@ use crate::page;
 use crate::progress::Progress;
 use crate::report::Run;
 use crate::run::{Load, Surroundings, run};
-use crate::search::Bounds;
+use crate::search::{Bounds, Precision};
 
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Measured in each run of a search.
@@ -49,6 +49,10 @@ pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
         impairments: arguments.impairments.impairments(),
         calls_per_second: arguments.offered,
         refusals_allowed: arguments.offered.is_some(),
+        admission: match arguments.offered {
+            Some(_) => Admission::Default,
+            None => Admission::Lifted,
+        },
     };
     let (capacity, run) = if arguments.search {
         let capacity = bench.search(&load)?;
@@ -101,14 +105,15 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn engine(&self, calls: u16) -> Result<Box<dyn Engine>, String> {
+    fn engine(&self, load: &Load) -> Result<Box<dyn Engine>, String> {
         let Surroundings { cores: Cores { engine: core, .. }, priority } = self.around;
         Ok(match self.arguments.engine {
             EngineChoice::Linecard => Box::new(Linecard::start(&LinecardSettings {
                 control: self.arguments.control.clone(),
                 core,
                 priority,
-                calls,
+                calls: load.calls,
+                admission: load.admission,
                 rung: self.arguments.rung,
             })?),
             EngineChoice::Rtpengine(address) => {
@@ -122,7 +127,7 @@ impl Bench<'_> {
     fn measure(&mut self, load: &Load) -> Result<Run, String> {
         let mut tries = TRIES;
         loop {
-            let mut engine = self.engine(load.calls)?;
+            let mut engine = self.engine(load)?;
             let run = run(engine.as_mut(), load, &self.material, self.around, &mut self.progress)?;
             tries -= 1;
             if run.starved.is_none() || tries == 0 || overloaded(&run) {
@@ -135,7 +140,7 @@ impl Bench<'_> {
         let browser = load.browser;
         let (part, guess) = (self.progress.part.clone(), load.calls);
         self.progress.part = "searching: ".to_owned();
-        let capacity = capacity::find(guess, browser, |calls| {
+        let capacity = capacity::find(guess, browser, Precision::FINE, |calls| {
             let run = self.measure(&Load {
                 calls,
                 measured: SEARCH_STEP,

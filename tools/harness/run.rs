@@ -14,6 +14,7 @@ use rand::RngExt;
 
 use crate::clock::{ns, wall_ns};
 use crate::end::EndSettings;
+use crate::engine::linecard::Admission;
 use crate::engine::{CallRequest, Engine, Heard, NoCall};
 use crate::generator::{Generator, Order, Seen, Sockets, address_of};
 use crate::impairment::Impairments;
@@ -51,6 +52,8 @@ pub struct Load {
     pub calls_per_second: Option<u32>,
     /// Goes on when a call is refused: the load of those that were accepted is measured.
     pub refusals_allowed: bool,
+    /// Whether our engine may refuse calls for its core's sake.
+    pub admission: Admission,
 }
 
 /// Where and how.

@@ -23,7 +23,9 @@ use crate::machine::Priority;
 use crate::material::BrowserKind;
 use crate::process::{Process, engine_program};
 
-/// For the process to serve its socket, to answer a request, and to end.
+/// For the answer to a request.
+const ANSWER_TIME: Duration = Duration::from_secs(3);
+/// For the process to serve its socket, and to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 /// Below the ports that the kernel hands out by itself (net.ipv4.ip_local_port_range), which the
@@ -35,7 +37,36 @@ const PROFILE: &str = "AES_CM_128_HMAC_SHA1_80";
 const RED: u8 = 63;
 const PASSWORD: &str = "the password of every browser here";
 /// Codes of refusals for want of room.
-const REFUSALS: [&str; 3] = ["overloaded", "no_capacity", "no_ports"];
+const REFUSALS: [&str; 4] = ["overloaded", "no_capacity", "no_ports", NO_ANSWER];
+/// Not a code of the protocol: an engine that is too busy to answer has no room.
+const NO_ANSWER: &str = "no answer";
+
+/// Whether the process that is started refuses calls for its core's sake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// As configured by default.
+    Default,
+    /// It takes every call: a search finds what the core carries, not what is let in.
+    Lifted,
+}
+
+impl Admission {
+    /// `[media].load_max_percent`, when it is not the default.
+    fn configuration(self) -> &'static str {
+        match self {
+            Admission::Default => "",
+            Admission::Lifted => "load_max_percent = 1000\n",
+        }
+    }
+
+    /// For the report.
+    fn title(self) -> &'static str {
+        match self {
+            Admission::Default => "by its measure of the core, as configured by default",
+            Admission::Lifted => "lifted: load_max_percent = 1000",
+        }
+    }
+}
 
 /// How our engine is to run.
 #[derive(Clone, Debug)]
@@ -48,6 +79,8 @@ pub struct LinecardSettings {
     pub priority: Priority,
     /// The most calls it is to accept: each takes four descriptors.
     pub calls: u16,
+    /// Whether it turns calls down by its own measure of the core.
+    pub admission: Admission,
     /// How it encodes toward the browser; `None` leaves the choice to the engine.
     pub rung: Option<Rung>,
 }
@@ -56,10 +89,12 @@ pub struct LinecardSettings {
 pub struct Linecard {
     settings: LinecardSettings,
     /// Ends with this.
-    _started: Option<Started>,
+    started: Option<Started>,
     process: Process,
     control: BufReader<UnixStream>,
     version: String,
+    /// A request had no answer in time: what comes later would be taken for the answer to another.
+    mute: bool,
 }
 
 struct Started {
@@ -91,7 +126,7 @@ impl Linecard {
             .map_err(|error| format!("{}: not a media process: {error}", socket.display()))?;
         let version = greeting.version;
         let settings = settings.clone();
-        let mut engine = Self { settings, _started: started, process, control, version };
+        let mut engine = Self { settings, started, process, control, version, mute: false };
         engine.request("take_control", &json!({})).map_err(|refusal| refusal.message)?;
         Ok(engine)
     }
@@ -102,12 +137,21 @@ impl Linecard {
             code: String::new(),
             message: format!("{command}: {problem}"),
         };
+        if self.mute {
+            return Err(no_answer());
+        }
         let line = json!({"id": 1, "command": command, "arguments": arguments}).to_string() + "\n";
         self.control.get_mut().write_all(line.as_bytes()).map_err(|error| about(&error))?;
         loop {
             let mut line = String::new();
-            if self.control.read_line(&mut line).map_err(|error| about(&error))? == 0 {
-                return Err(about(&"the media process ended"));
+            match self.control.read_line(&mut line) {
+                Ok(0) => return Err(about(&"the media process ended")),
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.mute = true;
+                    return Err(no_answer());
+                }
+                Err(error) => return Err(about(&error)),
             }
             let mut reply: Value = serde_json::from_str(&line).map_err(|error| about(&error))?;
             if reply.get("event").is_some() {
@@ -184,6 +228,11 @@ struct Refusal {
     message: String,
 }
 
+fn no_answer() -> Refusal {
+    let message = format!("no answer within {} s", ANSWER_TIME.as_secs());
+    Refusal { code: NO_ANSWER.to_owned(), message }
+}
+
 impl Engine for Linecard {
     fn create_call(&mut self, call: &CallRequest) -> Result<CallPlace, NoCall> {
         let asked = Instant::now();
@@ -199,6 +248,8 @@ impl Engine for Linecard {
     fn delete_call(&mut self, number: u16) -> Result<(), String> {
         match self.request("delete_call", &json!({"call": name_of(number)})) {
             Ok(_) => Ok(()),
+            // Its calls end with the process.
+            Err(_) if self.mute && self.started.is_some() => Ok(()),
             Err(refusal) => Err(refusal.message),
         }
     }
@@ -215,6 +266,7 @@ impl Engine for Linecard {
             "version": self.version,
             "build": if cfg!(debug_assertions) { "not optimised" } else { "release" },
             "media_threads": 1,
+            "admission": self.settings.admission.title(),
             "codec_library": linecard::audio::opus::version(),
             "encoder_toward_browser": encoder,
             "browser_leg": format!("shared port, {PROFILE}"),
@@ -242,7 +294,8 @@ impl Started {
         let text = format!(
             "[media]\ncontrol = {socket:?}\ncores = [{core}]\naddress = \"127.0.0.1\"\n\
              browser_port = {browser_port}\ntrunk_ports = \"{TRUNK_PORTS}\"\n\
-             calls_per_core = {calls}\n"
+             calls_per_core = {calls}\n{}",
+            settings.admission.configuration()
         );
         fs::write(&config, text).map_err(|error| at(&config, error))?;
         let log = directory.join("log");
@@ -291,7 +344,7 @@ fn connect(socket: &Path, mut started: Option<&mut Started>) -> Result<UnixStrea
             }
         }
     };
-    connection.set_read_timeout(Some(PATIENCE)).map_err(|error| at(socket, error))?;
+    connection.set_read_timeout(Some(ANSWER_TIME)).map_err(|error| at(socket, error))?;
     Ok(connection)
 }
 
