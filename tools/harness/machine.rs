@@ -100,6 +100,10 @@ impl Tuned {
     fn change(&mut self, path: &'static str, value: &str) -> Result<(), String> {
         let about = |error| format!("{path}: {error}");
         let before = fs::read_to_string(path).map_err(about)?;
+        if before.trim() == value {
+            // Another run set it, and puts back what was there before.
+            return Ok(());
+        }
         fs::write(path, value).map_err(about)?;
         self.changed.push((path, before.trim().to_owned()));
         Ok(())
