@@ -3,8 +3,8 @@
 //! A line card is the board in a telephone switch where a subscriber's line meets the network, codec
 //! included. This one is for browsers: WebRTC (SRTP keyed by DTLS, Opus, ICE) on the line side, SIP
 //! trunks and G.711 on the other. It promises that whatever happens to the process that signals, the
-//! audio goes on; that a lost packet leaves no hole and a stall no delay; and that bad input is
-//! counted and changes nothing.
+//! audio goes on; that a lost packet leaves no hole and a stall no delay; that a core which is full
+//! says so before a call suffers; and that bad input is counted and changes nothing.
 //!
 //! # The processes
 //!
@@ -43,10 +43,10 @@
 //! |---|---|
 //! | [`media`] · [`signal`] | the two processes; read [`media::line`] and [`signal::call`] first |
 //! | [`config`], [`up`] | what the operator wrote; both processes and a test trunk under one command |
-//! | [`os`] | the ring (the only io_uring file), sockets, wake-ups, directories |
+//! | [`os`] | the ring (the only io_uring file), sockets, wake-ups, the scheduler's account, directories |
 //! | [`control`] | the contract between the processes; its page is `src/control/README.md` |
 //! | [`ice`] · [`dtls`] · [`sip`] | engines that take time and bytes and give bytes and events |
-//! | [`audio`] | G.711, Opus, repair of gaps, telephone events |
+//! | [`audio`] | G.711, Opus and its ladder of settings, repair of gaps, playout, noise, telephone events |
 //! | [`srtp`] | keys, packet index, replay window, protection |
 //! | [`wire`] | bytes ⇄ values, one RFC a file, no state |
 //! | [`base`] | clock, randomness, timers, discard reasons, faults: knows no protocol |
