@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use linecard::audio::opus::OpusArena;
-use linecard::base::timers::Timers;
 use linecard::ice::check::{Expected, answer};
 use linecard::srtp::keys::{MasterKey, Profile};
 use linecard::srtp::protect::{RTP_GROWTH_BYTES_MAX, Receiver, Sender};
@@ -61,7 +60,6 @@ fn main() {
     consent();
     protection();
     parsers();
-    timers();
 }
 
 fn times<T>(make: impl FnMut() -> T) -> Vec<T> {
@@ -219,28 +217,6 @@ fn parsers() {
             if let rtcp::RtcpPacket::ReceiverReport { reports, .. } = packet {
                 assert_eq!(black_box(reports).count(), 1);
             }
-        }
-    });
-}
-
-/// Every packet may move its call's next wake-up.
-fn timers() {
-    let start = Instant::now();
-    let mut timers = Timers::new(CALLS as usize);
-    let mut armed: Vec<Option<Instant>> = vec![None; CALLS as usize];
-    for call in 0..CALLS {
-        let at = start + Duration::from_millis(20 + call % 20);
-        timers.arm(call, Some(at), &mut armed[call as usize]);
-    }
-    let mut now = start;
-    count("timers: a call armed later, and those due popped", (0..CALLS).collect(), |call| {
-        now += Duration::from_micros(50);
-        let at = now + Duration::from_millis(20);
-        timers.arm(*call, Some(at), &mut armed[*call as usize]);
-        while let Some((_, due)) = timers.pop_due(now) {
-            let at = now + Duration::from_millis(20);
-            armed[due as usize] = None;
-            timers.arm(due, Some(at), &mut armed[due as usize]);
         }
     });
 }
