@@ -10,7 +10,6 @@
 
 use std::hint::black_box;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use linecard::audio::opus::OpusArena;
 use linecard::ice::check::{Expected, answer};
@@ -36,9 +35,6 @@ use call::{FarEnd, HOLD_MAX, LegKind, Line, REPORT_INTERVAL_MAX};
 const SETTLING: usize = 100;
 /// Packets that are counted: two seconds of speech.
 const COUNTED: usize = 100;
-/// As many calls as a full core holds.
-const CALLS: u64 = 400;
-
 /// What callgrind counts. It must stay a function of its own: `tools/count` names it.
 #[inline(never)]
 fn counted(work: &mut dyn FnMut()) {
