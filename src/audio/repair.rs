@@ -14,9 +14,10 @@ use crate::wire::rtp::{PayloadType, RtpHeader, RtpTimestamp, SequenceNumber, Ssr
 
 /// Packets held at once: 160 ms of 20 ms packets, more than the longest hold.
 pub const HELD_PACKETS_MAX: usize = 8;
-/// The largest payload that can be held: 60 ms of G.711 are 480 bytes, 20 ms of Opus at 128 kb/s
-/// 320. A larger one closes the gap before it at once.
-pub const HELD_PAYLOAD_BYTES_MAX: usize = 512;
+/// The largest payload that can be held: 60 ms of G.711, or 20 ms of Opus at 192 kb/s. A larger one
+/// closes the gap before it at once. With what stands beside it a slot has 512 bytes, and every call
+/// has sixteen of them.
+pub const HELD_PAYLOAD_BYTES_MAX: usize = 480;
 /// How long a gap is held open on a path that keeps the order: one packet.
 pub const HOLD_MIN: Duration = Duration::from_millis(20);
 /// How long a gap is held open at most. Later packets are of no use to a conversation.
@@ -94,13 +95,13 @@ struct ClosedGap {
 struct Slot {
     header: RtpHeader,
     arrival: Instant,
-    length: usize,
+    length: u16,
     payload: [u8; HELD_PAYLOAD_BYTES_MAX],
 }
 
 impl Slot {
     fn packet(&self) -> Packet<'_> {
-        Packet { header: self.header, payload: &self.payload[..self.length] }
+        Packet { header: self.header, payload: &self.payload[..usize::from(self.length)] }
     }
 }
 
@@ -367,8 +368,8 @@ impl RepairWindow {
         let slot = &mut self.slots[usize::from(self.order[place])];
         slot.header = packet.header;
         slot.arrival = now;
-        slot.length = packet.payload.len();
-        slot.payload[..slot.length].copy_from_slice(packet.payload);
+        slot.length = packet.payload.len() as u16; // At most HELD_PAYLOAD_BYTES_MAX.
+        slot.payload[..packet.payload.len()].copy_from_slice(packet.payload);
     }
 
     fn close_due_gaps(&mut self, now: Instant, step: &mut impl FnMut(Step<'_>)) {

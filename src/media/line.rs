@@ -505,7 +505,7 @@ impl Transcoder {
                 let law = if codec == Codec::Pcmu { Law::Mu } else { Law::A };
                 let out = out.get_mut(..payload.len()).ok_or(Discard::BadPayload)?;
                 g711::decode(law, payload, out);
-                self.concealer.received(out);
+                self.concealer.as_mut().ok_or(Discard::UnknownPayloadType)?.received(out);
                 payload.len()
             }
         };
@@ -526,7 +526,10 @@ impl Transcoder {
                 Filled::Concealed
             }
             _ => {
-                self.concealer.conceal(out);
+                match &mut self.concealer {
+                    Some(concealer) => concealer.conceal(out),
+                    None => out.fill(0),
+                }
                 Filled::Concealed
             }
         }

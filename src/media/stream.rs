@@ -81,8 +81,8 @@ pub enum Path {
 pub struct Transcoder {
     /// Decodes Opus, where the leg may receive it.
     pub opus: Option<OpusDecoder>,
-    /// Fills gaps in G.711.
-    pub concealer: Concealer,
+    /// Fills gaps in G.711, where the leg may receive it.
+    pub concealer: Option<Box<Concealer>>,
     /// What was decoded last: it fills a gap.
     pub heard: Codec,
     /// Makes the payload that is sent.
@@ -210,7 +210,7 @@ impl Path {
         Ok(Self::Transcode(Box::new(Transcoder {
             heard: if opus.is_some() { Codec::Opus } else { Codec::Pcmu },
             opus,
-            concealer: Concealer::new(),
+            concealer: from.receives(|codec| codec != Codec::Opus).then(Box::default),
             encoder,
             packet_samples: to.packet_samples,
             pcm: [0; PENDING_SAMPLES_MAX],

@@ -65,7 +65,7 @@ fn used_up_ports_are_refused_and_counted_and_calls_go_on() {
 fn used_up_descriptors_are_refused_and_counted_and_calls_go_on() {
     // Registered files are held against the same limit: 1 + 4 for each call.
     let media =
-        Media::start_under("ulimit -n 48", "load_max_percent = 1000\ncalls_per_core = 11\n");
+        Media::start_under("ulimit -n 48", 40, "load_max_percent = 1000\ncalls_per_core = 11\n");
     let mut control = media.controller();
     let mut call = Talk::begin(&mut control, "first");
     let (made, code) = fill(&mut control);

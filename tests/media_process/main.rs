@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests may fail as tests do
 
 mod exhaustion;
+mod memory;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -38,11 +39,11 @@ impl Media {
     }
 
     fn start_with(more: &str) -> Self {
-        Self::start_under("", more)
+        Self::start_under("", 40, more)
     }
 
-    /// Starts it from a shell that did `limits` before.
-    fn start_under(limits: &str, more: &str) -> Self {
+    /// Starts it with so many port pairs from a shell that did `limits` before.
+    fn start_under(limits: &str, pairs: u16, more: &str) -> Self {
         for _ in 0..20 {
             let port = rand::rng().random_range(10_000..30_000_u16) & !1;
             let directory = std::env::temp_dir().join(format!("linecard-test-{port}"));
@@ -58,7 +59,7 @@ impl Media {
                  trunk_ports = \"{}-{}\"\n{more}",
                 directory.display(),
                 port + 2,
-                port + 81,
+                port + 1 + 2 * pairs,
             );
             std::fs::write(&config, text).unwrap();
             let child = Command::new("sh")
