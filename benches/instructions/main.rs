@@ -1,4 +1,4 @@
-//! What each step of the media process's work costs in instructions: a figure that neither the
+//! What each step of a packet's way, and each parser, costs in instructions: a figure that neither the
 //! machine nor its load changes, so that a test can hold it.
 //!
 //! `tools/count` runs this under callgrind, which counts inside [`counted`] only and writes one
@@ -12,20 +12,17 @@ use std::hint::black_box;
 use std::rc::Rc;
 
 use linecard::audio::opus::OpusArena;
-use linecard::ice::check::{Expected, answer};
 use linecard::srtp::keys::{MasterKey, Profile};
 use linecard::srtp::protect::{RTP_GROWTH_BYTES_MAX, Receiver, Sender};
-use linecard::wire::demux::classify;
-use linecard::wire::rtcp;
 use linecard::wire::rtp::{
-    HEADER_BYTES, PayloadType, RtpHeader, RtpPacket, RtpTimestamp, SequenceNumber, Ssrc,
-};
-use linecard::wire::stun::{
-    BindingRequest, Message, RESPONSE_BYTES_MAX, Role, TransactionId, write_binding_request,
+    HEADER_BYTES, PayloadType, RtpHeader, RtpTimestamp, SequenceNumber, Ssrc,
 };
 
 #[path = "../material/call.rs"]
 mod call;
+#[path = "../material/invite.rs"]
+mod invite;
+mod parsers;
 #[path = "../material/speech.rs"]
 mod speech;
 
@@ -53,9 +50,8 @@ fn main() {
     packets(&arena);
     losses(&arena);
     reports(&arena);
-    consent();
     protection();
-    parsers();
+    parsers::parsers();
 }
 
 fn times<T>(make: impl FnMut() -> T) -> Vec<T> {
@@ -113,35 +109,6 @@ fn reports(arena: &Rc<OpusArena>) {
     count("line: reports of both legs sent", times(|| ()), |()| line.pass(REPORT_INTERVAL_MAX));
 }
 
-fn consent() {
-    let request = BindingRequest {
-        transaction_id: TransactionId([1; 12]),
-        username: "ours:theirs",
-        priority: 1,
-        role: Role::Controlling(1),
-        use_candidate: false,
-    };
-    let expected = Expected {
-        local_ufrag: "ours",
-        local_password: "a password of some length",
-        remote_ufrag: Some("theirs"),
-    };
-    let key = expected.local_password.as_bytes();
-    let from = ([192, 0, 2, 1], 4000).into();
-    let mut out = [0; RESPONSE_BYTES_MAX];
-    let check = || {
-        let mut check = vec![0; 256];
-        let length = write_binding_request(&mut check, &request, key).expect("room");
-        check.truncate(length);
-        check
-    };
-    count("consent check answered", times(check), |check| {
-        classify(check).expect("STUN");
-        let message = Message::parse(check).expect("STUN");
-        answer(&message, &expected, from, &mut out).expect("authentic");
-    });
-}
-
 const SSRC: Ssrc = Ssrc(0xABCD);
 /// A packet of G.711 and then some.
 const PACKET_BYTES: usize = HEADER_BYTES + 172;
@@ -174,45 +141,4 @@ fn protection() {
             receiver.unprotect(&mut packet[..*length]).expect("authentic");
         });
     }
-}
-
-fn parsers() {
-    let mut sequence_number = 0;
-    let packets = times(|| {
-        sequence_number += 1;
-        rtp_packet(sequence_number)
-    });
-    count("RTP classified and parsed", packets, |packet| {
-        classify(packet).expect("RTP");
-        black_box(RtpPacket::parse(packet)).expect("RTP");
-    });
-    let report = || {
-        let block = rtcp::ReportBlock {
-            ssrc: SSRC,
-            fraction_lost: 1,
-            cumulative_lost: 2,
-            extended_highest_sequence: 3,
-            jitter: 4,
-            last_sr: 5,
-            delay_since_last_sr: 6,
-        };
-        let compound = rtcp::Compound {
-            ssrc: SSRC,
-            sender: None,
-            reports: &[block],
-            cname: "name",
-            presence: rtcp::Presence::Stays,
-        };
-        let mut datagram = vec![0; rtcp::COMPOUND_BYTES_MAX];
-        let length = rtcp::write_compound(&mut datagram, &compound).expect("room");
-        datagram.truncate(length);
-        datagram
-    };
-    count("RTCP parsed", times(report), |datagram| {
-        for packet in rtcp::parse(datagram).expect("RTCP") {
-            if let rtcp::RtcpPacket::ReceiverReport { reports, .. } = packet {
-                assert_eq!(black_box(reports).count(), 1);
-            }
-        }
-    });
 }
