@@ -95,6 +95,8 @@ pub enum Answer {
     SentAt(i64),
     /// It was lost on purpose at this time: the engine filled the gap.
     Filled(i64),
+    /// The network still held it back: the engine filled its place.
+    Overtaken,
     /// It was answered already.
     Duplicate,
     /// Too long ago, or never.
@@ -170,7 +172,8 @@ impl End {
         self.sent[number as usize % REMEMBERED] = sent;
     }
 
-    /// Packet `number` was handed to the kernel. Whether this was its first copy.
+    /// Packet `number` was handed to the kernel. Whether this was its first copy, and nothing has
+    /// taken its place before.
     pub fn left(&mut self, number: u64, at_ns: i64) -> bool {
         let first = self.sent[number as usize % REMEMBERED] == Sent::Pending;
         if first {
@@ -213,8 +216,8 @@ impl End {
             Sent::At(at_ns) => Answer::SentAt(at_ns),
             Sent::Lost(at_ns) => Answer::Filled(at_ns),
             Sent::Answered => Answer::Duplicate,
-            // The engine gave up waiting for what the network held back.
-            Sent::Pending | Sent::Nothing => Answer::Unknown,
+            Sent::Pending => Answer::Overtaken,
+            Sent::Nothing => Answer::Unknown,
         }
     }
 
@@ -282,6 +285,14 @@ mod tests {
         end.lose(3);
         assert_eq!(end.answered(0), Answer::Filled(3));
         assert_eq!(end.answered(1), Answer::Unknown);
+    }
+
+    #[test]
+    fn a_packet_whose_place_was_filled_before_it_left_was_overtaken() {
+        let mut end = end(Wire::Plain);
+        let (number, _) = end.make(&mut [0; 1_500]).unwrap();
+        assert_eq!(end.answered(number), Answer::Overtaken);
+        assert!(!end.left(number, 1), "it leaves too late to count");
     }
 
     #[test]

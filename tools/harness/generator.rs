@@ -16,9 +16,9 @@ use linecard::base::discard::Discard;
 use linecard::base::random::{self, Random};
 use rand::RngExt;
 
-use crate::clock::{monotonic_ns, sleep_until, wall_ns};
+use crate::clock::{monotonic_ns, ns, sleep_until, wall_ns};
 use crate::end::{Answer, End, EndSettings, Heard};
-use crate::impairment::{Fate, Impairments};
+use crate::impairment::{Fate, Impairments, OnPurpose};
 use crate::machine::socket_drops;
 use crate::matching::Anomalies;
 use crate::sockets::{DATAGRAM_BYTES_MAX, ReceiveBatch, SendBatch, Socket};
@@ -112,8 +112,12 @@ pub struct DirectionSeen {
     pub answered: u64,
     /// Outputs in the place of inputs that were lost on purpose.
     pub filled: u64,
+    /// Outputs in the place of inputs that the network held back for so long.
+    pub overtaken: u64,
     /// Outputs that came twice.
     pub duplicates: u64,
+    /// What the network did, over the whole run.
+    pub on_purpose: OnPurpose,
     /// Order and timestamps.
     pub anomalies: Anomalies,
     /// Each answered input.
@@ -139,6 +143,8 @@ pub struct Seen {
     pub dropped: u64,
     /// Streams, two a call, that nothing ever came back on.
     pub silent_streams: u64,
+    /// From when to when senders were stalled, in microseconds since the measurement began.
+    pub stalled_us: Option<[u32; 2]>,
 }
 
 /// A datagram that the network holds back.
@@ -179,6 +185,8 @@ pub struct Generator {
     impairments: Impairments,
     random: Random,
     measured_ns: [i64; 2],
+    /// From when to when senders are stalled, by the wall clock.
+    stalled_ns: Option<[i64; 2]>,
     seen: Seen,
 }
 
@@ -211,6 +219,7 @@ impl Generator {
             impairments,
             random: random::from_seed(20),
             measured_ns: [i64::MAX; 2],
+            stalled_ns: None,
             seen: Seen {
                 directions: [direction(), direction()],
                 late_us: Vec::with_capacity(2 * samples),
@@ -259,9 +268,13 @@ impl Generator {
             let step = self.random.random_range(0..STEPS);
             if self.impairments.stall_ms > 0 {
                 // Not all at once: that would be a stall of the engine's network, not of a sender.
-                let spread_ns = self.random.random_range(0..STALL_SPREAD_NS);
+                let after_ns = STALL_AFTER_NS + self.random.random_range(0..STALL_SPREAD_NS);
                 let stalled = std::time::Duration::from_millis(self.impairments.stall_ms.into());
-                end.path.stall(monotonic_ns() + STALL_AFTER_NS + spread_ns, stalled);
+                end.path.stall(monotonic_ns() + after_ns, stalled);
+                let from_ns = wall_ns() + after_ns;
+                let to_ns = from_ns + ns(stalled);
+                let [first_ns, last_ns] = self.stalled_ns.unwrap_or([from_ns, to_ns]);
+                self.stalled_ns = Some([first_ns.min(from_ns), last_ns.max(to_ns)]);
             }
             self.wheel[step].push(self.ends.len());
             self.ends.push(end);
@@ -400,10 +413,14 @@ impl Generator {
     }
 
     fn finish(mut self) -> Seen {
+        let [began_ns, _] = self.measured_ns;
+        let us = |at_ns: i64| ((at_ns - began_ns) / 1_000).clamp(0, i64::from(u32::MAX)) as u32;
+        self.seen.stalled_us = self.stalled_ns.map(|stalled_ns| stalled_ns.map(us));
         self.seen.dropped = self.sockets.ports().map(socket_drops).iter().sum();
         for (number, end) in self.ends.iter().enumerate() {
             // What an end hears is the other end's direction.
             self.seen.directions[1 - number % 2].anomalies.add(end.anomalies());
+            self.seen.directions[number % 2].on_purpose.add(end.path.on_purpose);
             self.seen.silent_streams += u64::from(end.heard_packets() == 0);
         }
         self.seen
@@ -444,9 +461,13 @@ fn take(
     let direction = &mut seen.directions[sender % 2];
     let measured = |at_ns| (from_ns..to_ns).contains(&at_ns);
     match ends[sender].answered(input) {
+        // It came before its input left, and was read after.
+        Answer::SentAt(sent_ns) if at_ns < sent_ns => {
+            direction.sent -= u64::from(measured(sent_ns));
+            direction.overtaken += u64::from(measured(at_ns));
+        }
         Answer::SentAt(sent_ns) if measured(sent_ns) => {
             direction.answered += 1;
-            // Sending and stamping read the same clock, a few nanoseconds apart at the least.
             let delay_us = ((at_ns - sent_ns).max(0) / 1_000).min(i64::from(u32::MAX)) as u32;
             let sent_us = ((sent_ns - from_ns) / 1_000) as u32;
             if direction.samples.len() < direction.samples.capacity() {
@@ -454,8 +475,13 @@ fn take(
             }
         }
         Answer::Filled(lost_ns) if measured(lost_ns) => direction.filled += 1,
+        Answer::Overtaken if measured(at_ns) => direction.overtaken += 1,
         Answer::Duplicate if measured(at_ns) => direction.duplicates += 1,
-        Answer::SentAt(_) | Answer::Filled(_) | Answer::Duplicate | Answer::Unknown => {}
+        Answer::SentAt(_)
+        | Answer::Filled(_)
+        | Answer::Overtaken
+        | Answer::Duplicate
+        | Answer::Unknown => {}
     }
 }
 

@@ -34,9 +34,31 @@ impl Impairments {
     }
 }
 
+/// How many packets something was done to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct OnPurpose {
+    /// Lost.
+    pub lost: u64,
+    /// Held back behind their successors.
+    pub held_back: u64,
+    /// Sent twice.
+    pub duplicated: u64,
+}
+
+impl OnPurpose {
+    /// Adds another stream's.
+    pub fn add(&mut self, other: OnPurpose) {
+        self.lost += other.lost;
+        self.held_back += other.held_back;
+        self.duplicated += other.duplicated;
+    }
+}
+
 /// One stream's way through the network.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Path {
+    /// What was done so far.
+    pub on_purpose: OnPurpose,
     /// Whether the last packet was lost: bursts have a memory of one packet (Gilbert's model).
     losing: bool,
     /// No packet leaves before the one before it left.
@@ -68,6 +90,7 @@ impl Path {
     /// The fate of the packet that is due at `due_ns`.
     pub fn fate(&mut self, due_ns: i64, done: &Impairments, random: &mut Random) -> Fate {
         if self.loses(done, random) {
+            self.on_purpose.lost += 1;
             return Fate::Lost;
         }
         let mut at_ns = due_ns;
@@ -82,9 +105,11 @@ impl Path {
         at_ns = at_ns.max(self.last_ns);
         self.last_ns = at_ns;
         if happens(done.reorder_percent, random) {
+            self.on_purpose.held_back += 1;
             at_ns += i64::from(done.reorder_ms) * 1_000_000;
         }
         let copies = 1 + u8::from(happens(done.duplicate_percent, random));
+        self.on_purpose.duplicated += u64::from(copies - 1);
         Fate::Leaves { at_ns, copies }
     }
 

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use crate::engine::Counted;
 use crate::generator::{DirectionSeen, Sample};
-use crate::impairment::Impairments;
+use crate::impairment::{Impairments, OnPurpose};
 use crate::matching::Anomalies;
 use crate::material::BrowserKind;
 use crate::run::{Load, Outcome};
@@ -18,6 +19,8 @@ const LATE_MS_MAX: f64 = 2.0;
 const WAITED_PERCENT_MAX: f64 = 5.0;
 /// Steps of the delay over time.
 const SERIES_STEP_MS: u32 = 100;
+/// The end of the measured time, in which a delay that stayed is looked for.
+const AT_LAST_US: u32 = 1_000_000;
 
 /// Of a set of delays, in milliseconds; absent when there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -76,6 +79,34 @@ pub struct Moment {
     pub max_ms: f64,
 }
 
+/// Whether a stall of the senders left a delay behind: medians in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AroundStall {
+    /// Before the first sender stalled.
+    pub before_ms: Option<f64>,
+    /// In the last second that was measured...
+    pub after_ms: Option<f64>,
+    /// ...which began so long after the last sender had gone on.
+    pub after_s: f64,
+    /// How much longer it is than before.
+    pub grew_ms: Option<f64>,
+}
+
+impl AroundStall {
+    fn of(samples: &[Sample], [from_us, to_us]: [u32; 2]) -> Self {
+        let end_us = samples.iter().map(|sample| sample.sent_us).max().unwrap_or(0);
+        let last_us = end_us.saturating_sub(AT_LAST_US);
+        let median = |within: std::ops::Range<u32>| {
+            let within = samples.iter().filter(|sample| within.contains(&sample.sent_us));
+            Percentiles::of(&mut within.map(|sample| sample.delay_us).collect::<Vec<_>>()).p50
+        };
+        let (before_ms, after_ms) = (median(0..from_us), median(last_us.max(to_us)..u32::MAX));
+        let after_s = f64::from(last_us.saturating_sub(to_us)) / 1e6;
+        let grew_ms = before_ms.zip(after_ms).map(|(before, after)| after - before);
+        Self { before_ms, after_ms, after_s, grew_ms }
+    }
+}
+
 /// One direction of all calls.
 #[derive(Clone, Debug, Serialize)]
 pub struct Direction {
@@ -83,6 +114,10 @@ pub struct Direction {
     pub sent: u64,
     /// Of those, without an output.
     pub loss_percent: f64,
+    /// What the network did, over the whole run.
+    pub on_purpose: OnPurpose,
+    /// Inputs that the network held back until the engine had filled their place.
+    pub overtaken: u64,
     /// Inputs lost on purpose.
     pub lost_on_purpose: u64,
     /// Of those, without an output in their place.
@@ -94,6 +129,9 @@ pub struct Direction {
     pub anomalies: Anomalies,
     /// From sending an input to the arrival of its output.
     pub added_ms: Percentiles,
+    /// The same before and after the senders stalled, if they did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub around_stall: Option<AroundStall>,
     /// Delay in steps of a hundredth of all packets, for the distribution.
     pub added_ms_distribution: Vec<f64>,
     /// Delay over time.
@@ -101,18 +139,21 @@ pub struct Direction {
 }
 
 impl Direction {
-    fn of(seen: &DirectionSeen) -> Self {
+    fn of(seen: &DirectionSeen, stalled_us: Option<[u32; 2]>) -> Self {
         let mut delays_us: Vec<u32> = seen.samples.iter().map(|sample| sample.delay_us).collect();
         let added_ms = Percentiles::of(&mut delays_us);
         let steps = (0..=100).map(|percent| f64::from(percent) / 100.0);
         Self {
             sent: seen.sent,
             loss_percent: percent(seen.sent.saturating_sub(seen.answered), seen.sent),
+            on_purpose: seen.on_purpose,
+            overtaken: seen.overtaken,
             lost_on_purpose: seen.lost_on_purpose,
             holes: seen.lost_on_purpose.saturating_sub(seen.filled),
             duplicates: seen.duplicates,
             anomalies: seen.anomalies,
             added_ms,
+            around_stall: stalled_us.map(|stalled_us| AroundStall::of(&seen.samples, stalled_us)),
             added_ms_distribution: steps
                 .filter_map(|share| quantile_ms(&delays_us, share))
                 .collect(),
@@ -187,6 +228,9 @@ pub struct Run {
     pub browser_to_trunk: Direction,
     /// From trunks to browsers.
     pub trunk_to_browser: Direction,
+    /// What the engine counted on the browsers' legs and on the trunks', over the whole run; absent
+    /// when it tells nothing.
+    pub counted: Option<[Counted; 2]>,
     /// How late the generator itself sent.
     pub generator_late_ms: Percentiles,
     /// Most datagrams that waited for the generator at once.
@@ -223,8 +267,9 @@ impl Run {
             resident_bytes: after,
             resident_bytes_per_call: measured
                 .then(|| after.saturating_sub(before) / u64::from(*accepted)),
-            browser_to_trunk: Direction::of(browser_to_trunk),
-            trunk_to_browser: Direction::of(trunk_to_browser),
+            browser_to_trunk: Direction::of(browser_to_trunk, seen.stalled_us),
+            trunk_to_browser: Direction::of(trunk_to_browser, seen.stalled_us),
+            counted: outcome.counted.clone(),
             generator_late_ms: late,
             generator_backlog_max: seen.backlog_max,
             starved: outcome.starved(late),
@@ -245,6 +290,18 @@ impl Run {
     /// The worse direction's delays.
     pub fn added_ms(&self) -> Percentiles {
         self.browser_to_trunk.added_ms.worst(self.trunk_to_browser.added_ms)
+    }
+
+    /// The figures without what is there to be drawn.
+    pub fn without_plots(&self) -> Value {
+        let mut object = json!(self);
+        for direction in ["browser_to_trunk", "trunk_to_browser"] {
+            if let Some(direction) = object[direction].as_object_mut() {
+                direction.remove("added_ms_distribution");
+                direction.remove("added_over_time");
+            }
+        }
+        object
     }
 
     /// As lines for people.
@@ -303,6 +360,42 @@ impl Run {
                 let (holes, lost) = (direction.holes, direction.lost_on_purpose);
                 lines.push(row("  holes left of packets lost", &format!("{holes} of {lost}")));
             }
+            if let Some(around) = &direction.around_stall {
+                let [before, after] = [around.before_ms, around.after_ms].map(|ms| number(ms, 2));
+                let name =
+                    format!("  added ms, before the stall and {:.0} s after", around.after_s);
+                lines.push(row(&name, &format!("{before}, {after}")));
+            }
+            let OnPurpose { lost, held_back, duplicated } = direction.on_purpose;
+            if lost + held_back + duplicated > 0 {
+                let done = format!("{lost}, {held_back}, {duplicated}");
+                lines.push(row("  done on purpose: lost, held back, twice", &done));
+                lines.push(row("  held back until filled", &direction.overtaken.to_string()));
+            }
+        }
+        if let Some(counted) = self.counted.as_ref().filter(|_| !self.impairments.are_none()) {
+            lines.push("counted by the engine, over the whole run".to_owned());
+            for (name, counted) in ["browsers' legs", "trunks' legs"].into_iter().zip(counted) {
+                lines.push(row(
+                    &format!("  {name}: lost, reordered, late, twice"),
+                    &format!(
+                        "{}, {}, {}, {}",
+                        counted.packets_lost,
+                        counted.packets_reordered,
+                        counted.late,
+                        counted.duplicates
+                    ),
+                ));
+                lines.push(row(
+                    &format!("  {name}: from RED, from FEC, concealed"),
+                    &format!(
+                        "{}, {}, {}",
+                        counted.packets_recovered,
+                        counted.frames_recovered,
+                        counted.frames_concealed
+                    ),
+                ));
+            }
         }
         let late = delays(self.generator_late_ms);
         lines.push(row("generator late, ms, p50 / p99 / p99.9 / max", &late));
@@ -360,5 +453,77 @@ impl Outcome {
             remarks.push("not an optimised build: no figure means anything".to_owned());
         }
         remarks
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    fn direction() -> Direction {
+        let sample = |(sent_us, delay_us)| Sample { sent_us, delay_us };
+        // Before the stall, in it, and from a second on long after it.
+        let samples =
+            [(0, 100), (1, 200), (2_000_000, 9_000), (14_900_000, 300), (15_000_000, 300)];
+        Direction::of(
+            &DirectionSeen {
+                sent: 1_000,
+                lost_on_purpose: 12,
+                filled: 9,
+                answered: 995,
+                anomalies: Anomalies { timestamp_slips: 2, ..Anomalies::default() },
+                samples: samples.map(sample).to_vec(),
+                ..DirectionSeen::default()
+            },
+            Some([1_900_000, 2_200_000]),
+        )
+    }
+
+    /// A made-up run.
+    pub fn run() -> Run {
+        let percentiles =
+            |p50, p99| Percentiles { p50: Some(p50), p99: Some(p99), ..Percentiles::default() };
+        let direction = Direction { added_ms: percentiles(0.3, 0.9), ..direction() };
+        Run {
+            settings: Map::new(),
+            browser: BrowserKind::Narrowband,
+            impairments: Impairments::default(),
+            calls: 20,
+            seconds: 15.0,
+            refused: Some(Refusals {
+                calls: 10,
+                reason: "overloaded".to_owned(),
+                after_ms: Percentiles { max: Some(5.0), ..percentiles(1.0, 4.0) },
+            }),
+            cpu_ms_per_call_second: Some(2.0),
+            core_percent: Some(4.0),
+            calls_at_this_cost: Some(500.0),
+            packets_in_per_second: 2_000.0,
+            resident_bytes: 30_000_000,
+            resident_bytes_per_call: Some(70_000),
+            browser_to_trunk: direction.clone(),
+            trunk_to_browser: direction,
+            counted: None,
+            generator_late_ms: percentiles(0.0, 0.1),
+            generator_backlog_max: 1,
+            starved: None,
+            remarks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_delay_before_a_stall_is_held_against_that_of_the_last_second() {
+        let around = direction().around_stall.unwrap();
+        assert_eq!(around.before_ms, Some(0.2));
+        assert_eq!(around.after_ms, Some(0.3));
+        assert_eq!(around.after_s, 11.8);
+        assert!((around.grew_ms.unwrap() - 0.1).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_lost_beyond_what_was_lost_on_purpose_is_the_engines() {
+        let direction = direction();
+        assert_eq!(direction.loss_percent, 0.5);
+        assert_eq!((direction.lost_on_purpose, direction.holes), (12, 3));
     }
 }

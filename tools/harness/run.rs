@@ -15,7 +15,7 @@ use rand::RngExt;
 use crate::clock::{ns, wall_ns};
 use crate::end::EndSettings;
 use crate::engine::linecard::Admission;
-use crate::engine::{CallRequest, Engine, Heard, NoCall};
+use crate::engine::{CallRequest, Counted, Engine, Heard, NoCall};
 use crate::generator::{Generator, Order, Seen, Sockets, address_of};
 use crate::impairment::Impairments;
 use crate::machine::{Cores, Priority, check_interrupted};
@@ -26,6 +26,9 @@ use crate::report::Run;
 
 /// What was sent last has come back after this, or is lost.
 const DRAIN: Duration = Duration::from_millis(500);
+/// What an impaired network still holds back has left after this, and the engine has given up what it
+/// waits for.
+const SETTLE: Duration = Duration::from_millis(200);
 /// The measured time begins a moment after it is announced to the generator.
 const ANNOUNCED: Duration = Duration::from_millis(20);
 /// Between looks at the clock and at Ctrl-C.
@@ -75,6 +78,8 @@ pub struct Outcome {
     pub refusal: Option<String>,
     /// What the generator saw.
     pub seen: Seen,
+    /// What the engine counted of the calls.
+    pub counted: Option<[Counted; 2]>,
     /// Of the engine, during the measured time.
     pub accounts: Accounts,
     /// The measured time, by the clock.
@@ -122,8 +127,16 @@ pub fn run(
         engine.delete_call(number)?;
     }
     let resident_bytes = [resident_before, resident_after];
-    let outcome =
-        Outcome { accepted, refused_after, refusal, seen, accounts, elapsed, resident_bytes };
+    let outcome = Outcome {
+        accepted,
+        refused_after,
+        refusal,
+        seen,
+        counted: engine.counted(),
+        accounts,
+        elapsed,
+        resident_bytes,
+    };
     Ok(Run::of(load, engine.settings(), outcome))
 }
 
@@ -157,6 +170,9 @@ fn measure(
     let resident_after = resident(engine)?;
     wait(DRAIN, |_| {})?;
     let _ = orders.send(Order::StopSending);
+    if !load.impairments.are_none() {
+        wait(SETTLE, |_| {})?;
+    }
     Ok((after.since(&before), elapsed, resident_after))
 }
 

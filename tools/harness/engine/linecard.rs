@@ -18,7 +18,7 @@ use linecard::up::child::SUPERVISOR_ARGUMENT;
 use linecard::wire::stun::{self, BindingRequest, Role, TransactionId};
 use serde_json::{Map, Value, json};
 
-use super::{CallPlace, CallRequest, Engine, Heard, NoCall};
+use super::{CallPlace, CallRequest, Counted, Engine, Heard, NoCall};
 use crate::machine::Priority;
 use crate::material::BrowserKind;
 use crate::process::{Process, engine_program};
@@ -95,6 +95,8 @@ pub struct Linecard {
     version: String,
     /// A request had no answer in time: what comes later would be taken for the answer to another.
     mute: bool,
+    /// By the calls that ended.
+    counted: [Counted; 2],
 }
 
 struct Started {
@@ -126,7 +128,15 @@ impl Linecard {
             .map_err(|error| format!("{}: not a media process: {error}", socket.display()))?;
         let version = greeting.version;
         let settings = settings.clone();
-        let mut engine = Self { settings, started, process, control, version, mute: false };
+        let mut engine = Self {
+            settings,
+            started,
+            process,
+            control,
+            version,
+            mute: false,
+            counted: Default::default(),
+        };
         engine.request("take_control", &json!({})).map_err(|refusal| refusal.message)?;
         Ok(engine)
     }
@@ -247,7 +257,12 @@ impl Engine for Linecard {
 
     fn delete_call(&mut self, number: u16) -> Result<(), String> {
         match self.request("delete_call", &json!({"call": name_of(number)})) {
-            Ok(_) => Ok(()),
+            Ok(statistics) => {
+                for (counted, leg) in self.counted.iter_mut().zip(["a", "b"]) {
+                    counted.add(&statistics[leg]);
+                }
+                Ok(())
+            }
             // Its calls end with the process.
             Err(_) if self.mute && self.started.is_some() => Ok(()),
             Err(refusal) => Err(refusal.message),
@@ -256,6 +271,10 @@ impl Engine for Linecard {
 
     fn process(&self) -> Option<&Process> {
         Some(&self.process)
+    }
+
+    fn counted(&self) -> Option<[Counted; 2]> {
+        Some(self.counted.clone())
     }
 
     fn settings(&self) -> Map<String, Value> {
@@ -276,6 +295,22 @@ impl Engine for Linecard {
             Value::Object(settings) => settings,
             _ => Map::new(),
         }
+    }
+}
+
+impl Counted {
+    /// Adds a leg's final statistics (`delete_call` of the control protocol).
+    fn add(&mut self, leg: &Value) {
+        let number = |field: &str| leg[field].as_u64().unwrap_or(0);
+        let discarded = |reason: &str| leg["discards"][reason].as_u64().unwrap_or(0);
+        self.packets_received += number("packets_received");
+        self.packets_lost += leg["packets_lost"].as_i64().unwrap_or(0);
+        self.packets_reordered += number("packets_reordered");
+        self.packets_recovered += number("packets_recovered");
+        self.frames_recovered += number("frames_recovered");
+        self.frames_concealed += number("frames_concealed");
+        self.late += discarded("late");
+        self.duplicates += discarded("duplicate") + discarded("replayed");
     }
 }
 

@@ -9,6 +9,8 @@ pub mod rtpengine;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::material::BrowserKind;
 use crate::process::Process;
 
@@ -66,6 +68,27 @@ impl From<String> for NoCall {
     }
 }
 
+/// What an engine counted on one side of all its calls, of what it received.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counted {
+    /// RTP packets accepted.
+    pub packets_received: u64,
+    /// Expected but never received; duplicates count against it.
+    pub packets_lost: i64,
+    /// Came out of order and were put back.
+    pub packets_reordered: u64,
+    /// Missing when a later packet brought a copy (RFC 2198).
+    pub packets_recovered: u64,
+    /// Rebuilt from in-band FEC.
+    pub frames_recovered: u64,
+    /// Concealed.
+    pub frames_concealed: u64,
+    /// Came after their place was filled.
+    pub late: u64,
+    /// Came twice; under SRTP, replayed.
+    pub duplicates: u64,
+}
+
 /// A running engine with one core.
 pub trait Engine {
     /// Sets a call up.
@@ -76,6 +99,12 @@ pub trait Engine {
 
     /// Its process, to read accounts from; the loopback has none.
     fn process(&self) -> Option<&Process>;
+
+    /// What it counted on the browsers' side and on the trunks', of the calls that were ended; `None`
+    /// when it tells nothing.
+    fn counted(&self) -> Option<[Counted; 2]> {
+        None
+    }
 
     /// Name, version and settings, for the report.
     fn settings(&self) -> serde_json::Map<String, serde_json::Value>;
