@@ -6,11 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use linecard::audio::ladder::Rung;
-use linecard::audio::opus;
 use linecard::base::clock::WallAnchor;
 use linecard::signal::records::WallTime;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::arguments::{CompareArguments, Part};
 use crate::capacity::{self, Capacity, TRIES, USUAL_LOAD, overloaded};
@@ -26,8 +24,9 @@ use crate::material::{BrowserKind, Material};
 use crate::page;
 use crate::progress::Progress;
 use crate::report::Run;
+use crate::results::{Circumstances, Comparison, Figures, Pair, RUNG, Results, RungFigures, Who};
 use crate::run::{Load, Surroundings, run};
-use crate::search::{Bounds, Precision};
+use crate::search::Precision;
 
 /// A light load that the engine surely carries: it gives the first guess, and the memory to compare
 /// with.
@@ -45,139 +44,21 @@ const RUNG_PROBE_CALLS: u16 = 100;
 fn guess_factor(browser: BrowserKind) -> f64 {
     if browser == BrowserKind::Pcmu { 2.5 } else { 1.4 }
 }
-/// What our engine begins a call with when the browser offers RED, as Chromium does. Fixed here, so
-/// that the engine and the bare codec loop do the same.
-const RUNG: Rung = Rung::CeltRed;
+/// Whether and how the most calls that are carried are searched for.
+#[derive(Clone, Copy)]
+enum Searched {
+    /// Not at all.
+    Not,
+    /// As close as that, in runs of so many seconds.
+    To(Precision, u64),
+}
+
+impl Searched {
+    const COARSELY: Self = Self::To(Precision::COARSE, 3);
+}
+
 /// In the short version, parts that begin later than this are left out: it ends within five minutes.
 const QUICK_SECONDS_MAX: u64 = 230;
-
-/// Who is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// Our media process.
-    Linecard,
-    /// rtpengine.
-    Peer,
-}
-
-impl Who {
-    const BOTH: [Who; 2] = [Who::Linecard, Who::Peer];
-
-    /// In the report.
-    pub fn name(self) -> &'static str {
-        match self {
-            Who::Linecard => "linecard",
-            Who::Peer => "rtpengine",
-        }
-    }
-}
-
-/// What was found out about one engine with one kind of browser.
-#[derive(Debug, Default, Serialize)]
-pub struct Figures {
-    /// What was searched for.
-    pub capacity: Capacity,
-    /// At four fifths of that, one run a round.
-    pub at_usual_load: Vec<Run>,
-    /// Resident bytes that each call added between the light load and this one.
-    pub resident_bytes_per_call: Option<u64>,
-}
-
-impl Figures {
-    fn median(&self, of: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
-        median(self.at_usual_load.iter().filter_map(of).collect())
-    }
-
-    /// Of the runs at the usual load.
-    pub fn cpu_ms_per_call_second(&self) -> Option<f64> {
-        self.median(|run| run.cpu_ms_per_call_second)
-    }
-
-    /// The flat object that programs read.
-    fn summary(&self) -> Map<String, Value> {
-        let settings = self.at_usual_load.first().map(|run| run.settings.clone());
-        let summary = json!({
-            "settings": settings,
-            "calls_per_core": self.capacity.calls,
-            "calls_measured": self.at_usual_load.first().map(|run| run.calls),
-            "cpu_ms_per_call_second": self.cpu_ms_per_call_second(),
-            "loss_percent": self.median(|run| Some(run.loss_percent())),
-            "added_ms_p50": self.median(|run| run.added_ms().p50),
-            "added_ms_p99": self.median(|run| run.added_ms().p99),
-            "packets_in_per_second": self.median(|run| Some(run.packets_in_per_second)),
-            "resident_bytes_per_call": self.resident_bytes_per_call,
-            "capacity_curve": self.capacity.curve,
-        });
-        match summary {
-            Value::Object(summary) => summary,
-            _ => Map::new(),
-        }
-    }
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    let count = values.len();
-    let (low, high) = (values.get(count.checked_sub(1)? / 2)?, values.get(count / 2)?);
-    Some((low + high) / 2.0)
-}
-
-/// Both engines with one kind of browser, and the codecs alone.
-pub struct Comparison {
-    /// What the browsers sent.
-    pub browser: BrowserKind,
-    /// Ours, the peer's.
-    pub figures: [Figures; 2],
-    /// CPU milliseconds of the bare codec loop for a call-second, one a round.
-    pub codec_ms: Vec<f64>,
-}
-
-impl Comparison {
-    /// The bare codec loop's cost.
-    pub fn codec_only_ms(&self) -> Option<f64> {
-        median(self.codec_ms.clone())
-    }
-}
-
-/// A run under impairment.
-pub struct Impaired {
-    /// What was done.
-    pub title: String,
-    /// Ours, the peer's; absent when starved.
-    pub runs: [Option<Run>; 2],
-}
-
-/// Our engine on one rung.
-#[derive(Debug, Serialize)]
-pub struct RungFigures {
-    /// Its name.
-    pub rung: &'static str,
-    /// At so many calls.
-    pub calls: u16,
-    /// CPU milliseconds per call-second of the media process; absent when starved.
-    pub linecard_ms: Option<f64>,
-    /// The same of the codecs alone.
-    pub codec_only_ms: f64,
-}
-
-/// Everything that was measured.
-#[derive(Default)]
-pub struct Results {
-    /// By kind of browser.
-    pub comparisons: Vec<Comparison>,
-    /// After a stall of the sender.
-    pub stall: Option<Impaired>,
-    /// Under loss.
-    pub loss: Vec<Impaired>,
-    /// Ours, offered half as much again as it carries.
-    pub overload: Option<Run>,
-    /// Ours on each rung.
-    pub rungs: Vec<RungFigures>,
-    /// What could not be measured because the harness was starved.
-    pub starved: Vec<String>,
-    /// What was left out.
-    pub left_out: Vec<String>,
-}
 
 /// Compares and writes page and JSON.
 pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, String> {
@@ -203,8 +84,14 @@ pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, String> {
         laboratory.part(*part)?;
     }
     laboratory.progress.clear();
-    let object = laboratory.object();
     let results = &laboratory.results;
+    let object = results.object(&Circumstances {
+        machine: machine::description(),
+        date: WallTime::of(&WallAnchor::now(), Instant::now()),
+        cores,
+        priority: tuned.priority,
+        delivery: tuned.delivery,
+    });
     write_page(&arguments.page, &page::render(&object, results))?;
     if let Some(path) = &arguments.json {
         write_json(path, &object)?;
@@ -302,25 +189,39 @@ impl Laboratory<'_> {
         Ok(None)
     }
 
+    /// A light run, and from what it costs the search for the most that is carried.
+    fn probe(
+        &mut self,
+        who: Who,
+        browser: BrowserKind,
+        material: &Material,
+        searched: Searched,
+    ) -> Result<(Option<Run>, Capacity), String> {
+        let light_load = Load { calls: probe_calls(who), ..light(browser) };
+        let probe = self.measure(who, &light_load, material)?;
+        let Searched::To(precision, seconds) = searched else {
+            return Ok((probe, Capacity::default()));
+        };
+        let cost = probe.as_ref().and_then(|run| run.calls_at_this_cost);
+        let guess = (cost.unwrap_or(100.0) * guess_factor(browser)) as u16;
+        let capacity = capacity::find(guess, browser, precision, |calls| {
+            let measured = Duration::from_secs(seconds);
+            self.measure(who, &Load { calls, measured, ..light(browser) }, material)
+        })?;
+        Ok((probe, capacity))
+    }
+
     fn compare_kind(&mut self, browser: BrowserKind) -> Result<(), String> {
         let material = Material::new(browser);
-        let searched = browser == BrowserKind::Narrowband || !self.quick;
+        let searched = match (self.quick, browser) {
+            (false, _) => Searched::To(Precision::FINE, 6),
+            (true, BrowserKind::Narrowband) => Searched::COARSELY,
+            (true, _) => Searched::Not,
+        };
         let mut figures = [Figures::default(), Figures::default()];
         let mut probes = [None, None];
         for (at, who) in Who::BOTH.into_iter().enumerate() {
-            let light_load = Load { calls: probe_calls(who), ..light(browser) };
-            probes[at] = self.measure(who, &light_load, &material)?;
-            let cost = probes[at].as_ref().and_then(|run| run.calls_at_this_cost);
-            let guess = (cost.unwrap_or(100.0) * guess_factor(browser)) as u16;
-            if searched {
-                let (seconds, precision) =
-                    if self.quick { (3, Precision::COARSE) } else { (6, Precision::FINE) };
-                figures[at].capacity = capacity::find(guess, browser, precision, |calls| {
-                    let measured = Duration::from_secs(seconds);
-                    let load = Load { calls, measured, ..light(browser) };
-                    self.measure(who, &load, &material)
-                })?;
-            }
+            (probes[at], figures[at].capacity) = self.probe(who, browser, &material, searched)?;
         }
         let mut codec_ms = Vec::new();
         let (rounds, seconds) = match (self.quick, browser) {
@@ -359,10 +260,10 @@ impl Laboratory<'_> {
         let mut calls = [CALLS; 2];
         for at in 0..2 {
             let searched = figures[at].capacity.calls;
-            let narrowband = self.results.comparisons.first().filter(|_| {
-                browser == BrowserKind::Fullband // dearer to decode by a fifth to a third
-            });
-            let known = narrowband.and_then(|known| known.figures[at].capacity.calls);
+            // Fullband is dearer to decode by a fifth to a third.
+            let narrowband =
+                Some(BrowserKind::Narrowband).filter(|_| browser == BrowserKind::Fullband);
+            let known = narrowband.and_then(|kind| self.results.capacity(kind, Who::BOTH[at]));
             let cost = probes[at].as_ref().and_then(|run| run.calls_at_this_cost).unwrap_or(20.0);
             let capacity = match (searched, known) {
                 (Some(capacity), _) => f64::from(capacity),
@@ -414,7 +315,7 @@ impl Laboratory<'_> {
         calls: u16,
         seconds: u64,
         impairments: Impairments,
-    ) -> Result<Impaired, String> {
+    ) -> Result<Pair, String> {
         let browser = BrowserKind::Narrowband;
         let material = Material::new(browser);
         let measured = Duration::from_secs(seconds);
@@ -423,10 +324,10 @@ impl Laboratory<'_> {
         for (at, who) in Who::BOTH.into_iter().enumerate() {
             runs[at] = self.measure(who, &load, &material)?;
         }
-        Ok(Impaired { title, runs })
+        Ok(Pair { title, runs })
     }
 
-    /// Twelve seconds after a stall are to be seen; the first two belong to what was before.
+    /// Long enough to see ten seconds after the last sender stalled.
     fn stall(&mut self) -> Result<(), String> {
         let impairments = Impairments { stall_ms: 200, ..Impairments::default() };
         let title = "each sender stalls once for 200 ms".to_owned();
@@ -444,24 +345,35 @@ impl Laboratory<'_> {
         Ok(())
     }
 
+    /// Each is offered half as much again as it was found to carry, at a busy hour's pace.
     fn overload(&mut self) -> Result<(), String> {
-        let known = self.results.comparisons.iter().find_map(|comparison| {
-            let ours = comparison.figures[0].capacity.calls;
-            ours.filter(|_| comparison.browser == BrowserKind::Narrowband)
-        });
-        let Some(capacity) = known else {
-            self.results.left_out.push("Overload: it needs the part narrowband".to_owned());
-            return Ok(());
-        };
         let browser = BrowserKind::Narrowband;
-        let load = Load {
-            calls: capacity + capacity / 2,
-            calls_per_second: Some(50),
-            admission: Admission::Default,
-            measured: Duration::from_secs(10),
-            ..light(browser)
-        };
-        self.results.overload = self.measure(Who::Linecard, &load, &Material::new(browser))?;
+        let material = Material::new(browser);
+        let mut runs = [None, None];
+        let mut offered = [0; 2];
+        for (at, who) in Who::BOTH.into_iter().enumerate() {
+            let capacity = match self.results.capacity(browser, who) {
+                Some(capacity) => Some(capacity),
+                None => self.probe(who, browser, &material, Searched::COARSELY)?.1.calls,
+            };
+            let Some(capacity) = capacity else {
+                let who = who.name();
+                self.results.left_out.push(format!("Overload of {who}: its capacity is not known"));
+                continue;
+            };
+            offered[at] = capacity + capacity / 2;
+            let load = Load {
+                calls: offered[at],
+                calls_per_second: Some(50),
+                admission: Admission::Default,
+                measured: Duration::from_secs(10),
+                ..light(browser)
+            };
+            runs[at] = self.measure(who, &load, &material)?;
+        }
+        let [ours, peers] = offered;
+        let title = format!("half as many calls again as each carries: {ours} and {peers} offered");
+        self.results.overload = Some(Pair { title, runs });
         Ok(())
     }
 
@@ -479,81 +391,10 @@ impl Laboratory<'_> {
             let load = Load { calls, measured, ..light(browser) };
             let run = self.measure_on(rung, Who::Linecard, &load, &material)?;
             let codec_ms = self.codec_only(rung, calls, browser, &material)?;
-            self.results.rungs.push(RungFigures {
-                rung: rung.name(),
-                calls,
-                linecard_ms: run.and_then(|run| run.cpu_ms_per_call_second),
-                codec_only_ms: codec_ms,
-            });
+            self.results.rungs.push(RungFigures { rung, calls, run, codec_only_ms: codec_ms });
         }
         Ok(())
     }
-
-    fn object(&self) -> Value {
-        let mut ours = Map::new();
-        let mut peers = Map::new();
-        let mut codecs = Map::new();
-        for comparison in &self.results.comparisons {
-            let Comparison { browser, figures: [ours_here, peers_here], .. } = comparison;
-            let cost = comparison.codec_only_ms();
-            let mut codec = Map::new();
-            codec.insert("cpu_ms_per_call_second".to_owned(), cost.into());
-            let calls = cost.map(|cost| (1_000.0 / cost).floor());
-            codec.insert("calls_per_core".to_owned(), calls.into());
-            codec.insert("rounds".to_owned(), json!(comparison.codec_ms));
-            codec.insert("settings".to_owned(), codec_settings(*browser));
-            let entries = [
-                (&mut ours, ours_here.summary()),
-                (&mut peers, peers_here.summary()),
-                (&mut codecs, codec),
-            ];
-            for (whole, part) in entries {
-                match browser {
-                    BrowserKind::Narrowband => whole.extend(part),
-                    BrowserKind::Fullband => {
-                        whole.insert("fullband".to_owned(), part.into());
-                    }
-                    BrowserKind::Pcmu if part.contains_key("rounds") => {}
-                    BrowserKind::Pcmu => {
-                        whole.insert("relay".to_owned(), part.into());
-                    }
-                }
-            }
-        }
-        json!({
-            "starved": !self.results.starved.is_empty(),
-            "starved_runs": self.results.starved,
-            "left_out": self.results.left_out,
-            "date": WallTime::of(&WallAnchor::now(), Instant::now()),
-            "machine": machine::description(),
-            "versions": {
-                "linecard": env!("CARGO_PKG_VERSION"),
-                "linecard_codec": opus::version(),
-                "peer": peers.get("settings").map(|settings| &settings["version"]),
-                "peer_codec": peers.get("settings").map(|settings| &settings["codec_library"]),
-            },
-            "cores": self.cores,
-            "priority": self.tuned.priority,
-            "delivery": self.tuned.delivery,
-            "bounds": Bounds::DEFAULT,
-            "usual_load": USUAL_LOAD,
-            "linecard": ours,
-            "codec_only": codecs,
-            "peer": peers,
-            "rungs": self.results.rungs,
-        })
-    }
-}
-
-fn codec_settings(browser: BrowserKind) -> Value {
-    json!({
-        "library": opus::version(),
-        "encoder": RUNG.name(),
-        "encoder_settings": RUNG.settings(),
-        "browser_sends": browser.title(),
-        "order": "round robin over as many states as calls, another place in the speech for each",
-        "beside": "the generator on the other core, the same calls against itself",
-    })
 }
 
 /// A few seconds of a few calls, on a perfect network.
@@ -583,17 +424,5 @@ fn print(object: &Value, results: &Results) {
     }
     for (heading, lines) in [("left out", &results.left_out), ("STARVED", &results.starved)] {
         lines.iter().for_each(|line| println!("{heading}: {line}"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
-        assert_eq!(median(vec![]), None);
     }
 }

@@ -26,6 +26,7 @@ mod plot;
 mod process;
 mod progress;
 mod report;
+mod results;
 mod run;
 mod search;
 mod sockets;

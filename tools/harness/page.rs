@@ -5,9 +5,9 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::capacity::Step;
-use crate::compare::{Comparison, Impaired, Results, RungFigures, Who};
 use crate::plot::{Plot, Scale, Series, escape};
 use crate::report::{Direction, Run};
+use crate::results::{Comparison, Pair, Results, Who};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;\
 padding:0 1rem;color:#222}h1,h2{line-height:1.2}table{border-collapse:collapse;margin:1rem 0}\
@@ -18,10 +18,11 @@ svg{width:35rem;max-width:100%;font-size:12px}.grid{stroke:#ddd}.title{font-weig
 pre{white-space:pre-wrap;font-size:13px}";
 
 /// Figures that are shown side by side: field and what it is.
-const FIELDS: [(&str, &str); 7] = [
+const FIELDS: [(&str, &str); 8] = [
     ("calls_per_core", "calls a core, searched for"),
     ("calls_measured", "calls at which the rest was measured"),
     ("cpu_ms_per_call_second", "CPU, ms per call-second"),
+    ("share_percent", "codecs' share of our CPU time, %"),
     ("loss_percent", "lost, %, worse direction"),
     ("added_ms_p50", "added delay, ms, p50"),
     ("added_ms_p99", "added delay, ms, p99"),
@@ -78,18 +79,22 @@ pub fn render(object: &Value, results: &Results) -> String {
     }
     if let Some(stall) = &results.stall {
         let _ = write!(out, "<h2>After a stall: {}</h2>", escape(&stall.title));
-        let _ = write!(out, "<div class=\"plots\">{}</div>", over_time(stall));
+        let _ =
+            write!(out, "{}<div class=\"plots\">{}</div>", stall_table(stall), over_time(stall));
     }
     out.push_str(&loss_table(&results.loss));
-    out.push_str(&rung_table(&results.rungs));
+    out.push_str(&rung_table(object));
     out.push_str(&results.overload.as_ref().map_or(String::new(), overload));
     for line in &results.left_out {
         let _ = write!(out, "<p>Left out: {}</p>", escape(line));
     }
     let _ = write!(out, "<h2>Settings</h2>");
     for (engine, title) in ENGINES {
-        let settings = format!("{:#}", part(object, engine, "")["settings"]);
-        let _ = write!(out, "<h3>{title}</h3><pre>{}</pre>", escape(&settings));
+        let settings = &object[engine]["settings"];
+        if !settings.is_null() {
+            let settings = escape(&format!("{settings:#}"));
+            let _ = write!(out, "<h3>{title}</h3><pre>{settings}</pre>");
+        }
     }
     out.push_str("</html>\n");
     out
@@ -109,18 +114,67 @@ pub fn lines(object: &Value) -> Vec<String> {
             lines.push(format!("  {name:<46}{ours:>14}{codecs:>14}{peers:>14}"));
         }
     }
-    for rung in object["rungs"].as_array().into_iter().flatten() {
+    for rung in list(object, "rungs") {
         let name = rung["rung"].as_str().unwrap_or_default();
         let [ours, codecs] = ["linecard_ms", "codec_only_ms"].map(|field| cell(&rung[field]));
         let title = format!("{name}: CPU, ms per call-second");
         lines.push(format!("{title:<48}{ours:>14}{codecs:>14}"));
     }
+    for pair in list(object, "loss").chain(object.get("stall")).chain(object.get("overload")) {
+        let title = pair["title"].as_str().unwrap_or_default();
+        lines.push(format!("{title:<62}{:>14}{:>14}", "linecard", "rtpengine"));
+        for (name, of) in ROWS {
+            let [ours, peers] = ["linecard", "peer"].map(|engine| of(&pair[engine]));
+            if [&ours, &peers].into_iter().any(|value| !value.is_null()) {
+                let [ours, peers] = [ours, peers].map(|value| cell(&value));
+                lines.push(format!("  {name:<60}{ours:>14}{peers:>14}"));
+            }
+        }
+    }
     lines
+}
+
+/// A row about a run.
+type Row = (&'static str, fn(&Value) -> Value);
+
+/// What is printed of a run in which something happened.
+const ROWS: [Row; 8] = [
+    ("calls", |run| run["calls"].clone()),
+    ("calls refused", |run| run["refused"]["calls"].clone()),
+    ("the slowest refusal, ms", |run| run["refused"]["after_ms"]["max"].clone()),
+    ("holes, both directions", |run| sum(run, |direction| &direction["holes"])),
+    ("timestamp slips", |run| sum(run, |direction| &direction["timestamp_slips"])),
+    ("lost by the engine, %, worse direction", |run| {
+        worse(run, |direction| &direction["loss_percent"])
+    }),
+    ("added delay, ms, p99, worse direction", |run| {
+        worse(run, |direction| &direction["added_ms"]["p99"])
+    }),
+    ("delay that the stall left behind, ms, worse direction", |run| {
+        worse(run, |direction| &direction["around_stall"]["grew_ms"])
+    }),
+];
+
+fn of_both<'a>(run: &'a Value, of: fn(&'a Value) -> &'a Value) -> [Option<f64>; 2] {
+    [&run["browser_to_trunk"], &run["trunk_to_browser"]].map(|direction| of(direction).as_f64())
+}
+
+fn worse<'a>(run: &'a Value, of: fn(&'a Value) -> &'a Value) -> Value {
+    of_both(run, of).into_iter().flatten().reduce(f64::max).into()
+}
+
+fn sum<'a>(run: &'a Value, of: fn(&'a Value) -> &'a Value) -> Value {
+    of_both(run, of).into_iter().flatten().reduce(|one, other| one + other).into()
+}
+
+fn list<'a>(object: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    object[field].as_array().into_iter().flatten()
 }
 
 fn part<'a>(object: &'a Value, engine: &str, section: &str) -> &'a Value {
     match section {
-        "" if object[engine]["settings"].is_null() => &Value::Null,
+        // Settings alone are of an engine that no cost was measured of.
+        "" if object[engine].get("cpu_ms_per_call_second").is_none() => &Value::Null,
         "" => &object[engine],
         section => &object[engine][section],
     }
@@ -146,8 +200,6 @@ fn table(object: &Value, section: &str) -> String {
     out
 }
 
-const BOTH: [Who; 2] = [Who::Linecard, Who::Peer];
-
 /// What a line of a plot is about.
 struct Subject<'a> {
     name: String,
@@ -156,7 +208,7 @@ struct Subject<'a> {
 }
 
 fn plots(comparison: &Comparison) -> String {
-    let subjects = BOTH.into_iter().zip(&comparison.figures).map(|(who, figures)| Subject {
+    let subjects = Who::BOTH.into_iter().zip(&comparison.figures).map(|(who, figures)| Subject {
         name: who.name().to_owned(),
         curve: &figures.capacity.curve,
         run: figures.at_usual_load.last(),
@@ -243,12 +295,10 @@ pub fn single(text: &str, curve: &[Step], run: &Run) -> String {
     )
 }
 
-fn over_time(impaired: &Impaired) -> String {
-    let subjects = BOTH.into_iter().zip(&impaired.runs).map(|(who, run)| Subject {
-        name: who.name().to_owned(),
-        curve: &[],
-        run: run.as_ref(),
-    });
+fn over_time(pair: &Pair) -> String {
+    let subjects = pair.by_name();
+    let subjects =
+        subjects.map(|(who, run)| Subject { name: who.name().to_owned(), curve: &[], run });
     let plot = Plot {
         title: "Delay over time, median of each tenth of a second",
         x_label: "seconds",
@@ -262,59 +312,83 @@ fn over_time(impaired: &Impaired) -> String {
     plot.svg()
 }
 
-fn loss_table(runs: &[Impaired]) -> String {
+fn stall_table(stall: &Pair) -> String {
+    let ms = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+    let mut rows = Vec::new();
+    each_direction(stall, |title, direction| {
+        let Some(around) = &direction.around_stall else { return };
+        let [before, after] = [ms(around.before_ms), ms(around.after_ms)];
+        let grew = ms(around.grew_ms);
+        rows.push(vec![title, before, after, format!("{:.1}", around.after_s), grew]);
+    });
+    let heads = ["", "before, ms", "after, ms", "so many s after", "grew by, ms"];
+    format!("<p>Medians of the added delay.</p>{}", rows_table(&heads, &rows))
+}
+
+fn loss_table(runs: &[Pair]) -> String {
     if runs.is_empty() {
         return String::new();
     }
-    let mut out = "<h2>Under loss</h2><table><tr><th></th><th>engine</th><th>lost on purpose</th>\
-        <th>holes left</th><th>timestamp slips</th><th>jumps back</th><th>added p99, ms</th></tr>"
-        .to_owned();
-    for impaired in runs {
-        for (run, who) in impaired.runs.iter().zip(BOTH) {
-            let Some(run) = run else { continue };
-            for (direction, name) in run.directions().into_iter().zip(["trunk", "browser"]) {
-                let _ = write!(
-                    out,
-                    "<tr><td>{}, toward the {name}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td>\
-                     <td>{}</td><td>{}</td></tr>",
-                    escape(&impaired.title),
-                    who.name(),
-                    direction.lost_on_purpose,
-                    direction.holes,
-                    direction.anomalies.timestamp_slips,
-                    direction.anomalies.jumps_back,
-                    direction.added_ms.p99.map_or("-".to_owned(), |p99| format!("{p99:.1}")),
-                );
-            }
+    let heads =
+        ["", "lost on purpose", "holes left", "timestamp slips", "jumps back", "added p99, ms"];
+    let mut rows = Vec::new();
+    for pair in runs {
+        each_direction(pair, |title, direction| {
+            let p99 = direction.added_ms.p99.map_or("-".to_owned(), |p99| format!("{p99:.1}"));
+            let counts = [
+                direction.lost_on_purpose,
+                direction.holes,
+                direction.anomalies.timestamp_slips,
+                direction.anomalies.jumps_back,
+            ];
+            let title = format!("{}: {title}", pair.title);
+            rows.push([vec![title], counts.map(|n| n.to_string()).to_vec(), vec![p99]].concat());
+        });
+    }
+    format!("<h2>Under loss</h2>{}", rows_table(&heads, &rows))
+}
+
+/// Both directions of both engines, as far as they were measured.
+fn each_direction(pair: &Pair, mut row: impl FnMut(String, &Direction)) {
+    for (who, run) in pair.by_name() {
+        let directions = run.map(Run::directions).into_iter().flatten();
+        for (direction, name) in directions.zip(["trunk", "browser"]) {
+            row(format!("{}, toward the {name}", who.name()), direction);
         }
     }
-    out.push_str("</table>");
-    out
 }
 
-fn rung_table(rungs: &[RungFigures]) -> String {
-    if rungs.is_empty() {
+fn rows_table(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let row = |cells: &[String], tag: &str| {
+        let cells = cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)));
+        format!("<tr>{}</tr>", cells.collect::<String>())
+    };
+    let heads = row(&heads.iter().map(ToString::to_string).collect::<Vec<_>>(), "th");
+    let rows: String = rows.iter().map(|cells| row(cells, "td")).collect();
+    format!("<table>{heads}{rows}</table>")
+}
+
+fn rung_table(object: &Value) -> String {
+    let fields = ["calls", "linecard_ms", "codec_only_ms", "share_percent", "added_ms_p99"];
+    let rows = list(object, "rungs").map(|rung| {
+        let name = rung["rung"].as_str().unwrap_or_default().to_owned();
+        [vec![name], fields.map(|field| cell(&rung[field])).to_vec()].concat()
+    });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
         return String::new();
     }
-    let mut out =
-        "<h2>Rungs of the encoder ladder, CPU ms per call-second</h2><table><tr><th></th>\
-        <th>calls</th><th>linecard</th><th>codecs alone</th><th>codecs' share, %</th></tr>"
-            .to_owned();
-    for RungFigures { rung, calls, linecard_ms, codec_only_ms } in rungs {
-        let share = linecard_ms.map(|linecard_ms| 100.0 * codec_only_ms / linecard_ms);
-        let _ = write!(
-            out,
-            "<tr><td>{rung}</td><td>{calls}</td><td>{}</td><td>{codec_only_ms:.3}</td><td>{}</td></tr>",
-            linecard_ms.map_or("-".to_owned(), |ms| format!("{ms:.3}")),
-            share.map_or("-".to_owned(), |share| format!("{share:.0}")),
-        );
-    }
-    out.push_str("</table>");
-    out
+    let heads =
+        ["", "calls", "linecard", "codecs alone", "codecs' share, %", "added delay, ms, p99"];
+    let title = "Rungs of the encoder ladder, CPU ms per call-second";
+    format!("<h2>{title}</h2>{}", rows_table(&heads, &rows))
 }
 
-fn overload(run: &Run) -> String {
-    format!("<h2>Offered half as much again as it carries</h2><pre>{}</pre>", escape(&run.text()))
+fn overload(pair: &Pair) -> String {
+    let texts = pair.by_name().filter_map(|(who, run)| {
+        Some(format!("<h3>{}</h3><pre>{}</pre>", who.name(), escape(&run?.text())))
+    });
+    format!("<h2>Overload: {}</h2>{}", escape(&pair.title), texts.collect::<String>())
 }
 
 #[cfg(test)]
@@ -328,9 +402,10 @@ mod tests {
         let object = json!({
             "machine": "a <fast> one", "cores": {"engine": 1, "generator": 0}, "priority": "fifo",
             "delivery": "sender", "bounds": {"loss_percent": 0.1, "added_ms_p99": 50.0},
-            "linecard": {"settings": {"version": "1"}, "calls_per_core": 321, "added_ms_p50": 0.25},
+            "linecard": {"settings": {"version": "1"}, "calls_per_core": 321, "added_ms_p50": 0.25,
+                         "cpu_ms_per_call_second": 2.9},
             "codec_only": {"settings": {}, "cpu_ms_per_call_second": 2.5},
-            "peer": {"settings": {"version": "2"}, "calls_per_core": 30},
+            "peer": {"settings": {"version": "2"}, "calls_per_core": 30, "cpu_ms_per_call_second": 19.0},
         });
         let starved = vec!["rtpengine, 40 calls: late".to_owned()];
         let results = Results { starved, ..Results::default() };
