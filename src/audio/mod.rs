@@ -6,6 +6,7 @@ pub mod dtmf;
 pub mod g711;
 pub mod ladder;
 pub mod noise;
+pub mod noise_packets;
 pub mod opus;
 pub mod playout;
 pub mod reception;

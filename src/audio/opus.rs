@@ -205,7 +205,7 @@ impl OpusArena {
     /// [`ArenaFull`] when as many encoders live as calls were reserved.
     pub fn encoder(self: &Rc<Self>, settings: EncoderSettings) -> Result<OpusEncoder, ArenaFull> {
         let slot = Slot::take(self, |arena| &arena.encoders)?;
-        let mut encoder = OpusEncoder { slot };
+        let mut encoder = OpusEncoder { slot, interrupted: false };
         // SAFETY: the slot is as large as `opus_encoder_get_size` asked, aligned, and ours alone.
         let result = unsafe {
             ffi::opus_encoder_init(
@@ -363,6 +363,7 @@ enum Redundancy {
 /// Encodes one stream.
 pub struct OpusEncoder {
     slot: Slot,
+    interrupted: bool,
 }
 
 impl OpusEncoder {
@@ -380,6 +381,10 @@ impl OpusEncoder {
         if !matches!(pcm.len(), 80 | 160 | 320 | 480) {
             return Err(BadFrame);
         }
+        let predicts = !std::mem::take(&mut self.interrupted);
+        if !predicts {
+            self.set(ffi::OPUS_SET_PREDICTION_DISABLED_REQUEST, 1);
+        }
         // Six frames of 1,276 bytes are the longest packet there is (RFC 6716 §3.4).
         let out_bytes = out.len().min(6 * 1_276) as i32;
         // SAFETY: the state is initialised and ours alone; both lengths are within the slices.
@@ -392,7 +397,17 @@ impl OpusEncoder {
                 out_bytes,
             )
         };
+        if !predicts {
+            self.set(ffi::OPUS_SET_PREDICTION_DISABLED_REQUEST, 0);
+        }
         usize::try_from(encoded).map_err(|_| BadFrame)
+    }
+
+    /// The far decoder heard packets that are not from here: the next packet is not predicted from
+    /// the ones before it. Otherwise CELT is off by the difference of their levels, halved with each
+    /// packet (RFC 6716 §4.3.2.1).
+    pub fn interrupt(&mut self) {
+        self.interrupted = true;
     }
 
     /// Goes on with other settings, brought into range. The state stays: a change of mode is bridged

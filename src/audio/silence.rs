@@ -62,11 +62,6 @@ impl SilenceGate {
         }
     }
 
-    /// The byte that stands for a frame without audio, if that is possible after the last frame.
-    pub fn without_audio(&self) -> Option<u8> {
-        self.without_audio
-    }
-
     /// Learns what a frame that was encoded has become.
     #[inline]
     pub fn encoded(&mut self, packet: &[u8]) {

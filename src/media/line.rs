@@ -536,7 +536,7 @@ impl Transcoder {
     }
 
     /// Samples that complete the packet in the making; 0 when none is.
-    fn missing_to_full(&self) -> u64 {
+    pub(super) fn missing_to_full(&self) -> u64 {
         if self.pending == 0 { 0 } else { (self.packet_samples - self.pending) as u64 }
     }
 }
@@ -545,14 +545,14 @@ impl Encoder {
     /// Whether the frame is worth encoding: G.711 always is.
     fn gate(&mut self, pcm: &[i16]) -> Verdict {
         match self {
-            Encoder::Opus(_, gate) => gate.judge(pcm),
+            Encoder::Opus(_, gate, _) => gate.judge(pcm),
             Encoder::G711(_) => Verdict::Encode,
         }
     }
 
     fn encode(&mut self, verdict: Verdict, pcm: &[i16], out: &mut [u8]) -> Result<usize, Discard> {
         match (self, verdict) {
-            (Encoder::Opus(encoder, gate), Verdict::Encode) => {
+            (Encoder::Opus(encoder, gate, _), Verdict::Encode) => {
                 let bytes = encoder.encode(pcm, out).map_err(|_| Discard::EncoderFailed)?;
                 gate.encoded(&out[..bytes]);
                 Ok(bytes)

@@ -1,11 +1,10 @@
 //! Comfort noise (RFC 3389) in the packet line.
 //!
-//! A trunk that leaves its silence out says once how loud it is. Toward Opus one frame of that noise
-//! is encoded, and one byte after it tells the browser that a pause has begun, in which its own
-//! decoder makes the noise; both are repeated every 400 ms. What libopus makes of it was measured: 8
-//! to 14 dB below the level told, without end. Ten frames to begin with were no nearer, and encoding
-//! all of it would cost as much as speech. Toward G.711 the noise goes on at every packet time, at its
-//! level. A leg that negotiated comfort noise is told the level instead. While a browser leaves silence
+//! A trunk that leaves its silence out says once how loud it is. Toward Opus ten packets of that noise
+//! are sent ([`crate::audio::noise_packets`]), from which the browser learns how it sounds, then a byte
+//! that tells it to go on by itself, and nothing for 400 ms; then one packet and one byte again. It
+//! hears the level within 3 dB, and nothing is encoded. Toward G.711 the noise goes on at every packet
+//! time. A leg that negotiated comfort noise is told the level instead. While a browser leaves silence
 //! out (Opus packets of a byte or two), such a leg is told too.
 //!
 //! Paced playout plays noise where there is nothing else, so there the level is only remembered.
@@ -15,13 +14,21 @@ use std::time::{Duration, Instant};
 use super::line::{Onward, Packets, count};
 use super::stream::{Encoder, Path, Playout, Transcoder};
 use crate::audio::noise::NoiseSource;
+use crate::audio::noise_packets::NOISE_SAMPLES;
 use crate::audio::repair::Packet;
 use crate::base::discard::Discard;
 use crate::wire::comfort_noise::NoiseLevel;
 use crate::wire::rtp::PayloadType;
 
-/// A frame of noise is encoded this often, as often as one of silence in [`crate::audio::silence`].
+/// So many packets of noise are sent before the far decoder is left alone, as libopus does with
+/// silence (NB_SPEECH_FRAMES_BEFORE_DTX). With five the noise is 1 dB too low for a second, with one
+/// 10 dB.
+const LEARNT_FROM: u8 = 10;
+/// A packet of noise is sent at least this often, as often as one of silence in
+/// [`crate::audio::silence`].
 const REFRESH: Duration = Duration::from_millis(400);
+/// What a packet of [`crate::audio::noise_packets`] lasts.
+const NOISE_TIME: Duration = Duration::from_millis(20);
 /// A change that is told to a leg that makes the noise itself.
 const TOLD_FROM_DB: u8 = 3;
 /// An Opus packet of so many bytes holds no audio: its sender pauses (RFC 6716 §3.2.1).
@@ -36,13 +43,16 @@ pub struct Noise {
     /// When the next packet of it is due, if we make them.
     next: Option<Instant>,
     stage: Stage,
+    /// Packets sent of it.
+    sent: usize,
 }
 
+/// What a browser is sent next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// A frame of noise.
-    Frame,
-    /// A packet that leaves the rest to the far decoder.
+    /// Packets of noise: so many.
+    Heard(u8),
+    /// One that leaves the rest to the far decoder.
     Left,
 }
 
@@ -61,9 +71,24 @@ impl Playout {
         self.noise.as_ref().and_then(|noise| noise.next)
     }
 
-    fn set_noise(&mut self, level: NoiseLevel, next: Option<Instant>) {
-        let source = self.noise.take().map_or_else(NoiseSource::default, |noise| noise.source);
-        self.noise = Some(Noise { level, source, next, stage: Stage::Frame });
+    /// The noise from now on, with its first packet at `first` if we make them. One that is as loud as
+    /// before just goes on.
+    fn set_noise(&mut self, level: NoiseLevel, first: Option<Instant>) {
+        let mut noise = self.noise.take().unwrap_or_else(|| Noise {
+            level: NoiseLevel::SILENCE,
+            source: NoiseSource::default(),
+            next: first,
+            stage: Stage::Heard(LEARNT_FROM),
+            sent: 0,
+        });
+        if noise.level.distance_db(level) >= TOLD_FROM_DB {
+            noise.stage = Stage::Heard(LEARNT_FROM);
+            // The packet sent last is 20 ms long.
+            noise.next =
+                first.map(|first| noise.next.map_or(first, |next| next.min(first + NOISE_TIME)));
+        }
+        noise.level = level;
+        self.noise = Some(noise);
     }
 }
 
@@ -83,7 +108,7 @@ impl Onward<'_, '_> {
         // The clock of G.711, beside which alone it is received.
         let timeline = &mut self.playout.timeline;
         let gap = timeline.gap_before(packet.header.timestamp, 8_000, self.now);
-        if gap > 0 {
+        if self.playout.noise.is_none() && gap > 0 {
             let lost = self.playout.missing_packets > 0;
             self.fill(gap, lost.then_some(packet.payload))?;
         }
@@ -91,7 +116,8 @@ impl Onward<'_, '_> {
             return self.tell_noise(level);
         }
         self.playout.set_noise(level, Some(self.now));
-        self.noise_packet(self.now)
+        self.wake_noise();
+        Ok(())
     }
 
     /// Sends the noise that is due.
@@ -114,33 +140,61 @@ impl Onward<'_, '_> {
             playout.noise = None;
             return Ok(());
         }
-        let packet_time = Duration::from_micros(transcoder.packet_samples as u64 * 125);
-        let left = match &transcoder.encoder {
-            Encoder::Opus(_, gate) => gate.without_audio(),
-            Encoder::G711(_) => None,
-        };
-        let left = left.filter(|_| noise.stage == Stage::Left);
         // A stall of ours is not made up for.
         let due = if self.now > due + REFRESH { self.now } else { due };
-        if let Some(byte) = left {
-            noise.stage = Stage::Frame;
-            noise.next = Some(due + REFRESH - packet_time);
-            let timestamp = self.to.outgoing.timestamp_of(playout.timeline.end());
-            playout.timeline.advance(transcoder.packet_samples as u64, self.now);
-            let (now, outbox) = (self.now, &mut *self.around.outbox);
-            self.to.counters.frames_silent += 1;
-            self.around.frames.silent += 1;
-            let payload_type = self.to.format.as_ref().ok_or(Discard::NoDestination)?.payload_type;
-            return self.to.send(payload_type, false, timestamp, now, outbox, |out| {
-                *out.first_mut().ok_or(Discard::TooLarge)? = byte;
-                Ok(1)
-            });
+        if matches!(transcoder.encoder, Encoder::Opus(..)) {
+            return self.noise_packet_of_opus(due);
         }
-        noise.stage = Stage::Left;
-        noise.next = Some(due + packet_time);
+        noise.next = Some(due + Duration::from_micros(transcoder.packet_samples as u64 * 125));
         let samples = transcoder.packet_samples - transcoder.pending;
         noise.fill(transcoder, samples);
         playout.timeline.advance(samples as u64, self.now);
+        self.send_full_packets(Packets::All)
+    }
+
+    fn noise_packet_of_opus(&mut self, due: Instant) -> Result<(), Discard> {
+        self.complete_with_noise()?;
+        let playout = &mut *self.playout;
+        let (Some(noise), Path::Transcode(transcoder)) = (&mut playout.noise, &mut playout.path)
+        else {
+            return Err(Discard::NoDestination);
+        };
+        let Encoder::Opus(encoder, _, packets) = &mut transcoder.encoder else {
+            return Err(Discard::NoDestination);
+        };
+        let packet = packets.packet(noise.level, noise.sent).ok_or(Discard::EncoderFailed)?;
+        let (packet, stage, next) = match noise.stage {
+            Stage::Heard(more @ 2..) => (packet, Stage::Heard(more - 1), NOISE_TIME),
+            Stage::Heard(_) => (packet, Stage::Left, NOISE_TIME),
+            // Its first byte alone: a packet without audio (RFC 6716 §3.2.1).
+            Stage::Left => (&packet[..1], Stage::Heard(1), REFRESH - NOISE_TIME),
+        };
+        noise.stage = stage;
+        noise.next = Some(due + next);
+        noise.sent = noise.sent.wrapping_add(1);
+        encoder.interrupt();
+        let timestamp = self.to.outgoing.timestamp_of(playout.timeline.end());
+        playout.timeline.advance(NOISE_SAMPLES as u64, self.now);
+        let (now, outbox) = (self.now, &mut *self.around.outbox);
+        self.to.counters.frames_silent += 1;
+        self.around.frames.silent += 1;
+        let payload_type = self.to.format.as_ref().ok_or(Discard::NoDestination)?.payload_type;
+        playout.talkspurt = true; // with what follows the noise
+        self.to.send(payload_type, false, timestamp, now, outbox, |out| {
+            out.get_mut(..packet.len()).ok_or(Discard::TooLarge)?.copy_from_slice(packet);
+            Ok(packet.len())
+        })
+    }
+
+    /// Completes the packet of audio that the noise cuts short.
+    fn complete_with_noise(&mut self) -> Result<(), Discard> {
+        let playout = &mut *self.playout;
+        if let (Some(noise), Path::Transcode(transcoder)) = (&mut playout.noise, &mut playout.path)
+        {
+            let missing = transcoder.missing_to_full();
+            noise.fill(transcoder, missing as usize);
+            playout.timeline.advance(missing, self.now);
+        }
         self.send_full_packets(Packets::All)
     }
 

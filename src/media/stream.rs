@@ -11,6 +11,7 @@ use super::timeline::Timeline;
 use crate::audio::conceal::Concealer;
 use crate::audio::dtmf::EventRelay;
 use crate::audio::g711::Law;
+use crate::audio::noise_packets::NoisePackets;
 use crate::audio::opus::{
     EncoderSettings, OpusArena, OpusDecoder, OpusEncoder, PACKET_SAMPLES_MAX,
 };
@@ -97,8 +98,8 @@ pub struct Transcoder {
 
 /// Makes payloads.
 pub enum Encoder {
-    /// Opus, and the gate that saves it from silence.
-    Opus(OpusEncoder, SilenceGate),
+    /// Opus, the gate that saves it from silence, and what is sent of a noise.
+    Opus(OpusEncoder, SilenceGate, &'static NoisePackets),
     /// G.711.
     G711(Law),
 }
@@ -201,7 +202,7 @@ impl Path {
             Codec::Opus if opus_heard => return Ok(Self::Relay(Codec::Opus)),
             Codec::Opus => {
                 let encoder = arena.encoder(settings).map_err(no_capacity)?;
-                Encoder::Opus(encoder, SilenceGate::default())
+                Encoder::Opus(encoder, SilenceGate::default(), NoisePackets::shared())
             }
             Codec::Pcmu => Encoder::G711(Law::Mu),
             Codec::Pcma => Encoder::G711(Law::A),
@@ -234,7 +235,7 @@ impl Path {
     pub fn opus_encoder(&mut self) -> Option<&mut OpusEncoder> {
         match self {
             Self::Transcode(transcoder) => match &mut transcoder.encoder {
-                Encoder::Opus(encoder, _) => Some(encoder),
+                Encoder::Opus(encoder, ..) => Some(encoder),
                 Encoder::G711(_) => None,
             },
             Self::Relay(_) | Self::Closed => None,

@@ -23,6 +23,7 @@ use super::line::{self, FrameCounters, Notice, Surroundings};
 use super::outgoing::Outgoing;
 use super::security::SecurityContext;
 use super::table::Calls;
+use crate::audio::noise_packets::NoisePackets;
 use crate::audio::opus::{EncoderSettings, OpusArena, PACKET_SAMPLES_MAX};
 use crate::audio::synthetic::speech;
 use crate::base::clock::WallAnchor;
@@ -105,6 +106,7 @@ impl Thread {
         let mut owners = vec![Owner::Nobody; sockets];
         owners[browsers.position()] = Owner::Browsers;
         let arena = OpusArena::new(calls)?;
+        NoisePackets::shared(); // is made here, not in the first call's time
         let budget = Budget::new(time_codec(&arena), end.gauge.clone());
         Ok(Self {
             end,

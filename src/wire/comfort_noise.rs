@@ -17,6 +17,11 @@ impl NoiseLevel {
     /// The quietest.
     pub const SILENCE: Self = Self(127);
 
+    /// A level; what no payload can say is the quietest.
+    pub const fn new(below_overload_db: u8) -> Self {
+        if below_overload_db > 127 { Self::SILENCE } else { Self(below_overload_db) }
+    }
+
     /// Reads a payload.
     ///
     /// # Errors
