@@ -144,12 +144,7 @@ impl Thread {
         let window = self.budget.next_window(self.looked);
         let until = self.timers.next().map_or(window, |at| at.min(window));
         self.ring.wait(&mut self.outbox, until)?;
-        let mut now = Instant::now();
-        let pause = now.saturating_duration_since(self.looked);
-        if pause > PAUSE {
-            self.resume(pause)?;
-            now = Instant::now();
-        }
+        let mut now = self.look()?;
         let mut handled = 0;
         while let Some(arrival) = self.ring.next_arrival() {
             match arrival {
@@ -162,7 +157,7 @@ impl Thread {
             handled += 1;
             if handled % BATCH == 0 {
                 self.ring.send(&mut self.outbox)?;
-                now = Instant::now();
+                now = self.look()?;
             }
         }
         while let Some((armed, key)) = self.timers.pop_due(now) {
@@ -175,8 +170,18 @@ impl Thread {
             let talking = weights.fold(Weight::default(), Weight::plus);
             self.budget.observe(self.account.read()?, talking, now);
         }
-        self.looked = now;
         Ok(())
+    }
+
+    /// Looks at the clock. A pause is met here, wherever in its turn it stopped the thread: a busy one
+    /// seldom waits.
+    fn look(&mut self) -> io::Result<Instant> {
+        let pause = self.looked.elapsed();
+        if pause > PAUSE {
+            self.resume(pause)?;
+        }
+        self.looked = Instant::now();
+        Ok(self.looked)
     }
 
     /// The load once every call talks that was made so far.

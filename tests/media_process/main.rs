@@ -4,6 +4,7 @@
 
 mod exhaustion;
 mod memory;
+mod pause;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -734,52 +735,4 @@ fn a_call_too_many_for_the_core_is_refused_with_a_time_to_try_again() {
         control.request("delete_call", json!({"call": format!("c{gone}")})).unwrap();
     }
     control.request("create_call", call(made)).unwrap();
-}
-
-/// What a pause of the whole process (a stopped process, a virtual machine that moved) leaves
-/// behind: nothing.
-#[test]
-fn after_a_pause_of_the_process_a_call_goes_on_without_a_burst_of_old_audio() {
-    const BEFORE: u32 = 25;
-    const DURING: u32 = 75;
-    const AFTER: u32 = 25;
-    let media = Media::start();
-    let mut control = media.controller();
-    let (mut a, mut b) = (Peer::new(0), Peer::new(8));
-    let call = json!({"call": "c", "a": plain(&a, "pcmu", 0), "b": plain(&b, "pcma", 8)});
-    let created = control.request("create_call", call).unwrap();
-    (a.to, b.to) = (address(&created["a"]["rtp"]), address(&created["b"]["rtp"]));
-    let mut speak = |packets: u32| {
-        for _ in 0..packets {
-            a.send(&[0x55; 160], 160);
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    };
-    let signal = |signal| {
-        let pid = rustix::process::Pid::from_child(&media.child);
-        rustix::process::kill_process(pid, signal).unwrap();
-    };
-    speak(BEFORE);
-    signal(rustix::process::Signal::STOP);
-    speak(DURING);
-    signal(rustix::process::Signal::CONT);
-    speak(AFTER);
-
-    let first = b.receive().0.timestamp;
-    b.socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    let mut buffer = [0; 2048];
-    let (mut old, mut fresh) = (0, 0);
-    while let Ok((length, _)) = b.socket.recv_from(&mut buffer) {
-        let header = RtpPacket::parse(&buffer[..length]).unwrap().header;
-        let number = header.timestamp.distance(first) as u32 / 160;
-        old += u32::from((BEFORE + 2..BEFORE + DURING - 2).contains(&number));
-        fresh += u32::from(number >= BEFORE + DURING);
-    }
-    // The time line goes on as if nothing had been said meanwhile. How fast the process came back
-    // is the scheduler's matter; that it did is ours.
-    assert_eq!(old, 0, "old audio came after the pause");
-    assert!(fresh > AFTER / 2, "only {fresh} of {AFTER} packets after the pause");
-    let thread = &control.request("query_process", json!({})).unwrap()["threads"][0];
-    assert_eq!(thread["pauses"], 1);
-    assert!(thread["discards"]["after_pause"].as_u64().unwrap() > 10);
 }
