@@ -9,6 +9,10 @@ import raw_sip
 from ports import free_block
 from raw_sip import RawSip
 from sipp import header
+from waiting import wait_until
+
+# How often the room may have grown between one refusal and the next call.
+ROOM_MOVES_MAX = 5
 
 
 def registered(phone, gateway):
@@ -183,6 +187,18 @@ def test_a_call_fails_when_the_only_trunk_is_unavailable(open_phone, start_sipp,
     trunk.wait_until_done()
 
 
+def fill(trunk, gateway, ringing):
+    """Makes calls until one is refused: the refusal, and how many ms it took."""
+    while len(ringing) < 200:
+        invite = trunk.invite("1001", raw_sip.offer())
+        asked = time.monotonic()
+        response = trunk.try_to_ring(invite, gateway)
+        if raw_sip.status(response) != 180:
+            break
+        ringing.append(invite)
+    return response, (time.monotonic() - asked) * 1000
+
+
 @pytest.mark.parametrize(("limit", "cause"), [
     ({"calls_per_core": 1}, 34),
     ({"load_max_percent": 10}, 42),
@@ -195,27 +211,25 @@ def test_a_call_too_many_is_refused_with_a_time_to_come_back(
     gateway = start_gateway(trunk, media={"cores": [0], **ports, **limit})
     phone = registered(open_phone(), gateway)
     ringing = []
-    while len(ringing) < 200:
-        invite = trunk.invite("1001", raw_sip.offer())
-        asked = time.monotonic()
-        response = trunk.try_to_ring(invite, gateway)
-        if raw_sip.status(response) != 180:
+    # What a call is found to cost falls when a busy machine has time again: then one more fits.
+    for _ in range(ROOM_MOVES_MAX):
+        response, answered_ms = fill(trunk, gateway, ringing)
+        assert raw_sip.status(response) == 503, response
+        assert 1 <= int(header(response, "Retry-After")) <= 60
+        assert f"cause={cause}" in header(response, "Reason")
+        report(f"{len(ringing)} calls fit; the next was refused after {answered_ms:.1f} ms")
+
+        # A browser's call is refused alike.
+        phone.call("+15550100")
+        failed = phone.wait_for("failed", timeout_s=20)
+        if failed["status"] != 504:  # let in, but the trunk does not answer
             break
-        ringing.append(invite)
-    answered_ms = (time.monotonic() - asked) * 1000
-
-    assert raw_sip.status(response) == 503, response
-    assert 1 <= int(header(response, "Retry-After")) <= 60
-    assert f"cause={cause}" in header(response, "Reason")
-    report(f"{len(ringing)} calls fit; the next was refused after {answered_ms:.1f} ms")
-
-    # A browser's call is refused alike.
-    phone.call("+15550100")
-    failed = phone.wait_for("failed")
     assert failed["status"] == 503 and f"cause={cause}" in failed["reason"]
 
-    record = gateway.wait_for_record()
-    assert (record["sip_status"], record["q850_cause"]) == (503, cause)
+    wait_until(
+        lambda: (503, cause, "1001") in {
+            (record["sip_status"], record["q850_cause"], record["from"]) for record in gateway.records()},
+        lambda: f"a record of the browser's refused call: {gateway.records()}")
     for invite in ringing:
         assert raw_sip.status(trunk.give_up(invite, gateway)) == 487
     invite = trunk.invite("1001", raw_sip.offer())
