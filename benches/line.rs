@@ -4,6 +4,7 @@
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use linecard::audio::opus::OpusArena;
+use linecard::control::message::Side;
 
 #[path = "material/call.rs"]
 mod call;
@@ -70,7 +71,7 @@ fn bench_rtcp(criterion: &mut Criterion) {
     group.bench_function("SRTCP report received", |bencher| {
         bencher.iter_batched_ref(
             || far_end.report(),
-            |datagram| line.hear_rtcp(datagram),
+            |datagram| line.hear_rtcp(Side::A, datagram),
             BatchSize::SmallInput,
         );
     });

@@ -12,6 +12,7 @@ use std::hint::black_box;
 use std::rc::Rc;
 
 use linecard::audio::opus::OpusArena;
+use linecard::control::message::Side;
 use linecard::srtp::keys::{MasterKey, Profile};
 use linecard::srtp::protect::{RTP_GROWTH_BYTES_MAX, Receiver, Sender};
 use linecard::wire::rtp::{
@@ -104,7 +105,7 @@ fn reports(arena: &Rc<OpusArena>) {
     let (mut line, mut far_end) = (Line::new(arena, Browser, Trunk), FarEnd::new(arena, Browser));
     (0..SETTLING).for_each(|_| line.hear(&mut far_end.packet()));
     count("line: SRTCP report received", times(|| far_end.report()), |datagram| {
-        line.hear_rtcp(datagram);
+        line.hear_rtcp(Side::A, datagram);
     });
     count("line: reports of both legs sent", times(|| ()), |()| line.pass(REPORT_INTERVAL_MAX));
 }

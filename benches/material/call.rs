@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use linecard::audio::opus::{EncoderSettings, OpusArena};
 use linecard::base::clock::WallAnchor;
+use linecard::base::discard::Discard;
 use linecard::base::random::{self, Random};
 use linecard::control::message::{Format, Security, Side};
 use linecard::media::call::Call;
@@ -20,11 +21,11 @@ use linecard::os::ring::SocketIndex;
 use linecard::srtp::keys::{MasterKey, Profile};
 use linecard::srtp::protect::Sender;
 use linecard::wire::red::{self, RedundantBlock};
-use linecard::wire::rtcp::{self, Compound, Presence};
+use linecard::wire::rtcp::{self, Compound, Presence, ReportBlock};
 use linecard::wire::rtp::{
     HEADER_BYTES, PayloadType, RtpHeader, RtpTimestamp, SequenceNumber, Ssrc,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::speech;
 
@@ -56,6 +57,8 @@ fn master_key() -> MasterKey {
 pub struct Line {
     /// The call, whose leg a hears.
     pub call: Call,
+    /// How busy the thread's core is said to be.
+    pub load: Load,
     outbox: Outbox,
     frames: FrameCounters,
     wall: WallAnchor,
@@ -66,21 +69,28 @@ pub struct Line {
 
 impl Line {
     pub fn new(arena: &Rc<OpusArena>, a: LegKind, b: LegKind) -> Self {
+        Self::with_formats(arena, [a, b].map(|kind| (kind, kind.format())))
+    }
+
+    /// Legs of these kinds with formats of their own, as the control protocol writes them.
+    pub fn with_formats(arena: &Rc<OpusArena>, legs: [(LegKind, Value); 2]) -> Self {
         let now = Instant::now();
         let mut random = random::from_seed(1);
-        let mut leg = |kind, socket| make_leg(kind, socket, &mut random, now);
+        let [a, b] = legs;
+        let mut leg = |leg, socket| make_leg(leg, socket, &mut random, now);
         let legs = [leg(a, 0), leg(b, 2)];
         let Ok(call) = Call::new("call".into(), legs, arena, Load::NONE, now) else {
             panic!("the arena has room for the call")
         };
         Self {
             call,
+            load: Load::NONE,
             outbox: Outbox::new(64),
             frames: FrameCounters::default(),
             wall: WallAnchor::at(now, Duration::from_secs(1_700_000_000)),
             random,
             now,
-            notices: Vec::new(),
+            notices: Vec::with_capacity(16),
         }
     }
 
@@ -91,7 +101,7 @@ impl Line {
             frames: &mut self.frames,
             wall: &self.wall,
             random: &mut self.random,
-            load: Load::NONE,
+            load: self.load,
         };
         work(&mut self.call, self.now, &mut around)
     }
@@ -99,13 +109,18 @@ impl Line {
     /// A packet arrives at its time, and what it made leaves.
     pub fn hear(&mut self, packet: &mut [u8]) {
         self.now += PACKET_TIME;
-        self.with(|call, now, around| line::rtp(call, Side::A, packet, now, around))
-            .expect("a good packet");
-        self.leave();
+        self.hear_now(Side::A, packet).expect("a good packet");
     }
 
-    pub fn hear_rtcp(&mut self, datagram: &mut [u8]) {
-        self.with(|call, now, around| line::rtcp(call, Side::A, datagram, now, around))
+    /// A packet arrives at a leg, and what it made leaves.
+    pub fn hear_now(&mut self, side: Side, packet: &mut [u8]) -> Result<(), Discard> {
+        let heard = self.with(|call, now, around| line::rtp(call, side, packet, now, around));
+        self.leave();
+        heard
+    }
+
+    pub fn hear_rtcp(&mut self, side: Side, datagram: &mut [u8]) {
+        self.with(|call, now, around| line::rtcp(call, side, datagram, now, around))
             .expect("a good compound");
     }
 
@@ -120,27 +135,49 @@ impl Line {
         self.leave();
     }
 
+    /// When the call is.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Codec frames so far.
+    pub fn frames(&self) -> FrameCounters {
+        self.frames
+    }
+
     fn leave(&mut self) {
         self.notices.clear();
         self.outbox.clear();
     }
 }
 
-fn make_leg(kind: LegKind, socket: u32, random: &mut Random, now: Instant) -> Leg {
+impl LegKind {
+    /// What such a leg usually carries.
+    pub fn format(self) -> Value {
+        let opus = json!({"codec": "opus", "payload_type": OPUS});
+        let red =
+            json!({"codec": "opus", "payload_type": OPUS, "redundancy": {"payload_type": RED}});
+        let pcmu = json!({"codec": "pcmu", "payload_type": 0});
+        match self {
+            LegKind::Browser => json!({"send": opus, "receive": [opus]}),
+            LegKind::RedBrowser => {
+                json!({"send": red, "receive": [opus], "receive_redundancy": [RED]})
+            }
+            LegKind::Trunk => json!({"send": pcmu, "receive": [pcmu]}),
+        }
+    }
+}
+
+fn make_leg(
+    (kind, format): (LegKind, Value),
+    socket: u32,
+    random: &mut Random,
+    now: Instant,
+) -> Leg {
     let transport = LegTransport::Plain {
         rtp: SocketIndex::detached(socket),
         rtcp: SocketIndex::detached(socket + 1),
         remote: Some([([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()]),
-    };
-    let opus = json!({"codec": "opus", "payload_type": OPUS});
-    let red = json!({"codec": "opus", "payload_type": OPUS, "redundancy": {"payload_type": RED}});
-    let pcmu = json!({"codec": "pcmu", "payload_type": 0});
-    let format = match kind {
-        LegKind::Browser => json!({"send": opus, "receive": [opus]}),
-        LegKind::RedBrowser => {
-            json!({"send": red, "receive": [opus], "receive_redundancy": [RED]})
-        }
-        LegKind::Trunk => json!({"send": pcmu, "receive": [pcmu]}),
     };
     let keys = match kind {
         LegKind::Trunk => Keys::new(&Security::None).expect("nothing to refuse"),
@@ -155,7 +192,7 @@ fn make_leg(kind: LegKind, socket: u32, random: &mut Random, now: Instant) -> Le
     Leg::new(transport, security, Some(format), outgoing, "cname".into(), now)
 }
 
-/// What sends to leg a.
+/// What sends to a leg.
 pub struct FarEnd {
     header: RtpHeader,
     timestamp_step: u32,
@@ -188,10 +225,9 @@ impl FarEnd {
         }
     }
 
+    /// The next packet of speech.
     pub fn packet(&mut self) -> Vec<u8> {
-        let payload = self.payloads.next().expect("a cycle has no end");
-        let mut packet = vec![0; HEADER_BYTES];
-        self.header.write(packet.first_chunk_mut().expect("a header's bytes"));
+        let mut payload = self.payloads.next().expect("a cycle has no end");
         if let Some(repeated) = &mut self.repeated {
             let opus = PayloadType::new(OPUS).expect("below 128");
             let block = RedundantBlock {
@@ -201,10 +237,20 @@ impl FarEnd {
             };
             let mut around = [0; 1_400];
             let length = red::write(&mut around, &[block], opus).expect("it fits");
-            packet.extend_from_slice(&around[..length]);
-            repeated.clone_from(&payload);
+            let red = [&around[..length], &payload].concat();
+            *repeated = std::mem::replace(&mut payload, red);
         }
-        packet.extend_from_slice(&payload);
+        let packet = self.datagram(self.header.payload_type, &payload);
+        self.pass();
+        packet
+    }
+
+    /// Another packet, at the place of the next of speech.
+    pub fn datagram(&mut self, payload_type: PayloadType, payload: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0; HEADER_BYTES];
+        let header = RtpHeader { payload_type, ..self.header };
+        header.write(packet.first_chunk_mut().expect("a header's bytes"));
+        packet.extend_from_slice(payload);
         if let Some(sender) = &mut self.sender {
             let length = packet.len();
             packet.resize(length + 16, 0);
@@ -212,8 +258,12 @@ impl FarEnd {
             packet.truncate(length);
         }
         self.header.sequence_number = self.header.sequence_number.next();
-        self.header.timestamp = self.header.timestamp + self.timestamp_step;
         packet
+    }
+
+    /// The time of a packet passes.
+    pub fn pass(&mut self) {
+        self.header.timestamp = self.header.timestamp + self.timestamp_step;
     }
 
     pub fn packet_after_a_lost_one(&mut self) -> Vec<u8> {
@@ -222,17 +272,24 @@ impl FarEnd {
     }
 
     pub fn report(&mut self) -> Vec<u8> {
+        self.report_of(&[])
+    }
+
+    /// A report on what the leg sent.
+    pub fn report_of(&mut self, reports: &[ReportBlock]) -> Vec<u8> {
         let mut datagram = vec![0; 1_500];
         let compound = Compound {
             ssrc: SOURCE,
             sender: None,
-            reports: &[],
+            reports,
             cname: "far end",
             presence: Presence::Stays,
         };
         let length = rtcp::write_compound(&mut datagram, &compound).expect("it fits");
-        let sender = self.sender.as_mut().expect("the far end of an SRTP leg");
-        let length = sender.protect_rtcp(&mut datagram, length).expect("a new index");
+        let length = match &mut self.sender {
+            Some(sender) => sender.protect_rtcp(&mut datagram, length).expect("a new index"),
+            None => length,
+        };
         datagram.truncate(length);
         datagram
     }

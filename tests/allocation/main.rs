@@ -1,5 +1,6 @@
 //! Nothing is allocated for a packet: reading, protecting and answering work in place, whatever the
-//! profile. The allocator of this test counts what its own thread asks for.
+//! profile, and so does the packet line ([`line`]). The allocator of this test counts what its own
+//! thread asks for.
 #![allow(unsafe_code, reason = "a counting allocator has to be one")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -14,6 +15,12 @@ use linecard::wire::rtp::{PayloadType, RtpHeader, RtpPacket, RtpTimestamp, Seque
 use linecard::wire::stun::{
     BindingRequest, Message, RESPONSE_BYTES_MAX, Role, TransactionId, write_binding_request,
 };
+
+#[path = "../../benches/material/call.rs"]
+mod call;
+mod line;
+#[path = "../../benches/material/speech.rs"]
+mod speech;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
