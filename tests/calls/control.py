@@ -25,6 +25,15 @@ class Control:
             if reply.get("id") == self.number:
                 return reply
 
+    def event(self, kind):
+        """The next event of this kind; what comes before it is passed over."""
+        while True:
+            line = self.lines.readline()
+            assert line, f"the media process closed the control socket before an event {kind}"
+            event = json.loads(line)
+            if event.get("event") == kind:
+                return event
+
     def result(self, command, **arguments):
         reply = self.request(command, **arguments)
         assert "result" in reply, f"{command}: {reply}"

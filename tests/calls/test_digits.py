@@ -3,7 +3,10 @@
 import pytest
 
 import audio
+from starvation import Watch
 from waiting import wait_until
+
+ATTEMPTS = 3
 
 # What the browser must not offer, so that it speaks the clock of the test's name.
 OTHER_CLOCK_HZ = {"48 kHz": 8000, "8 kHz": 48000}
@@ -17,6 +20,22 @@ def talk(phone, gateway, **options):
     phone.wait_for("audio-arrives")
 
 
+def play(digits, trunk, phone):
+    """Sends digits out of the trunk; what the browser plays up to the last of them."""
+    before = len(phone.heard()[0])
+
+    def played():
+        samples, rate_hz = phone.heard()
+        return audio.digits_heard(samples[before:], rate_hz)
+
+    with Watch() as watch:
+        trunk.send_digits(digits)
+        wait_until(
+            lambda: played().endswith(digits[-1]),
+            lambda: f"the browser to play {digits}; it played {played()}", 8, 0.5)
+    return played(), watch
+
+
 @pytest.mark.parametrize("clock", OTHER_CLOCK_HZ)
 def test_digits_cross_both_ways_as_events(clock, library, open_phone, start_trunk, start_gateway):
     trunk = start_trunk(sound="trunk hum")
@@ -27,10 +46,12 @@ def test_digits_cross_both_ways_as_events(clock, library, open_phone, start_trun
     phone.do("sendEvents", "159*0#D")
     wait_until(lambda: trunk.digits() == "159*0#D", "the trunk to receive 159*0#D", 8)
 
-    trunk.send_digits("7*36")
-    wait_until(
-        lambda: audio.digits_heard(*phone.heard()) == "7*36",
-        lambda: f"the browser to play 7*36; it played {audio.digits_heard(*phone.heard())}", 8, 0.5)
+    for _ in range(ATTEMPTS):
+        played, watch = play("7*36", trunk, phone)
+        # A trunk that sends late, or a browser that plays late, cuts a tone in two.
+        if played == "7*36" or not watch.starved:
+            break
+    assert played == "7*36", f"{watch}"
 
     phone.hang_up()
     trunk.wait_for("CALL_CLOSED")
@@ -56,11 +77,14 @@ def test_a_long_press_is_one_digit(open_phone, start_trunk, start_gateway):
     phone = open_phone()
     talk(phone, gateway)
 
-    phone.do("sendEvents", "5", 2500)
-    trunk.wait_for("CALL_DTMF_END", timeout_s=8)
+    with gateway.control() as control:
+        phone.do("sendEvents", "5", 2500)
+        trunk.wait_for("CALL_DTMF_END", timeout_s=8)
+        # By the clock of the packets, not by when they came.
+        event = control.event("telephone_event")
 
-    start, end = trunk.wait_for("CALL_DTMF_START"), trunk.wait_for("CALL_DTMF_END")
     assert trunk.digits() == "5"
-    assert 2.2 < end["at"] - start["at"] < 3.2
+    assert (event["leg"], event["digit"]) == ("a", "5")
+    assert 2400 <= event["duration_ms"] <= 2600
     phone.hang_up()
     trunk.wait_for("CALL_CLOSED")
