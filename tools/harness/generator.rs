@@ -247,6 +247,8 @@ impl Generator {
             }
             let now_ns = monotonic_ns();
             while due_ns <= now_ns {
+                // Before what is due later, also when this thread is late for both.
+                self.send_held_back(due_ns)?;
                 if sends {
                     self.send_step(step, due_ns)?;
                 }
