@@ -9,7 +9,7 @@ use linecard::audio::ladder::Rung;
 
 use crate::impairment::Impairments;
 use crate::machine::{Delivery, Priority};
-use crate::material::BrowserKind;
+use crate::material::{BrowserKind, Red};
 
 /// The most calls: each has an address of its own, and our engine a port pair.
 const CALLS_MAX: i64 = 6_000;
@@ -29,7 +29,8 @@ pub enum Task {
     /// Loads one engine with calls and says what it cost and how late and complete the audio came
     #[command(name = "load", bin_name = "tools/load")]
     Load(LoadArguments),
-    /// Runs linecard and Debian's rtpengine under the same load, in turns, and writes them side by side
+    /// Runs linecard and Debian's rtpengine under the same load, in turns, and writes them side by side:
+    /// about twenty minutes, or five for each part at most
     #[command(name = "compare", bin_name = "tools/compare")]
     Compare(CompareArguments),
 }
@@ -37,7 +38,7 @@ pub enum Task {
 /// Of `compare`.
 #[derive(Clone, Debug, Args)]
 pub struct CompareArguments {
-    /// A short version, in under five minutes
+    /// A short version, in under five minutes: capacity, cost and delay only
     #[arg(long)]
     pub quick: bool,
     /// Writes the figures there as one object
@@ -46,7 +47,7 @@ pub struct CompareArguments {
     /// Where the page goes
     #[arg(long, value_name = "FILE", default_value = "target/compare.html")]
     pub page: PathBuf,
-    /// Only this part, or these
+    /// Only this part; say it again for more
     #[arg(long, value_enum, value_name = "PART")]
     pub part: Vec<Part>,
     #[command(flatten)]
@@ -66,7 +67,7 @@ pub enum Part {
     Stall,
     /// Holes and slips at 1, 5 and 10 % loss.
     Loss,
-    /// Ours, offered half as much again as it carries; needs narrowband.
+    /// Each offered half as many calls again as it carries.
     Overload,
     /// Ours on each rung of its encoder ladder, beside the codecs alone.
     Rungs,
@@ -122,6 +123,9 @@ pub struct LoadArguments {
     /// How our engine encodes toward the browser; by its own choice unless given
     #[arg(long, value_name = "RUNG", value_parser = rung)]
     pub rung: Option<Rung>,
+    /// What the browsers do with redundant audio (RFC 2198)
+    #[arg(long, value_enum, default_value = "accept")]
+    pub red: Red,
     #[command(flatten)]
     pub machine: MachineArguments,
     #[command(flatten)]
@@ -181,7 +185,7 @@ pub struct ImpairmentArguments {
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub loss: f64,
     /// Packets lost in a row, on average
-    #[arg(long, value_name = "PACKETS", default_value_t = 1.0, value_parser = burst)]
+    #[arg(long, value_name = "PACKETS", default_value_t = 1.0, value_parser = burst, requires = "loss")]
     pub burst: f64,
     /// Percent of packets sent twice
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
@@ -190,7 +194,7 @@ pub struct ImpairmentArguments {
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub reorder: f64,
     /// How much later those come, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 45, value_parser = clap::value_parser!(u32).range(1..=60))]
+    #[arg(long, value_name = "MS", default_value_t = 45, value_parser = clap::value_parser!(u32).range(1..=60), requires = "reorder")]
     pub reorder_by: u32,
     /// Each packet comes up to this many milliseconds later, in order
     #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=500))]

@@ -20,7 +20,7 @@ use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::impairment::Impairments;
 use crate::load::{cores, write_json, write_page};
 use crate::machine::{self, Cores, Tuned};
-use crate::material::{BrowserKind, Material};
+use crate::material::{BrowserKind, Material, Red};
 use crate::page;
 use crate::progress::Progress;
 use crate::report::Run;
@@ -214,7 +214,7 @@ impl Laboratory<'_> {
     fn compare_kind(&mut self, browser: BrowserKind) -> Result<(), String> {
         let material = Material::new(browser);
         let searched = match (self.quick, browser) {
-            (false, _) => Searched::To(Precision::FINE, 6),
+            (false, _) => Searched::To(Precision::FINE, 5),
             (true, BrowserKind::Narrowband) => Searched::COARSELY,
             (true, _) => Searched::Not,
         };
@@ -227,7 +227,7 @@ impl Laboratory<'_> {
         let (rounds, seconds) = match (self.quick, browser) {
             (true, BrowserKind::Narrowband) => (2, 6),
             (true, _) => (1, 6),
-            (false, _) => (3, 15),
+            (false, _) => (3, 12),
         };
         let calls = self.usual_calls(browser, &figures, &probes);
         for _ in 0..rounds {
@@ -245,7 +245,8 @@ impl Laboratory<'_> {
         for (figures, probe) in figures.iter_mut().zip(&probes) {
             figures.resident_bytes_per_call = growth(probe.as_ref(), figures.at_usual_load.last());
         }
-        self.results.comparisons.push(Comparison { browser, figures, codec_ms });
+        let payload = material.description(browser);
+        self.results.comparisons.push(Comparison { browser, payload, figures, codec_ms });
         Ok(())
     }
 
@@ -402,6 +403,7 @@ fn light(browser: BrowserKind) -> Load {
     Load {
         calls: CALLS,
         browser,
+        red: Red::Accept,
         warm_up: Duration::from_millis(1_500),
         measured: Duration::from_secs(3),
         impairments: Impairments::default(),

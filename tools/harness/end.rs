@@ -6,12 +6,14 @@ use std::sync::Arc;
 use linecard::base::discard::Discard;
 use linecard::srtp::protect::{RTP_GROWTH_BYTES_MAX, Receiver, Sender};
 use linecard::wire::demux::{Protocol, classify};
+use linecard::wire::red::{self, RedPayload, RedundantBlock};
 use linecard::wire::rtp::{
     HEADER_BYTES, PayloadType, RtpHeader, RtpPacket, RtpTimestamp, SequenceNumber, Ssrc,
 };
 
 use crate::impairment::Path;
 use crate::matching::Matcher;
+use crate::reports::Reports;
 
 /// Packets of one end that are remembered: ten seconds. What answers later counts as lost.
 const REMEMBERED: usize = 512;
@@ -43,6 +45,12 @@ pub struct EndSettings {
     pub unprotect: Option<Receiver>,
     /// An ICE consent check, sent every five seconds as a browser does (RFC 7675 §5.1).
     pub consent_check: Option<Vec<u8>>,
+    /// Its RTCP, of a browser.
+    pub reports: Option<Reports>,
+    /// Sends each packet as RED under this number, with the one before it (RFC 2198).
+    pub red_sent: Option<PayloadType>,
+    /// Understands RED under this number.
+    pub red_heard: Option<PayloadType>,
 }
 
 /// One far end.
@@ -55,6 +63,16 @@ pub struct End {
     packets: u64,
     matcher: Matcher,
     heard: u64,
+    opened: Opened,
+}
+
+/// Of the packets that came, those whose payload was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// All of them.
+    pub packets: u64,
+    /// Those that carried an earlier one along.
+    pub redundant: u64,
 }
 
 /// What became of one packet.
@@ -116,7 +134,16 @@ impl End {
         };
         let matcher = Matcher::new(settings.heard_timestamp_step);
         let sent = vec![Sent::Nothing; REMEMBERED];
-        Self { settings, header, path: Path::default(), sent, packets: 0, matcher, heard: 0 }
+        Self {
+            settings,
+            header,
+            path: Path::default(),
+            sent,
+            packets: 0,
+            matcher,
+            heard: 0,
+            opened: Opened::default(),
+        }
     }
 
     /// Where it sends from and to.
@@ -132,6 +159,19 @@ impl End {
         self.settings.consent_check.as_deref().filter(|_| due)
     }
 
+    /// Whether an RTCP report leaves with this packet.
+    pub fn report_is_due(&self) -> bool {
+        self.settings.reports.as_ref().is_some_and(|reports| reports.is_due(self.packets))
+    }
+
+    /// Makes that report in `out`; returns its length.
+    pub fn report(&mut self, out: &mut [u8], now_ns: i64) -> Option<usize> {
+        let EndSettings { reports, protect, .. } = &mut self.settings;
+        let (reports, protect) = (reports.as_ref()?, protect.as_mut()?);
+        let length = reports.write(out, self.packets, self.header.timestamp, now_ns)?;
+        protect.protect_rtcp(out, length).ok()
+    }
+
     /// Packets made so far.
     pub fn packets(&self) -> u64 {
         self.packets
@@ -145,12 +185,29 @@ impl End {
 
     /// Makes the next packet in `out`; returns its number and its length.
     pub fn make(&mut self, out: &mut [u8]) -> Result<(u64, usize), Discard> {
-        let payloads = &self.settings.payloads;
-        let payload = &payloads[self.settings.place % payloads.len()];
-        let mut length = HEADER_BYTES + payload.len();
+        let EndSettings { payloads, place, payload_type, timestamp_step, red_sent, .. } =
+            &self.settings;
+        let payload = &payloads[place % payloads.len()];
+        let before = place.checked_sub(1).filter(|_| self.packets > 0);
+        let repeated = red_sent.zip(before.map(|place| &payloads[place % payloads.len()]));
+        let red_bytes = repeated.map_or(0, |(_, copy)| red::OVERHEAD_BYTES + copy.len());
+        let begin = HEADER_BYTES + red_bytes;
+        let mut length = begin + payload.len();
         let packet = out.get_mut(..length + RTP_GROWTH_BYTES_MAX).ok_or(Discard::TooLarge)?;
-        self.header.write(packet.first_chunk_mut().ok_or(Discard::TooLarge)?);
-        packet[HEADER_BYTES..length].copy_from_slice(payload);
+        let payload_type = repeated.map_or(*payload_type, |(red, _)| red);
+        let header = RtpHeader { payload_type, ..self.header };
+        header.write(packet.first_chunk_mut().ok_or(Discard::TooLarge)?);
+        if let Some((_, copy)) = repeated {
+            let audio = self.settings.payload_type;
+            let timestamp_offset = *timestamp_step;
+            let block = RedundantBlock { payload_type: audio, timestamp_offset, payload: copy };
+            let head = &mut packet[HEADER_BYTES..begin];
+            red::write(head, &[block], audio).ok_or(Discard::BadRed)?;
+        }
+        packet[begin..length].copy_from_slice(payload);
+        if let Some(reports) = &mut self.settings.reports {
+            reports.sent(length - HEADER_BYTES);
+        }
         if let Some(sender) = &mut self.settings.protect {
             length = sender.protect(packet, length)?;
         }
@@ -183,26 +240,61 @@ impl End {
     }
 
     /// Reads a datagram that came.
-    pub fn hear(&mut self, datagram: &mut [u8]) -> Heard {
-        if classify(datagram) != Ok(Protocol::Rtp) {
-            return Heard::Control;
+    pub fn hear(&mut self, datagram: &mut [u8], at_ns: i64) -> Heard {
+        match classify(datagram) {
+            Ok(Protocol::Rtp) => {}
+            Ok(Protocol::Rtcp) => return self.hear_rtcp(datagram, at_ns),
+            _ => return Heard::Control,
         }
         self.heard += 1;
         let header = match RtpPacket::parse(datagram) {
             Ok(packet) => packet.header,
             Err(_) => return Heard::Bad,
         };
-        if let Some(receiver) = &mut self.settings.unprotect
+        if self.settings.unprotect.is_some()
             && self.heard % AUTHENTICATED_ONE_IN == 1
-            && receiver.unprotect(datagram).is_err()
+            && self.open(datagram).is_err()
         {
             return Heard::Bad;
+        }
+        if let Some(reports) = &mut self.settings.reports {
+            reports.heard(&header);
         }
         let (number, timestamp) = (header.sequence_number.0, header.timestamp.0);
         match self.matcher.input_of(number, timestamp, header.marker) {
             Some(input) => Heard::Output { input },
             None => Heard::Foreign,
         }
+    }
+
+    /// Authenticates a packet and looks at what it carries.
+    fn open(&mut self, datagram: &mut [u8]) -> Result<(), Discard> {
+        let EndSettings { unprotect: Some(receiver), red_heard, .. } = &mut self.settings else {
+            return Ok(());
+        };
+        let length = receiver.unprotect(datagram)?;
+        let packet = RtpPacket::parse(&datagram[..length])?;
+        self.opened.packets += 1;
+        if *red_heard == Some(packet.header.payload_type) {
+            let red = RedPayload::parse(packet.payload)?;
+            if red.payload_type != self.settings.payload_type {
+                return Err(Discard::BadRed);
+            }
+            self.opened.redundant += 1;
+        }
+        Ok(())
+    }
+
+    /// Of who has no use for them, reports are not opened.
+    fn hear_rtcp(&mut self, datagram: &mut [u8], at_ns: i64) -> Heard {
+        let EndSettings { reports: Some(reports), unprotect: Some(receiver), .. } =
+            &mut self.settings
+        else {
+            return Heard::Control;
+        };
+        let length = receiver.unprotect_rtcp(datagram);
+        let is_read = length.is_ok_and(|length| reports.heard_rtcp(&datagram[..length], at_ns));
+        if is_read { Heard::Control } else { Heard::Bad }
     }
 
     /// The output of this end's packet `number` came.
@@ -224,6 +316,11 @@ impl End {
     /// What comes back to this end, beyond packets in order.
     pub fn anomalies(&self) -> crate::matching::Anomalies {
         self.matcher.seen
+    }
+
+    /// What was looked at.
+    pub fn opened(&self) -> Opened {
+        self.opened
     }
 
     /// RTP packets that came.
@@ -261,6 +358,9 @@ mod tests {
             protect,
             unprotect,
             consent_check: Some(vec![0, 1]),
+            reports: matches!(wire, Wire::Srtp).then(|| Reports::new(Ssrc(9))),
+            red_sent: None,
+            red_heard: None,
         })
     }
 
@@ -272,7 +372,7 @@ mod tests {
             let (number, length) = from.make(&mut datagram).unwrap();
             assert_eq!(number, n);
             from.left(number, 1_000 + n as i64);
-            assert_eq!(to.hear(&mut datagram[..length]), Heard::Output { input: n });
+            assert_eq!(to.hear(&mut datagram[..length], 0), Heard::Output { input: n });
             assert_eq!(from.answered(n), Answer::SentAt(1_000 + n as i64));
             assert_eq!(from.answered(n), Answer::Duplicate);
         }
@@ -310,8 +410,45 @@ mod tests {
     #[test]
     fn what_is_not_authentic_or_not_rtp_is_told_apart() {
         let mut end = end(Wire::Srtp);
-        assert_eq!(end.hear(&mut [0x80; 40]), Heard::Bad);
-        assert_eq!(end.hear(&mut [0, 1, 0, 0]), Heard::Control);
+        assert_eq!(end.hear(&mut [0x80; 40], 0), Heard::Bad);
+        assert_eq!(end.hear(&mut [0, 1, 0, 0], 0), Heard::Control);
+    }
+
+    #[test]
+    fn red_brings_the_packet_before_along_and_is_understood() {
+        let number = PayloadType::new(63).unwrap();
+        let (mut from, mut to) = (end(Wire::Srtp), end(Wire::Srtp));
+        (from.settings.red_sent, to.settings.red_heard) = (Some(number), Some(number));
+        let key = MasterKey::from_bytes(Profile::AES_CM_128_HMAC_SHA1_80, &[7; 30]).unwrap();
+        let mut receiver = Receiver::new(&key);
+        for n in 0..33 {
+            let mut datagram = [0; 1_500];
+            let (_, length) = from.make(&mut datagram).unwrap();
+            let mut copy = datagram;
+            let opened = receiver.unprotect(&mut copy[..length]).unwrap();
+            let packet = RtpPacket::parse(&copy[..opened]).unwrap();
+            if n > 0 {
+                assert_eq!(packet.header.payload_type, number);
+                let red = RedPayload::parse(packet.payload).unwrap();
+                let [block] = red.redundant().collect::<Vec<_>>()[..] else { panic!("one block") };
+                assert_eq!((block.timestamp_offset, block.payload[0]), (160, 1 + n % 2));
+                assert_eq!(red.payload[0], 2 - n % 2);
+            }
+            assert_eq!(to.hear(&mut datagram[..length], 0), Heard::Output { input: n.into() });
+        }
+        // The first of all has nothing before it.
+        assert_eq!(to.opened(), Opened { packets: 3, redundant: 2 });
+    }
+
+    #[test]
+    fn a_report_is_protected_and_one_that_is_not_is_bad() {
+        let (mut from, mut to) = (end(Wire::Srtp), end(Wire::Srtp));
+        let mut datagram = [0; 1_500];
+        let length = from.report(&mut datagram, 1).unwrap();
+        let mut copy = datagram;
+        assert_eq!(to.hear(&mut copy[..length], 2), Heard::Control);
+        assert_eq!(to.hear(&mut datagram[..length], 2), Heard::Bad, "it was replayed");
+        assert_eq!(end(Wire::Plain).report(&mut datagram, 1), None, "a trunk sends none");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use linecard::base::random::{self, Random};
 use rand::RngExt;
 
 use crate::clock::{monotonic_ns, ns, sleep_until, wall_ns};
-use crate::end::{Answer, End, EndSettings, Heard};
+use crate::end::{Answer, End, EndSettings, Heard, Opened};
 use crate::impairment::{Fate, Impairments, OnPurpose};
 use crate::machine::socket_drops;
 use crate::matching::Anomalies;
@@ -118,6 +118,8 @@ pub struct DirectionSeen {
     pub duplicates: u64,
     /// What the network did, over the whole run.
     pub on_purpose: OnPurpose,
+    /// Outputs whose payload was looked at, over the whole run.
+    pub opened: Opened,
     /// Order and timestamps.
     pub anomalies: Anomalies,
     /// Each answered input.
@@ -320,6 +322,16 @@ impl Generator {
             }
         }
         let end = &mut self.ends[number];
+        if end.report_is_due() {
+            let outgoing = &mut self.outgoing[side];
+            let now_ns = wall_ns();
+            outgoing.batch.push(from, to, |out| end.report(out, now_ns).unwrap_or(0));
+            outgoing.packets.push(None);
+            if outgoing.batch.is_full() {
+                self.flush(side)?;
+            }
+        }
+        let end = &mut self.ends[number];
         let opening = end.packets() < OPENING_PACKETS;
         let done = if opening { Impairments::default() } else { self.impairments };
         match end.path.fate(due_ns, &done, &mut self.random) {
@@ -422,6 +434,9 @@ impl Generator {
         for (number, end) in self.ends.iter().enumerate() {
             // What an end hears is the other end's direction.
             self.seen.directions[1 - number % 2].anomalies.add(end.anomalies());
+            let opened = &mut self.seen.directions[1 - number % 2].opened;
+            opened.packets += end.opened().packets;
+            opened.redundant += end.opened().redundant;
             self.seen.directions[number % 2].on_purpose.add(end.path.on_purpose);
             self.seen.silent_streams += u64::from(end.heard_packets() == 0);
         }
@@ -447,7 +462,7 @@ fn take(
         seen.bad += 1;
         return;
     };
-    let input = match ends[number].hear(bytes) {
+    let input = match ends[number].hear(bytes, at_ns) {
         Heard::Output { input } => input,
         Heard::Control => {
             seen.control += 1;

@@ -13,7 +13,7 @@ use crate::engine::linecard::{Admission, Linecard, LinecardSettings};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::machine::{self, Cores, Tuned};
-use crate::material::{BrowserKind, Material, modes};
+use crate::material::{Material, Red};
 use crate::page;
 use crate::progress::Progress;
 use crate::report::Run;
@@ -33,6 +33,15 @@ pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
     if let Some(path) = &arguments.page {
         write_page(path, "")?;
     }
+    if arguments.red == Red::None
+        && let Some(rung) = arguments.rung.filter(|rung| rung.redundancy())
+    {
+        let name = rung.name();
+        return Err(format!("--rung {name} sends RED: write --red accept, or another rung"));
+    }
+    if arguments.red == Red::Both && matches!(arguments.engine, EngineChoice::Rtpengine(_)) {
+        return Err("--red both: rtpengine does not read RED; write --red accept".to_owned());
+    }
     let cores = cores(&arguments.machine)?;
     let tuned = Tuned::set(cores, arguments.machine.priority, arguments.machine.delivery)?;
     let mut bench = Bench {
@@ -44,6 +53,7 @@ pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
     let load = Load {
         calls: arguments.calls,
         browser: arguments.browser,
+        red: arguments.red,
         warm_up: WARM_UP,
         measured: Duration::from_secs(arguments.seconds.into()),
         impairments: arguments.impairments.impairments(),
@@ -166,13 +176,8 @@ impl Bench<'_> {
         lines.extend(run.settings.iter().map(|(name, value)| {
             format!("{name:<22} {}", value.as_str().map_or(value.to_string(), str::to_owned))
         }));
-        let kbps = self.material.kbps();
-        lines.push(match run.browser {
-            BrowserKind::Pcmu => format!("browser's payload      {kbps:.1} kb/s"),
-            _ => {
-                format!("browser's payload      {kbps:.1} kb/s, {}", modes(&self.material.browser))
-            }
-        });
+        let payload = self.material.description(run.browser);
+        lines.push(format!("browser's payload      {payload}"));
         lines.join("\n") + "\n"
     }
 }

@@ -26,6 +26,7 @@ mod plot;
 mod process;
 mod progress;
 mod report;
+mod reports;
 mod results;
 mod run;
 mod search;

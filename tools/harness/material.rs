@@ -53,6 +53,33 @@ impl BrowserKind {
     }
 }
 
+/// What the browsers do with RED (RFC 2198).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Red {
+    /// Nothing: they do not offer it.
+    None,
+    /// They understand it, as every Chromium does.
+    Accept,
+    /// They also send it, each packet with the one before, as Chromium does when the answer prefers it.
+    Both,
+}
+
+impl Red {
+    /// On the wire, of what they understand.
+    pub fn heard(self) -> Option<PayloadType> {
+        PayloadType::new(RED).filter(|_| self != Red::None)
+    }
+
+    /// On the wire, of what they send.
+    pub fn sent(self) -> Option<PayloadType> {
+        PayloadType::new(RED).filter(|_| self == Red::Both)
+    }
+}
+
+/// As Chromium numbers it.
+const RED: u8 = 63;
+
 /// Speech in both forms that a call needs.
 #[derive(Clone)]
 pub struct Material {
@@ -74,20 +101,35 @@ impl Material {
         Self { browser, trunk }
     }
 
+    /// What the browser's payload is: bit rate, and of Opus the modes.
+    pub fn description(&self, browser: BrowserKind) -> String {
+        let kbps = self.kbps();
+        match browser {
+            BrowserKind::Pcmu => format!("{kbps:.1} kb/s"),
+            _ => format!("{kbps:.1} kb/s, {}", modes(&self.browser)),
+        }
+    }
+
     /// Mean bit rate of the browser's payload in kb/s.
-    pub fn kbps(&self) -> f64 {
+    fn kbps(&self) -> f64 {
         let bytes: usize = self.browser.iter().map(Vec::len).sum();
         bytes as f64 * 8.0 / (self.browser.len() as f64 * 20.0)
     }
 }
 
-/// Share of Opus packets in each mode, by their first byte (RFC 6716 §3.1).
-pub fn modes(packets: &[Vec<u8>]) -> String {
+/// Share of Opus packets in each mode and bandwidth, by their first byte (RFC 6716 §3.1, table 2).
+fn modes(packets: &[Vec<u8>]) -> String {
     let share = |modes: std::ops::RangeInclusive<u8>| {
         let count = packets.iter().filter(|packet| modes.contains(&(packet[0] >> 3)));
         count.count() * 100 / packets.len()
     };
-    let modes = [("SILK", 0..=11), ("hybrid", 12..=15), ("CELT", 16..=31)];
+    let modes = [
+        ("SILK narrowband", 0..=3),
+        ("SILK wider", 4..=11),
+        ("hybrid superwideband", 12..=13),
+        ("hybrid fullband", 14..=15),
+        ("CELT", 16..=31),
+    ];
     let named = modes.map(|(name, modes)| (name, share(modes)));
     let named = named.iter().filter(|(_, share)| *share > 0);
     named.map(|(name, share)| format!("{name} {share} %")).collect::<Vec<_>>().join(", ")
@@ -128,4 +170,21 @@ fn fullband() -> Vec<Vec<u8>> {
         encoder.encode(&wide)
     };
     speech::pcm().iter().map(&mut encode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_browser_sends_what_it_is_named_for() {
+        let narrowband = Material::new(BrowserKind::Narrowband);
+        assert_eq!(modes(&narrowband.browser), "SILK narrowband 100 %");
+        let fullband = Material::new(BrowserKind::Fullband);
+        let hybrid_fullband =
+            fullband.browser.iter().filter(|packet| (14..=15).contains(&(packet[0] >> 3)));
+        let share = hybrid_fullband.count() as f64 / fullband.browser.len() as f64;
+        assert!(share > 0.95, "{}", modes(&fullband.browser));
+        assert!((28.0..36.0).contains(&fullband.kbps()), "{}", fullband.kbps());
+    }
 }

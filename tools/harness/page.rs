@@ -75,7 +75,10 @@ pub fn render(object: &Value, results: &Results) -> String {
             let kind = serde_json::to_value(comparison.browser).unwrap_or_default();
             kind == name || (kind == "pcmu" && name == "relay")
         });
-        out.push_str(&comparison.map_or(String::new(), plots));
+        if let Some(comparison) = comparison {
+            let payload = escape(&comparison.payload);
+            let _ = write!(out, "<p>The browser's payload: {payload}.</p>{}", plots(comparison));
+        }
     }
     if let Some(stall) = &results.stall {
         let _ = write!(out, "<h2>After a stall: {}</h2>", escape(&stall.title));

@@ -124,6 +124,8 @@ pub struct Direction {
     pub holes: u64,
     /// Outputs that came twice.
     pub duplicates: u64,
+    /// Outputs that carried the one before along (RFC 2198); absent where none was looked at.
+    pub redundant_percent: Option<f64>,
     /// Order and timestamps of the outputs, over the whole run.
     #[serde(flatten)]
     pub anomalies: Anomalies,
@@ -151,6 +153,8 @@ impl Direction {
             lost_on_purpose: seen.lost_on_purpose,
             holes: seen.lost_on_purpose.saturating_sub(seen.filled),
             duplicates: seen.duplicates,
+            redundant_percent: (seen.opened.packets > 0)
+                .then(|| percent(seen.opened.redundant, seen.opened.packets)),
             anomalies: seen.anomalies,
             added_ms,
             around_stall: stalled_us.map(|stalled_us| AroundStall::of(&seen.samples, stalled_us)),
@@ -356,6 +360,9 @@ impl Run {
                     anomalies.timestamp_slips
                 ),
             ));
+            if let Some(percent) = direction.redundant_percent {
+                lines.push(row("  as RED, with the packet before, %", &number(Some(percent), 0)));
+            }
             if direction.lost_on_purpose > 0 {
                 let (holes, lost) = (direction.holes, direction.lost_on_purpose);
                 lines.push(row("  holes left of packets lost", &format!("{holes} of {lost}")));

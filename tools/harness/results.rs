@@ -95,8 +95,10 @@ impl Figures {
 
 /// Both engines with one kind of browser, and the codecs alone.
 pub struct Comparison {
-    /// What the browsers sent.
+    /// What the browsers sent...
     pub browser: BrowserKind,
+    /// ...in bits and modes.
+    pub payload: String,
     /// Ours, the peer's.
     pub figures: [Figures; 2],
     /// CPU milliseconds of the bare codec loop for a call-second, one a round.
@@ -109,7 +111,7 @@ impl Comparison {
         let cost_ms = median(self.codec_ms.clone())?;
         let ours_ms = self.figures[0].cpu_ms_per_call_second();
         Some(json!({
-            "settings": codec_settings(Some(RUNG), self.browser),
+            "settings": codec_settings(Some(RUNG), self.browser, &self.payload),
             "cpu_ms_per_call_second": cost_ms,
             "calls_per_core": (1_000.0 / cost_ms).floor(),
             "share_percent": ours_ms.map(|ours_ms| 100.0 * cost_ms / ours_ms),
@@ -272,7 +274,8 @@ impl Results {
             }
         }
         if !codecs.contains_key("settings") && !self.rungs.is_empty() {
-            codecs.insert("settings".to_owned(), codec_settings(None, BrowserKind::Narrowband));
+            let settings = codec_settings(None, BrowserKind::Narrowband, "");
+            codecs.insert("settings".to_owned(), settings);
         }
         codecs
     }
@@ -305,11 +308,11 @@ fn place(whole: &mut Map<String, Value>, browser: BrowserKind, part: Value) {
 }
 
 /// `rung`: the one that it ran on, where that was one.
-fn codec_settings(rung: Option<Rung>, browser: BrowserKind) -> Value {
+fn codec_settings(rung: Option<Rung>, browser: BrowserKind, payload: &str) -> Value {
     let mut settings = json!({
         "library": opus::version(),
         "encoder": rung.map_or("each rung's own", Rung::name),
-        "browser_sends": browser.title(),
+        "browser_sends": format!("{} {payload}", browser.title()).trim_end(),
         "order": "round robin over as many states as calls, another place in the speech for each",
         "beside": "the generator on the other core, the same calls against itself",
     });

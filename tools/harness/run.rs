@@ -19,10 +19,11 @@ use crate::engine::{CallRequest, Counted, Engine, Heard, NoCall};
 use crate::generator::{Generator, Order, Seen, Sockets, address_of};
 use crate::impairment::Impairments;
 use crate::machine::{Cores, Priority, check_interrupted};
-use crate::material::{BrowserKind, Material};
+use crate::material::{BrowserKind, Material, Red};
 use crate::process::{Accounts, raise_generator};
 use crate::progress::Progress;
 use crate::report::Run;
+use crate::reports::Reports;
 
 /// What was sent last has come back after this, or is lost.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -45,6 +46,8 @@ pub struct Load {
     pub calls: u16,
     /// What the browsers send.
     pub browser: BrowserKind,
+    /// What the browsers do with RED.
+    pub red: Red,
     /// Before the measured time: caches, branch predictors and repair windows settle.
     pub warm_up: Duration,
     /// The measured time.
@@ -240,6 +243,7 @@ impl SetUp<'_> {
         let request = CallRequest {
             number,
             browser: self.load.browser,
+            red: self.load.red,
             addresses: [0, 1].map(|side| SocketAddrV4::new(addresses[side], self.ports[side])),
             keys: [random.random(), random.random()],
         };
@@ -256,6 +260,8 @@ impl SetUp<'_> {
             Heard::Engine => (Some(Receiver::new(&receives)), steps),
             Heard::OtherEnd => (None, [steps[1], steps[0]]),
         };
+        // RED is around Opus only.
+        let opus = Some(()).filter(|()| self.load.browser != BrowserKind::Pcmu);
         let browser = EndSettings {
             address: addresses[0],
             to: place.to[0],
@@ -268,6 +274,9 @@ impl SetUp<'_> {
             protect: Some(protect),
             unprotect,
             consent_check: place.consent_check,
+            reports: Some(Reports::new(ssrcs[0])),
+            red_sent: opus.and(self.load.red.sent()),
+            red_heard: opus.and(self.load.red.heard()),
         };
         let trunk = EndSettings {
             address: addresses[1],
@@ -281,6 +290,9 @@ impl SetUp<'_> {
             protect: None,
             unprotect: None,
             consent_check: None,
+            reports: None,
+            red_sent: None,
+            red_heard: None,
         };
         self.orders
             .send(Order::Add(Box::new([browser, trunk])))

@@ -20,7 +20,6 @@ use serde_json::{Map, Value, json};
 
 use super::{CallPlace, CallRequest, Counted, Engine, Heard, NoCall};
 use crate::machine::Priority;
-use crate::material::BrowserKind;
 use crate::process::{Process, engine_program};
 
 /// For the answer to a request.
@@ -33,8 +32,6 @@ const POLL: Duration = Duration::from_millis(20);
 const TRUNK_PORTS: &str = "20000-31999";
 /// What protects leg a: the profile that Chromium picks most of the time.
 const PROFILE: &str = "AES_CM_128_HMAC_SHA1_80";
-/// RED (RFC 2198) on the wire.
-const RED: u8 = 63;
 const PASSWORD: &str = "the password of every browser here";
 /// Codes of refusals for want of room.
 const REFUSALS: [&str; 4] = ["overloaded", "no_capacity", "no_ports", NO_ANSWER];
@@ -181,23 +178,28 @@ impl Linecard {
             "transport": {"kind": "ice", "local_ufrag": local_ufrag(call.number),
                           "local_password": PASSWORD, "remote_ufrag": "browser"},
             "security": {"kind": "srtp", "profile": PROFILE, "send": send, "receive": receive},
-            "format": self.format(call.browser),
+            "format": self.format(call),
         })
     }
 
-    fn format(&self, browser: BrowserKind) -> Value {
-        let (codec, payload_type) = (browser.codec_name(), browser.payload_type().value());
+    fn format(&self, call: &CallRequest) -> Value {
+        let (codec, payload_type) =
+            (call.browser.codec_name(), call.browser.payload_type().value());
         let mut send = json!({"codec": codec, "payload_type": payload_type, "packet_ms": 20});
-        if codec == "opus" {
-            // A browser offers RED, as Chromium does, and in-band FEC.
-            if self.settings.rung.is_none_or(Rung::redundancy) {
-                send["redundancy"] = json!({"payload_type": RED});
-            }
-            if let Some(rung) = self.settings.rung {
-                send["encoder"] = json!(rung.settings());
-            }
+        let receive = json!([{"codec": codec, "payload_type": payload_type}]);
+        if codec != "opus" {
+            return json!({"send": send, "receive": receive});
         }
-        json!({"send": send, "receive": [{"codec": codec, "payload_type": payload_type}]})
+        if let Some(encoder) = self.settings.rung {
+            send["encoder"] = json!(encoder.settings());
+        }
+        // With settings of its own a leg repeats whenever it may.
+        let repeats = self.settings.rung.is_none_or(Rung::redundancy);
+        if let Some(red) = call.red.heard().filter(|_| repeats) {
+            send["redundancy"] = json!({"payload_type": red.value()});
+        }
+        let redundant: Vec<u8> = call.red.sent().iter().map(|red| red.value()).collect();
+        json!({"send": send, "receive": receive, "receive_redundancy": redundant})
     }
 
     fn set_up(&mut self, call: &CallRequest) -> Result<CallPlace, Refusal> {
@@ -278,7 +280,7 @@ impl Engine for Linecard {
     }
 
     fn settings(&self) -> Map<String, Value> {
-        let choice = "its own choice for a browser with RED and in-band FEC";
+        let choice = "its own choice for what the browser offers, in-band FEC among it";
         let encoder = self.settings.rung.map_or(choice, Rung::name);
         let settings = json!({
             "engine": "linecard media",
@@ -311,6 +313,9 @@ impl Counted {
         self.frames_concealed += number("frames_concealed");
         self.late += discarded("late");
         self.duplicates += discarded("duplicate") + discarded("replayed");
+        self.reports += u64::from(leg["remote_packets_lost"].is_i64());
+        let longest = [self.round_trip_ms_max, leg["round_trip_ms"].as_f64()];
+        self.round_trip_ms_max = longest.into_iter().flatten().reduce(f64::max);
     }
 }
 

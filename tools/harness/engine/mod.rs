@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::material::BrowserKind;
+use crate::material::{BrowserKind, Red};
 use crate::process::Process;
 
 /// A call that is to be set up.
@@ -20,6 +20,8 @@ pub struct CallRequest {
     pub number: u16,
     /// What the browser sends and wants.
     pub browser: BrowserKind,
+    /// What the browser does with RED.
+    pub red: Red,
     /// Where browser and trunk send from.
     pub addresses: [SocketAddrV4; 2],
     /// SRTP master key and salt of what the browser sends, and of what it receives.
@@ -69,7 +71,7 @@ impl From<String> for NoCall {
 }
 
 /// What an engine counted on one side of all its calls, of what it received.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Counted {
     /// RTP packets accepted.
     pub packets_received: u64,
@@ -87,6 +89,10 @@ pub struct Counted {
     pub late: u64,
     /// Came twice; under SRTP, replayed.
     pub duplicates: u64,
+    /// Calls whose far end reported by RTCP how what it is sent arrives.
+    pub reports: u64,
+    /// The longest round trip that those reports told.
+    pub round_trip_ms_max: Option<f64>,
 }
 
 /// A running engine with one core.

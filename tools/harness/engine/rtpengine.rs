@@ -339,6 +339,7 @@ fn sdes_key(sdp: &str) -> Option<[u8; 30]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::material::Red;
 
     const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
         m=audio 20004 RTP/SAVP 111\r\na=rtpmap:111 opus/48000/2\r\na=sendrecv\r\na=rtcp-mux\r\n\
@@ -361,6 +362,7 @@ mod tests {
         let call = CallRequest {
             number: 7,
             browser: BrowserKind::Fullband,
+            red: Red::None,
             addresses: ["127.1.0.7:5000".parse().unwrap(), "127.2.0.7:6000".parse().unwrap()],
             keys: [[1; 30], [2; 30]],
         };

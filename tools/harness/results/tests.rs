@@ -26,7 +26,7 @@ fn comparison(browser: BrowserKind, codec_ms: Vec<f64>) -> Comparison {
         at_usual_load: vec![run_of(who, 2.0), run_of(who, 4.0)],
         resident_bytes_per_call: Some(70_000),
     });
-    Comparison { browser, figures, codec_ms }
+    Comparison { browser, payload: "24 kb/s".to_owned(), figures, codec_ms }
 }
 
 fn object(results: &Results) -> Value {
