@@ -59,6 +59,112 @@ fn lost_packets_leave_no_hole_toward_the_trunk() {
     assert_eq!(direction["timestamp_slips"], 0, "{report:#}");
 }
 
+/// Each direction, with what the engine counted of what it was sent in it.
+fn directions(run: &Value) -> [(&Value, &Value); 2] {
+    let counted = &run["counted"];
+    [(&run["browser_to_trunk"], &counted[0]), (&run["trunk_to_browser"], &counted[1])]
+}
+
+fn count(object: &Value, field: &str) -> u64 {
+    object[field].as_u64().unwrap_or_else(|| panic!("no {field} in {object:#}"))
+}
+
+/// What holds whatever the network does: everything comes out once, in order and on time's line.
+fn is_whole(direction: &Value, report: &Value) {
+    for field in ["loss_percent", "duplicates", "reordered", "jumps_back", "timestamp_slips"] {
+        assert_eq!(direction[field].as_f64(), Some(0.0), "{field}: {report:#}");
+    }
+}
+
+#[test]
+fn what_comes_twice_goes_on_once_and_is_counted() {
+    let report = load("twice", &["--calls", "4", "--seconds", "3", "--duplicate", "10"]);
+    for (direction, counted) in directions(run_of(&report)) {
+        is_whole(direction, &report);
+        let duplicated = count(&direction["on_purpose"], "duplicated");
+        assert!(duplicated > 0, "{report:#}");
+        assert_eq!(count(counted, "duplicates"), duplicated, "{report:#}");
+    }
+}
+
+#[test]
+fn packets_that_are_overtaken_are_put_back_or_counted_late() {
+    let report = load(
+        "reordered",
+        &["--calls", "4", "--seconds", "4", "--reorder", "10", "--reorder-by", "45"],
+    );
+    for (direction, counted) in directions(run_of(&report)) {
+        is_whole(direction, &report);
+        let held_back = count(&direction["on_purpose"], "held_back");
+        let (put_back, late) = (count(counted, "packets_reordered"), count(counted, "late"));
+        // One behind which all others are held back as well comes in order.
+        assert!((held_back * 8 / 10..=held_back).contains(&(put_back + late)), "{report:#}");
+        assert!(put_back > 0, "{report:#}");
+        assert_eq!(counted["packets_lost"], 0, "{report:#}");
+    }
+}
+
+#[test]
+fn bursts_of_loss_are_filled_up_to_their_bound_and_counted() {
+    let report =
+        load("bursts", &["--calls", "4", "--seconds", "4", "--loss", "10", "--burst", "2"]);
+    for (direction, counted) in directions(run_of(&report)) {
+        is_whole(direction, &report);
+        let (lost, holes) = (count(direction, "lost_on_purpose"), count(direction, "holes"));
+        // Of two in a row on average, one in sixty-four bursts is longer than is filled.
+        assert!(lost > 0 && holes * 10 <= lost, "{report:#}");
+        let on_purpose = count(&direction["on_purpose"], "lost");
+        let known = count(counted, "packets_lost");
+        // What is lost at the very end is not missed.
+        assert!((on_purpose.saturating_sub(20)..=on_purpose).contains(&known), "{report:#}");
+    }
+}
+
+#[test]
+fn a_stalled_sender_loses_nothing() {
+    let report = load("stalled", &["--calls", "4", "--seconds", "4", "--stall", "200"]);
+    for (direction, counted) in directions(run_of(&report)) {
+        is_whole(direction, &report);
+        assert!(direction["around_stall"].is_object(), "{report:#}");
+        for field in ["packets_lost", "late", "packets_reordered", "frames_concealed"] {
+            assert_eq!(counted[field], 0, "{field}: {report:#}");
+        }
+    }
+}
+
+#[test]
+fn jitter_alone_takes_nothing_out_of_order() {
+    let report = load("jitter", &["--calls", "4", "--seconds", "3", "--jitter", "60"]);
+    for (direction, counted) in directions(run_of(&report)) {
+        is_whole(direction, &report);
+        for field in ["packets_lost", "late", "packets_reordered"] {
+            assert_eq!(counted[field], 0, "{field}: {report:#}");
+        }
+    }
+}
+
+#[test]
+fn redundancy_goes_both_ways_and_brings_lost_packets_back() {
+    let arguments = ["--calls", "4", "--seconds", "3", "--red", "both", "--loss", "5"];
+    let report = load("red", &arguments);
+    let [(to_trunk, browsers), (to_browser, _)] = directions(run_of(&report));
+    is_whole(to_trunk, &report);
+    assert_eq!(to_trunk["holes"], 0, "{report:#}");
+    assert!(count(browsers, "packets_recovered") > 0, "{report:#}");
+    assert!(to_browser["redundant_percent"].as_f64().unwrap() > 50.0, "{report:#}");
+}
+
+#[test]
+fn browsers_report_that_nothing_is_lost_and_are_sent_no_red_that_they_do_not_offer() {
+    // Every browser reports within six seconds.
+    let report = load("reports", &["--calls", "4", "--seconds", "5", "--red", "none"]);
+    let [_, (to_browser, _)] = directions(run_of(&report));
+    let browsers = &run_of(&report)["counted"][0];
+    assert_eq!(count(browsers, "reports"), 4, "{report:#}");
+    assert!(browsers["round_trip_ms_max"].is_number(), "{report:#}");
+    assert_eq!(to_browser["redundant_percent"], 0.0, "{report:#}");
+}
+
 #[test]
 fn g711_is_relayed() {
     let report = load("relay", &["--calls", "2", "--seconds", "1", "--browser", "pcmu"]);
@@ -74,11 +180,15 @@ fn a_mistake_is_answered_with_what_to_write() {
         (["load", "--calls", "many"], "invalid digit"),
         (["load", "--browser", "stereo"], "[possible values: narrowband, fullband, pcmu]"),
         (["load", "--loss", "80"], "write a number from 0 to 50, e.g. 5"),
+        (["load", "--burst", "4"], "--loss <PERCENT>"),
+        (["load", "--red", "maybe"], "[possible values: none, accept, both]"),
         (["load", "--rung", "fast"], "write one of silk_48k_fec"),
         (["load", "--engine", "asterisk"], "ng://127.0.0.1:2223"),
         (["compare", "--part", "video"], "narrowband, fullband, relay"),
         (["compare", "--page", "/nowhere/page"], "--page /nowhere/page"),
         (["load", "--control", "/nowhere"], "is linecard media running?"),
+        (["load", "--rung=celt_48k_red", "--red=none"], "write --red accept"),
+        (["load", "--engine=rtpengine", "--red=both"], "rtpengine does not read RED"),
         (["load", "--engine-core", "999"], "write one of"),
         (["load", "--json", "/nowhere/report"], "--json /nowhere/report"),
     ] {
