@@ -71,8 +71,6 @@ discards! {
     NoDestination = "no_destination",
     /// Every send slot of the core was in flight.
     SendSlotsExhausted = "send_slots_exhausted",
-    /// The kernel refused the send.
-    SendFailed = "send_failed",
     /// The queue to the control thread was full.
     PuntQueueFull = "punt_queue_full",
     /// No controller is connected, so a punted datagram had no reader.

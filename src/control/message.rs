@@ -608,6 +608,8 @@ pub struct ThreadStatistics {
     pub pauses: u64,
     /// Times the ring had no receive buffer left.
     pub receive_buffers_exhausted: u64,
+    /// Datagrams that the kernel dropped because a socket's receive buffer was full.
+    pub receive_space_exhausted: u64,
     /// Receives that ended with another error (ICMP refusals, mostly).
     pub receive_errors: u64,
     /// Sends for which the socket or the device had no room.

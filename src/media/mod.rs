@@ -41,6 +41,7 @@ use self::channel::{CoreEnd, Reports};
 use self::control::{Control, Core, Limits};
 use self::ports::PortPool;
 use self::thread::Thread;
+use crate::base::discard::DiscardCounters;
 use crate::base::fault::Fault;
 use crate::base::random;
 use crate::config::Media;
@@ -139,6 +140,7 @@ async fn start_threads(
             ports,
             calls: 0,
             weight: Weight::default(),
+            discards: DiscardCounters::default(),
         });
     }
     Ok((cores, failures))

@@ -628,6 +628,7 @@ impl Thread {
             cpu_ms: thread_cpu().as_secs_f64() * 1e3,
             pauses: self.counters.pauses,
             receive_buffers_exhausted: ring.receive_buffers_exhausted,
+            receive_space_exhausted: self.ring.receive_space_exhausted(),
             receive_errors: ring.receive_errors,
             send_space_exhausted: ring.send_space_exhausted,
             send_errors: ring.send_errors,

@@ -200,6 +200,8 @@ pub struct Ring {
     /// Whether this kernel can gather (6.12).
     gathers: bool,
     counters: RingCounters,
+    /// What the kernel had dropped at sockets that are gone, see [`Ring::receive_space_exhausted`].
+    dropped_at_removed: u64,
 }
 
 impl Ring {
@@ -231,6 +233,7 @@ impl Ring {
             wake_count: Box::new(0),
             gathers,
             counters: RingCounters::default(),
+            dropped_at_removed: 0,
         };
         this.arm_wake();
         Ok(this)
@@ -274,6 +277,8 @@ impl Ring {
         let receive = Operation::Receive(socket).pack();
         self.push(opcode::AsyncCancel::new(receive).build(), Operation::Cancel);
         let entry = &mut self.sockets[socket.position()];
+        let dropped = entry.fd.as_ref().map_or(0, sockets::receive_space_exhausted);
+        self.dropped_at_removed += dropped;
         entry.generation = (entry.generation + 1) & ((1 << GENERATION_BITS) - 1);
         entry.receive = Receive::NotYet;
         entry.fd = None;
@@ -384,6 +389,13 @@ impl Ring {
     /// Gives a datagram's buffer back to the kernel.
     pub fn recycle(&mut self, datagram: Datagram) {
         self.buffers.provide(datagram.id);
+    }
+
+    /// Datagrams that the kernel dropped since the start because a socket's receive buffer was full.
+    /// Asks every socket.
+    pub fn receive_space_exhausted(&self) -> u64 {
+        let open = self.sockets.iter().filter_map(|socket| socket.fd.as_ref());
+        self.dropped_at_removed + open.map(sockets::receive_space_exhausted).sum::<u64>()
     }
 
     /// Counters since the start.

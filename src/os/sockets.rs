@@ -1,8 +1,10 @@
 //! UDP sockets of the media process.
 
+#![allow(unsafe_code)] // one socket option that no typed library knows
+
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -17,6 +19,9 @@ const SHARED_RECEIVE_BYTES: usize = 4 << 20;
 const LEG_RECEIVE_BYTES: usize = 32 << 10;
 /// How many stale datagrams are taken off a socket at once: more than the shared port holds.
 const DISCARDED_MAX: usize = 20_000;
+/// What SO_MEMINFO tells, `SK_MEMINFO_*` of linux/sock_diag.h, and which of it the drops are.
+const MEMORY_VARIABLES: usize = 9;
+const DROPS: usize = 8;
 
 /// What a socket is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +73,24 @@ pub fn discard_waiting(socket: &OwnedFd) -> u64 {
     (0..DISCARDED_MAX).map(took).take_while(|took| *took).count() as u64
 }
 
+/// How many datagrams the kernel has dropped because the socket's receive buffer was full.
+pub fn receive_space_exhausted(socket: &OwnedFd) -> u64 {
+    let mut variables = [0_u32; MEMORY_VARIABLES];
+    let mut length = size_of_val(&variables) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to `variables`, and to `length` how many.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            variables.as_mut_ptr().cast(),
+            &mut length,
+        )
+    };
+    // An error leaves zeros; the only one that can come is of a kernel before 4.12.
+    if outcome == 0 { u64::from(variables[DROPS]) } else { 0 }
+}
+
 /// Lets the process open as many descriptors as its hard limit allows.
 pub fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -80,6 +103,20 @@ mod tests {
     use std::net::UdpSocket;
 
     use super::*;
+
+    #[test]
+    fn datagrams_without_room_at_a_socket_are_counted_and_it_receives_again() {
+        let socket = bind("127.0.0.1:0".parse().unwrap(), Purpose::Leg).unwrap();
+        let remote = UdpSocket::bind("127.0.0.1:0").unwrap();
+        remote.connect(local_address(&socket).unwrap()).unwrap();
+        for _ in 0..3 {
+            let dropped = receive_space_exhausted(&socket);
+            (0..500).for_each(|_| assert_eq!(remote.send(&[0; 160]).unwrap(), 160));
+            let dropped = receive_space_exhausted(&socket) - dropped;
+            assert!(dropped > 0);
+            assert_eq!(discard_waiting(&socket) + dropped, 500);
+        }
+    }
 
     #[test]
     fn a_connected_socket_hears_its_remote_only_and_nothing_from_before() {

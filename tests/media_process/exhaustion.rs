@@ -1,11 +1,27 @@
 //! What the media process does when something that it has a bounded number of runs out: it refuses or
-//! discards, it counts, and whoever was talking goes on talking. Receive buffers, queues and send space run
-//! out in the tests of `src/os/ring.rs`, send slots in those of the packet line.
+//! discards, it counts, and whoever was talking goes on talking. The ring's receive buffers, queues and
+//! send space run out in the tests of `src/os/ring.rs`, send slots in those of the packet line.
 
+use rustix::process::Signal;
+
+use super::pause::{signal, stop};
 use super::*;
 
 fn process(control: &mut Control) -> Value {
     control.request("query_process", json!({})).unwrap()
+}
+
+/// Waits until the first thread has counted this, in these of its statistics.
+fn wait_for(control: &mut Control, what: &str, counted: impl Fn(&Value) -> bool) {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let thread = &process(control)["threads"][0];
+        if counted(thread) {
+            return;
+        }
+        assert!(Instant::now() < until, "no {what}: {thread}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// A call that talks, to be listened to again later.
@@ -93,4 +109,69 @@ fn used_up_codec_states_are_refused_and_counted_and_the_call_keeps_its_format() 
     call.go_on();
     control.request("delete_call", json!({"call": "only"})).unwrap();
     Talk::begin(&mut control, "next");
+}
+
+/// More comes in than a socket holds while the process does not run.
+#[test]
+fn used_up_receive_space_of_the_kernel_is_counted_and_the_call_goes_on() {
+    let media = Media::start();
+    let mut control = media.controller();
+    let mut call = Talk::begin(&mut control, "only");
+    stop(&media);
+    for _ in 0..1_000 {
+        call.b.socket.send_to(&[0xFF; 200], call.b.to).unwrap();
+    }
+    signal(&media, Signal::CONT);
+    wait_for(&mut control, "dropped datagrams", |thread| {
+        thread["receive_space_exhausted"].as_u64() > Some(500)
+    });
+    call.go_on();
+    let before = process(&mut control)["threads"][0]["receive_space_exhausted"].clone();
+    control.request("delete_call", json!({"call": "only"})).unwrap();
+    let after = &process(&mut control)["threads"][0]["receive_space_exhausted"];
+    assert_eq!(*after, before, "what a call's socket dropped stays counted");
+}
+
+#[test]
+fn more_punts_than_signaling_takes_are_counted_and_calls_go_on() {
+    let media = Media::start();
+    let mut observer = media.connect();
+    let browser = address(&observer.greeting["threads"][0]["browser"]);
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let record = [22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1];
+    for _ in 0..10 {
+        stranger.send_to(&record, browser).unwrap();
+    }
+    wait_for(&mut observer, "punts without a controller", |thread| {
+        thread["discards"]["no_controller"] == 10
+    });
+
+    // A controller that does not read what it is punted.
+    let mut deaf = media.controller();
+    let mut call = Talk::begin(&mut deaf, "only");
+    std::thread::scope(|scope| {
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        scope.spawn(|| {
+            let is_done = is_done;
+            while is_done.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                for _ in 0..100 {
+                    stranger.send_to(&record, browser).unwrap();
+                }
+            }
+        });
+        wait_for(&mut observer, "punts too many", |thread| {
+            let discards = &thread["discards"];
+            let of = |reason: &str| discards[reason].as_u64().unwrap_or_default();
+            of("punt_queue_full") + of("punt_rate_exceeded") > 0
+        });
+        drop(done);
+    });
+    call.go_on();
+    drop(deaf);
+    let until = Instant::now() + PATIENCE;
+    let mut another = media.connect();
+    while another.request("take_control", json!({})).is_err() {
+        assert!(Instant::now() < until, "nobody can take control any more");
+    }
+    Talk::begin(&mut another, "next");
 }

@@ -193,13 +193,13 @@ fn make_calls(control: &mut Control) -> Vec<Voice> {
     voices
 }
 
-fn signal(media: &Media, signal: rustix::process::Signal) {
+pub(super) fn signal(media: &Media, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_child(&media.child);
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
 /// Stops the process, and waits until all of it stands.
-fn stop(media: &Media) {
+pub(super) fn stop(media: &Media) {
     signal(media, rustix::process::Signal::STOP);
     let tasks = format!("/proc/{}/task", media.child.id());
     let stands = |task: std::io::Result<std::fs::DirEntry>| {

@@ -17,7 +17,7 @@ use crate::control::message::{
     BLOB_BYTES_MAX, CALL_NAME_BYTES_MAX, CallArgument, CallCreated, CallList, CallName, Command,
     ControlError, CreateCall, ErrorCode, Event, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters,
     ListCalls, ListedCall, LocalAddresses, ProcessStatistics, SendDatagram, SendDigit, Subscribe,
-    ThreadStatistics, Transport, UpdateLeg,
+    ThreadStatistics, Transport, UpdateLeg, discard_map,
 };
 use crate::media::budget::{RETRY_AFTER, Weight};
 use crate::media::channel::{
@@ -252,6 +252,7 @@ impl Control {
                 statistics.call_load_percent = gauge.cost_per_call() * 1e2;
                 statistics.port_pairs_free = ports.free() as u64;
                 statistics.port_pairs_taken_elsewhere = ports.taken_elsewhere();
+                statistics.discards.extend(discard_map(&core.discards));
                 threads.push(*statistics);
             }
         }

@@ -27,6 +27,7 @@ use super::channel::{
     CallKey, Command as CoreCommand, CoreEvent, CoreHandle, Reply, Report, Reports, Token,
 };
 use super::ports::{PortPair, PortPool};
+use crate::base::discard::{Discard, DiscardCounters};
 use crate::config::Media;
 use crate::control::codec::{BadRequest, read_request, write_event, write_reply};
 use crate::control::message::{
@@ -59,6 +60,8 @@ pub struct Core {
     pub calls: usize,
     /// What they take of it.
     pub weight: Weight,
+    /// What it punted and nobody was there to take.
+    pub discards: DiscardCounters,
 }
 
 /// What the configuration allows a core.
@@ -360,8 +363,9 @@ impl Control {
         let event = match event {
             CoreEvent::Punt(from, datagram) => {
                 let event = Event::Datagram { thread, from, payload: BASE64.encode(datagram) };
-                if let Some(controller) = self.controller.get() {
-                    self.say_event(controller, &event);
+                match self.controller.get() {
+                    Some(controller) => self.say_event(controller, &event),
+                    None => self.cores.borrow_mut()[thread].discards.count(Discard::NoController),
                 }
                 return;
             }
