@@ -23,7 +23,7 @@ pub const NOISE_SAMPLES: usize = 20 * SAMPLES_PER_MS;
 /// The loudest level there is, in -dBov. A trunk that calls something louder noise is not believed.
 const LOUDEST: u8 = 36;
 /// The quietest: beyond it the noise has a sample or two of amplitude.
-const QUIETEST: u8 = 80;
+const QUIETEST: u8 = 86;
 /// From one level to the next in dB.
 const STEP: u8 = 2;
 const LEVELS: usize = ((QUIETEST - LOUDEST) / STEP + 1) as usize;

@@ -262,9 +262,7 @@ impl Onward<'_, '_> {
         timeline.advance(gap + samples, self.now);
         let (now, outbox) = (self.now, &mut *self.around.outbox);
         self.to.send(payload_type, packet.header.marker, timestamp, now, outbox, |out| {
-            let out = out.get_mut(..packet.payload.len()).ok_or(Discard::TooLarge)?;
-            out.copy_from_slice(packet.payload);
-            Ok(packet.payload.len())
+            write_payload(packet.payload, out)
         })
     }
 
@@ -356,7 +354,7 @@ impl Onward<'_, '_> {
             let verdict = encoder.gate(pcm);
             match verdict {
                 Verdict::Encode => self.around.frames.encoded += 1,
-                Verdict::Leave(_) => {
+                Verdict::Leave(_) | Verdict::Noise(_) => {
                     self.around.frames.silent += 1;
                     self.to.counters.frames_silent += 1;
                 }
@@ -545,14 +543,14 @@ impl Encoder {
     /// Whether the frame is worth encoding: G.711 always is.
     fn gate(&mut self, pcm: &[i16]) -> Verdict {
         match self {
-            Encoder::Opus(_, gate, _) => gate.judge(pcm),
+            Encoder::Opus(_, gate) => gate.judge(pcm),
             Encoder::G711(_) => Verdict::Encode,
         }
     }
 
     fn encode(&mut self, verdict: Verdict, pcm: &[i16], out: &mut [u8]) -> Result<usize, Discard> {
         match (self, verdict) {
-            (Encoder::Opus(encoder, gate, _), Verdict::Encode) => {
+            (Encoder::Opus(encoder, gate), Verdict::Encode) => {
                 let bytes = encoder.encode(pcm, out).map_err(|_| Discard::EncoderFailed)?;
                 gate.encoded(&out[..bytes]);
                 Ok(bytes)
@@ -561,6 +559,10 @@ impl Encoder {
                 *out.first_mut().ok_or(Discard::TooLarge)? = byte;
                 Ok(1)
             }
+            (Encoder::Opus(encoder, _), Verdict::Noise(packet)) => {
+                encoder.interrupt();
+                write_payload(packet, out)
+            }
             (Encoder::G711(law), _) => {
                 let out = out.get_mut(..pcm.len()).ok_or(Discard::TooLarge)?;
                 g711::encode(*law, pcm, out);
@@ -568,6 +570,12 @@ impl Encoder {
             }
         }
     }
+}
+
+/// Writes a payload that is there already.
+pub(super) fn write_payload(payload: &[u8], out: &mut [u8]) -> Result<usize, Discard> {
+    out.get_mut(..payload.len()).ok_or(Discard::TooLarge)?.copy_from_slice(payload);
+    Ok(payload.len())
 }
 
 /// What an event engine gave in one go: an end of the old event, a start of the new one, and a

@@ -11,7 +11,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::line::{Onward, Packets, count};
+use super::line::{Onward, Packets, count, write_payload};
 use super::stream::{Encoder, Path, Playout, Transcoder};
 use crate::audio::noise::NoiseSource;
 use crate::audio::noise_packets::NOISE_SAMPLES;
@@ -159,10 +159,11 @@ impl Onward<'_, '_> {
         else {
             return Err(Discard::NoDestination);
         };
-        let Encoder::Opus(encoder, _, packets) = &mut transcoder.encoder else {
+        let Encoder::Opus(encoder, gate) = &mut transcoder.encoder else {
             return Err(Discard::NoDestination);
         };
-        let packet = packets.packet(noise.level, noise.sent).ok_or(Discard::EncoderFailed)?;
+        let packet =
+            gate.noise_packets().packet(noise.level, noise.sent).ok_or(Discard::EncoderFailed)?;
         let (packet, stage, next) = match noise.stage {
             Stage::Heard(more @ 2..) => (packet, Stage::Heard(more - 1), NOISE_TIME),
             Stage::Heard(_) => (packet, Stage::Left, NOISE_TIME),
@@ -180,10 +181,7 @@ impl Onward<'_, '_> {
         self.around.frames.silent += 1;
         let payload_type = self.to.format.as_ref().ok_or(Discard::NoDestination)?.payload_type;
         playout.talkspurt = true; // with what follows the noise
-        self.to.send(payload_type, false, timestamp, now, outbox, |out| {
-            out.get_mut(..packet.len()).ok_or(Discard::TooLarge)?.copy_from_slice(packet);
-            Ok(packet.len())
-        })
+        self.to.send(payload_type, false, timestamp, now, outbox, |out| write_payload(packet, out))
     }
 
     /// Completes the packet of audio that the noise cuts short.

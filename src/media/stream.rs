@@ -11,7 +11,6 @@ use super::timeline::Timeline;
 use crate::audio::conceal::Concealer;
 use crate::audio::dtmf::EventRelay;
 use crate::audio::g711::Law;
-use crate::audio::noise_packets::NoisePackets;
 use crate::audio::opus::{
     EncoderSettings, OpusArena, OpusDecoder, OpusEncoder, PACKET_SAMPLES_MAX,
 };
@@ -98,8 +97,8 @@ pub struct Transcoder {
 
 /// Makes payloads.
 pub enum Encoder {
-    /// Opus, the gate that saves it from silence, and what is sent of a noise.
-    Opus(OpusEncoder, SilenceGate, &'static NoisePackets),
+    /// Opus, and the gate that saves it from silence.
+    Opus(OpusEncoder, SilenceGate),
     /// G.711.
     G711(Law),
 }
@@ -202,7 +201,7 @@ impl Path {
             Codec::Opus if opus_heard => return Ok(Self::Relay(Codec::Opus)),
             Codec::Opus => {
                 let encoder = arena.encoder(settings).map_err(no_capacity)?;
-                Encoder::Opus(encoder, SilenceGate::default(), NoisePackets::shared())
+                Encoder::Opus(encoder, SilenceGate::default())
             }
             Codec::Pcmu => Encoder::G711(Law::Mu),
             Codec::Pcma => Encoder::G711(Law::A),

@@ -39,8 +39,12 @@ impl NoiseLevel {
     /// The level of a signal.
     pub fn of(pcm: &[i16]) -> Self {
         let energy: f64 = pcm.iter().map(|sample| f64::from(*sample).powi(2)).sum();
-        let root_mean_square = (energy / pcm.len().max(1) as f64).sqrt();
-        let below_overload = -20.0 * (root_mean_square / 32_768.0).max(1e-9).log10();
+        Self::of_mean_square((energy / pcm.len().max(1) as f64) as f32)
+    }
+
+    /// The level of a signal of this mean square.
+    pub fn of_mean_square(mean_square: f32) -> Self {
+        let below_overload = -10.0 * (mean_square / 32_768.0_f32.powi(2)).max(1e-13).log10();
         Self(below_overload.round().clamp(0.0, 127.0) as u8)
     }
 

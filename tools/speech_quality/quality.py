@@ -55,6 +55,9 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="three voices, one run of each loss, no peer")
     parser.add_argument("--try", dest="recipes", action="append", default=[], metavar="RECIPE",
                         help="score this one beside the ladder; may be repeated")
+    parser.add_argument("--pauses", type=level, metavar="DB",
+                        help="let every voice speak twice with 1.5 s between, in white noise of -DB dBov: "
+                        "to see what a recipe with `,gate` costs, which sends silence as the product does")
     parser.add_argument("--loss", type=losses, metavar="LIST", help=f"default {','.join(LOSS)}")
     parser.add_argument("--repeats", type=positive, metavar="N", help="runs of each loss and voice; default 4")
     parser.add_argument("--instructions", action="store_true",
@@ -79,6 +82,12 @@ def losses(text):
     return wanted
 
 
+def level(text):
+    if not text.isdigit() or not 40 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r}: write a level below overload from 40 to 100, as 69")
+    return -int(text)
+
+
 def positive(text):
     if not text.isdigit() or not 1 <= int(text) <= 100:
         raise argparse.ArgumentTypeError(f"{text!r}: write a number from 1 to 100")
@@ -87,6 +96,8 @@ def positive(text):
 
 def measure(options, directory):
     voices = speech.make(directory, QUICK_VOICES if options.quick else None)
+    if options.pauses is not None:
+        voices = {name: speech.with_pauses(path, options.pauses) for name, (path, _) in voices.items()}
     spoken = [path for path, _ in voices.values()]
     from_trunk = [
         speech.write(directory / f"{name}.g711.raw", speech.through_g711(samples))

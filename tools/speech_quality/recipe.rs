@@ -16,25 +16,32 @@ pub struct Recipe {
     pub settings: EncoderSettings,
     /// Whether each packet carries the one before as well (RFC 2198).
     pub redundancy: bool,
+    /// Whether silence goes through the product's gate.
+    pub gate: bool,
     /// What the same encoder is told every other second.
     pub alternative: Option<EncoderSettings>,
 }
 
 const FORM: &str = "write a recipe as the name of a rung, or as silk,36k,cx0,fec10 (mode, bit rate 6k \
                     to 128k, complexity cx0 to cx10, and fec with the loss in percent to expect), or as \
-                    celt,40k,cx0,red; two with / between them take turns";
+                    celt,40k,cx0,red; add gate to send silence as the product does; two with / between \
+                    them take turns";
 
 impl FromStr for Recipe {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (first, second) = match text.split_once('/') {
+        let (recipe, gate) = match text.strip_suffix(",gate") {
+            Some(recipe) => (recipe, true),
+            None => (text, false),
+        };
+        let (first, second) = match recipe.split_once('/') {
             Some((first, second)) => (first, Some(second)),
-            None => (text, None),
+            None => (recipe, None),
         };
         let (settings, redundancy) = read(first)?;
         let alternative = second.map(read).transpose()?.map(|(settings, _)| settings);
-        Ok(Self { name: text.to_owned(), settings, redundancy, alternative })
+        Ok(Self { name: text.to_owned(), settings, redundancy, gate, alternative })
     }
 }
 

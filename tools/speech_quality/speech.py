@@ -13,6 +13,8 @@ RATE_HZ = audio.NARROWBAND_HZ
 # Active speech level, as recordings for PESQ have it (ITU-T P.830: about -26 dB).
 LEVEL_DB = -26
 PAUSE_S = 0.5
+# Beside the pauses at the ends of both; with speech on both sides of it PESQ scores what follows as well.
+LONG_PAUSE_S = 0.5
 
 # Name, espeak-ng voice, words a minute, text: 7 to 10 s each, men and women.
 SEGMENTS = [
@@ -57,6 +59,14 @@ def spoken(voice, words_a_minute, text):
     samples *= 10 ** (LEVEL_DB / 20) / audio.active_level(samples)
     pause = np.zeros(int(PAUSE_S * RATE_HZ))
     return np.concatenate([pause, samples, pause])
+
+
+def with_pauses(path, noise_db):
+    """The segment twice with a pause between, in white noise: the path and its samples."""
+    samples = read(path)
+    samples = np.concatenate([samples, np.zeros(int(LONG_PAUSE_S * RATE_HZ)), samples])
+    noise = np.random.default_rng(1).normal(0, 10 ** (noise_db / 20), len(samples))
+    return write(path, samples + noise), samples + noise
 
 
 def through_g711(samples):

@@ -4,6 +4,7 @@
 //! differs, so scores of recipes are to be compared with each other.
 
 use linecard::audio::opus::{Filled, OpusArena, carries_fec};
+use linecard::audio::silence::{SilenceGate, Verdict};
 use serde_json::{Value, json};
 
 use crate::Run;
@@ -49,6 +50,7 @@ fn encode(
     samples: &[i16],
 ) -> Result<Vec<Vec<u8>>, String> {
     let mut encoder = arena.encoder(recipe.settings).map_err(|full| full.to_string())?;
+    let mut gate = SilenceGate::default();
     let mut packet = [0; 1_500];
     let mut packets = Vec::with_capacity(samples.len() / FRAME);
     for (number, pcm) in samples.chunks_exact(FRAME).enumerate() {
@@ -58,8 +60,19 @@ fn encode(
             let first = (number / TURN_FRAMES).is_multiple_of(2);
             encoder.configure(if first { recipe.settings } else { alternative });
         }
-        let length = encoder.encode(pcm, &mut packet).map_err(|_| "the encoder failed")?;
-        packets.push(packet[..length].to_vec());
+        let verdict = if recipe.gate { gate.judge(pcm) } else { Verdict::Encode };
+        packets.push(match verdict {
+            Verdict::Encode => {
+                let length = encoder.encode(pcm, &mut packet).map_err(|_| "the encoder failed")?;
+                gate.encoded(&packet[..length]);
+                packet[..length].to_vec()
+            }
+            Verdict::Leave(byte) => vec![byte],
+            Verdict::Noise(noise) => {
+                encoder.interrupt();
+                noise.to_vec()
+            }
+        });
     }
     Ok(packets)
 }
