@@ -14,6 +14,7 @@ use toml::Table;
 use crate::base::fault::Fault;
 use crate::base::secret::Secret;
 use crate::control::message::{Codec, Playout};
+use crate::wire::sdp::ComfortNoise;
 pub use read::Mistake;
 use read::Section;
 use sections::{media_section, signal_section, table_of, tables_of, trunk_section, user_section};
@@ -192,11 +193,17 @@ pub struct TrunkTerms {
     /// `playout`, `playout_least_ms`, `playout_most_ms`: how what it is sent is spaced. Default on
     /// arrival.
     pub playout: Playout,
+    /// `comfort_noise`: whether it may leave silence out when we make the offer. Default `false`.
+    pub comfort_noise: ComfortNoise,
 }
 
 impl Default for TrunkTerms {
     fn default() -> Self {
-        Self { codecs: vec![Codec::Pcmu, Codec::Pcma], playout: Playout::OnArrival }
+        Self {
+            codecs: vec![Codec::Pcmu, Codec::Pcma],
+            playout: Playout::OnArrival,
+            comfort_noise: ComfortNoise::NotOffered,
+        }
     }
 }
 

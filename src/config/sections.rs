@@ -14,6 +14,7 @@ use super::{
 use crate::audio::playout::MOST_MS_MAX;
 use crate::base::secret::Secret;
 use crate::control::message::{Codec, Playout};
+use crate::wire::sdp::ComfortNoise;
 
 /// Longest path of a Unix socket (`sun_path` less its final zero, unix(7)).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -192,8 +193,14 @@ pub(super) fn trunk_section(
     let codecs =
         section.value("codecs", CODECS, codecs).unwrap_or_else(|| TrunkTerms::default().codecs);
     let playout = playout(&mut section);
+    let offers_noise = section.value("comfort_noise", "true or false", Value::as_bool);
+    let comfort_noise = match offers_noise {
+        Some(true) => ComfortNoise::Offered,
+        Some(false) | None => ComfortNoise::NotOffered,
+    };
     section.finish();
-    Some(Trunk { name: name?, address: address?, terms: TrunkTerms { codecs, playout } })
+    let terms = TrunkTerms { codecs, playout, comfort_noise };
+    Some(Trunk { name: name?, address: address?, terms })
 }
 
 fn playout(section: &mut Section<'_>) -> Playout {

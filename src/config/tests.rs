@@ -74,6 +74,7 @@ fn the_shipped_example_shows_every_key() {
     assert_eq!(config.trunks[0].terms.codecs, [Codec::Pcmu, Codec::Pcma]);
     let playout = Playout::Paced { least_ms: 20, most_ms: 200 };
     assert_eq!(config.trunks[0].terms.playout, playout);
+    assert_eq!(config.trunks[0].terms.comfort_noise, ComfortNoise::Offered);
 }
 
 #[test]
@@ -179,6 +180,10 @@ fn every_mistake_names_the_key_the_problem_and_the_fix() {
         (
             "[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\ncodecs = [\"G722\"]",
             "[[trunk]] a.codecs = [\"G722\"]: expected a list of \"PCMU\"",
+        ),
+        (
+            "[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\ncomfort_noise = 13",
+            "[[trunk]] a.comfort_noise = 13: expected true or false",
         ),
         (
             "[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\nplayout = \"smooth\"",

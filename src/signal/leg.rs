@@ -296,8 +296,9 @@ impl LegChange {
     }
 }
 
-/// The payload types of comfort noise that a G.711 leg accepts: the one agreed on, else the static one
-/// where it means nothing else, because some trunks send it without having said so.
+/// The payload types of comfort noise that a G.711 leg accepts: the one agreed on, and the static one
+/// where it means nothing else, because we may have offered it and some trunks send it without having
+/// said so.
 fn comfort_noise_of(agreement: &Agreement) -> Vec<PayloadType> {
     let taken = |number: PayloadType| {
         agreement.receive.iter().any(|coding| coding.payload_type == number)
@@ -305,7 +306,9 @@ fn comfort_noise_of(agreement: &Agreement) -> Vec<PayloadType> {
     };
     let opus = agreement.receive.iter().any(|coding| coding.codec == Codec::Opus);
     let known = comfort_noise::static_payload_type().filter(|number| !taken(*number));
-    agreement.comfort_noise.or(known).filter(|_| !opus).into_iter().collect()
+    let mut numbers = Vec::from_iter(agreement.comfort_noise);
+    numbers.extend(known.filter(|known| agreement.comfort_noise != Some(*known)));
+    if opus { Vec::new() } else { numbers }
 }
 
 /// An agreement as the media process wants to hear it, and how what it sends is spaced.

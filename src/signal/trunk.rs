@@ -15,8 +15,8 @@ use crate::control::message::{
 };
 use crate::signal::leg::{LegChange, format_of};
 use crate::wire::sdp::{
-    Direction, Refusal, Session, TrunkAnswer, TrunkOffer, TrunkSide, author_trunk_answer,
-    author_trunk_offer,
+    ComfortNoise, Direction, Refusal, Session, TrunkAnswer, TrunkOffer, TrunkSide,
+    author_trunk_answer, author_trunk_offer,
 };
 
 /// The media of a leg toward a trunk. It serialises: that is its part of the call's blob.
@@ -26,6 +26,8 @@ pub struct TrunkMedia {
     codecs: Vec<Codec>,
     #[serde(default)]
     playout: Playout,
+    #[serde(default)]
+    comfort_noise: ComfortNoise,
     local: Option<LocalAddresses>,
     remote: Option<SocketAddr>,
     remote_rtcp: Option<SocketAddr>,
@@ -50,11 +52,12 @@ impl TrunkMedia {
 
     /// A leg on which we make the offer: toward a trunk, or in the 200 to an INVITE without SDP.
     pub fn offering(terms: TrunkTerms, random: &mut Random) -> Self {
-        let TrunkTerms { codecs, playout } = terms;
+        let TrunkTerms { codecs, playout, comfort_noise } = terms;
         Self {
             session: Session::new(random),
             codecs,
             playout,
+            comfort_noise,
             local: None,
             remote: None,
             remote_rtcp: None,
@@ -95,7 +98,7 @@ impl TrunkMedia {
                 .agree(&self.codecs)
                 .ok()
                 .map(|agreement| author_trunk_answer(&offer, &side, &agreement)),
-            None => Some(author_trunk_offer(&side, &self.codecs)),
+            None => Some(author_trunk_offer(&side, &self.codecs, self.comfort_noise)),
         };
     }
 
@@ -108,7 +111,8 @@ impl TrunkMedia {
     /// earlier one: media follows the newest early dialog.
     pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
         let answer = TrunkAnswer::parse(sdp)?;
-        self.format = Some(format_of(&answer.agree(&self.codecs)?, self.playout));
+        let agreement = answer.agree(&self.codecs, self.comfort_noise)?;
+        self.format = Some(format_of(&agreement, self.playout));
         self.remote = answer.audio.remote;
         self.remote_rtcp = answer.audio.remote_rtcp;
         Ok(LegChange {

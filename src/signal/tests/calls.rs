@@ -4,6 +4,7 @@ use super::steps::*;
 use super::world::*;
 use crate::control::message::{Codec, Playout, Security, Side};
 use crate::signal::records::{Direction, Party};
+use crate::wire::rtp::PayloadType;
 use crate::wire::sip::{HeaderName, Method, Status};
 
 #[test]
@@ -83,6 +84,31 @@ fn a_trunk_calls_a_browser_by_its_number_and_the_browser_hangs_up() {
     assert_eq!(record.direction, Direction::FromTrunk);
     assert_eq!(record.ended_by, Some(Party::Callee));
     assert_eq!(record.sip_status, 200);
+}
+
+#[test]
+fn a_trunk_is_offered_comfort_noise_where_its_terms_say_so() {
+    // The first is never there, so that the second is asked.
+    for (trunk_named, config, offered) in [
+        (TRUNK_A, CONFIG.to_owned(), false),
+        (TRUNK_B, CONFIG.replace("198.51.100.7:5060", "203.0.113.77:5060"), true),
+    ] {
+        let mut world = World::new(&config);
+        let (browser, trunk) = (world.registered_browser(), world.trunk(trunk_named));
+        world.dial(browser, "4711");
+        if offered {
+            world.seconds(40);
+        }
+        let asked = world.request_at(trunk, Method::Invite);
+        let offer = body(&asked.1.body).to_owned();
+        assert_eq!(offer.contains("a=rtpmap:13 CN/8000"), offered, "{offer}");
+        let sdp = TRUNK_SDP.replace(" 0 101", " 8 13 101").replace("0 PCMU", "8 PCMA");
+        let sdp = if offered { sdp } else { TRUNK_SDP.to_owned() };
+        world.answer(trunk, asked, "gw", &sdp);
+        let format = world.media.leg(Side::B).format.unwrap();
+        assert_eq!(format.send_comfort_noise, PayloadType::new(13).filter(|_| offered));
+        assert_eq!(format.receive_comfort_noise, [PayloadType::new(13).unwrap()]);
+    }
 }
 
 #[test]

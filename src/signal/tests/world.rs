@@ -53,6 +53,7 @@ pub const CONFIG: &str = r#"
     codecs = ["PCMA"]
     playout = "paced"
     playout_most_ms = 120
+    comfort_noise = true
 "#;
 
 /// The trunks of [`CONFIG`], and somebody who is none of them.

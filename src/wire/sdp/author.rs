@@ -8,12 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::browser::{BrowserOffer, BrowserProtocol};
 use super::formats::{
-    Agreement, AudioFormats, OfferedEvents, OfferedRed, PACKET_MS_DEFAULT, RedPlace, ranges_of,
+    Agreement, AudioFormats, ComfortNoise, OfferedEvents, OfferedRed, PACKET_MS_DEFAULT, RedPlace,
+    ranges_of,
 };
 use super::lines::MediaLine;
 use super::trunk::{TrunkOffer, TrunkProtocol};
 use super::{Direction, DtlsRole, Fingerprint, IceMode, IceParameters, Session, Setup};
 use crate::wire::coding::{Codec, Coding, EventFormat};
+use crate::wire::comfort_noise;
 use crate::wire::rtp::PayloadType;
 
 /// Our side of a browser leg.
@@ -110,13 +112,14 @@ pub fn author_browser_offer(side: &BrowserSide<'_>, codecs: &[Codec], wish: Opus
     sdp.0
 }
 
-/// Offers a trunk one audio line with `codecs` in this order and telephone events. Some 250 bytes:
-/// the INVITE around it must stay below 1,300 to travel over UDP (RFC 3261 §18.1.1).
-pub fn author_trunk_offer(side: &TrunkSide, codecs: &[Codec]) -> String {
+/// Offers a trunk one audio line with `codecs` in this order, telephone events and perhaps comfort
+/// noise. Some 250 bytes: the INVITE around it must stay below 1,300 to travel over UDP
+/// (RFC 3261 §18.1.1).
+pub fn author_trunk_offer(side: &TrunkSide, codecs: &[Codec], noise: ComfortNoise) -> String {
     let audio = Audio {
         protocol: TrunkProtocol::RtpAvp.name(),
         mid: None,
-        formats: &trunk_formats(codecs),
+        formats: &trunk_formats(codecs, noise),
         packet_ms: PACKET_MS_DEFAULT,
         direction: Direction::SendReceive,
     };
@@ -159,8 +162,12 @@ pub(super) fn browser_formats(codecs: &[Codec]) -> AudioFormats {
 }
 
 /// What we offer a trunk; 101 is what most of them expect for telephone events.
-pub(super) fn trunk_formats(codecs: &[Codec]) -> AudioFormats {
-    offered_formats(codecs, &[(101, 8_000)])
+pub(super) fn trunk_formats(codecs: &[Codec], noise: ComfortNoise) -> AudioFormats {
+    let comfort_noise = match noise {
+        ComfortNoise::NotOffered => None,
+        ComfortNoise::Offered => comfort_noise::static_payload_type(),
+    };
+    AudioFormats { comfort_noise, ..offered_formats(codecs, &[(101, 8_000)]) }
 }
 
 fn offered_formats(codecs: &[Codec], events: &[(u8, u32)]) -> AudioFormats {

@@ -33,7 +33,7 @@ pub use author::{
 pub use browser::{BrowserAnswer, BrowserAudio, BrowserOffer, BrowserProtocol};
 pub use fingerprint::{BadFingerprint, Fingerprint, FingerprintHash};
 pub use formats::{
-    Agreement, AudioFormats, OfferedEvents, OfferedRed, PACKET_MS_DEFAULT, RedPlace,
+    Agreement, AudioFormats, ComfortNoise, OfferedEvents, OfferedRed, PACKET_MS_DEFAULT, RedPlace,
 };
 pub use lines::MediaLine;
 pub use trunk::{TrunkAnswer, TrunkAudio, TrunkOffer, TrunkProtocol};

@@ -100,7 +100,7 @@ fn the_answer_to_a_browser_that_prefers_red_puts_it_first() {
 
 #[test]
 fn a_trunk_is_never_asked_for_red() {
-    assert!(!author_trunk_offer(&trunk_side(), &G711).contains("red"));
+    assert!(!author_trunk_offer(&trunk_side(), &G711, ComfortNoise::NotOffered).contains("red"));
     let offer = "v=0\r\nc=IN IP4 198.51.100.7\r\nm=audio 14120 RTP/AVP 111 63 0\r\n\
         a=rtpmap:111 opus/48000/2\r\na=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n";
     let offer = TrunkOffer::parse(offer).unwrap();
@@ -211,7 +211,7 @@ fn our_offer_to_a_browser_reads_as_an_offer() {
 
 #[test]
 fn the_trunk_offer_is_small_and_keeps_the_configured_order() {
-    let sdp = author_trunk_offer(&trunk_side(), &G711);
+    let sdp = author_trunk_offer(&trunk_side(), &G711, ComfortNoise::NotOffered);
     assert_eq!(
         lines(&sdp),
         [
@@ -230,7 +230,8 @@ fn the_trunk_offer_is_small_and_keeps_the_configured_order() {
         ]
     );
     assert!(sdp.len() < 300);
-    let swapped = author_trunk_offer(&trunk_side(), &[Codec::Pcma, Codec::Pcmu]);
+    let swapped =
+        author_trunk_offer(&trunk_side(), &[Codec::Pcma, Codec::Pcmu], ComfortNoise::NotOffered);
     assert!(swapped.contains("RTP/AVP 8 0 101\r\n"));
 }
 
@@ -238,9 +239,11 @@ fn the_trunk_offer_is_small_and_keeps_the_configured_order() {
 fn rtcp_is_written_when_it_is_not_the_next_port() {
     let mut side = trunk_side();
     side.rtcp.set_port(30_003);
-    assert!(author_trunk_offer(&side, &G711).contains("a=rtcp:30003\r\n"));
+    assert!(
+        author_trunk_offer(&side, &G711, ComfortNoise::NotOffered).contains("a=rtcp:30003\r\n")
+    );
     side.rtcp.set_ip([192, 0, 2, 11].into());
-    let sdp = author_trunk_offer(&side, &G711);
+    let sdp = author_trunk_offer(&side, &G711, ComfortNoise::NotOffered);
     assert!(sdp.contains("a=rtcp:30003 IN IP4 192.0.2.11\r\n"));
     assert_eq!(TrunkOffer::parse(&sdp).unwrap().audio.remote_rtcp, Some(side.rtcp));
 }

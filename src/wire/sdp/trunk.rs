@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::author::trunk_formats;
-use super::formats::{Agreement, AudioFormats, RtcpPort};
+use super::formats::{Agreement, AudioFormats, ComfortNoise, RtcpPort};
 use super::lines::{Description, MediaLine, Section};
 use super::{Direction, Refusal};
 use crate::wire::coding::Codec;
@@ -87,9 +87,9 @@ impl TrunkAnswer {
         Ok(Self { audio })
     }
 
-    /// Takes the answer's choice among `codecs`, the ones that we offered.
-    pub fn agree(&self, codecs: &[Codec]) -> Result<Agreement, Refusal> {
-        self.audio.formats.conclude(&trunk_formats(codecs))
+    /// Takes the answer's choice among what we offered: `codecs`, and `noise`.
+    pub fn agree(&self, codecs: &[Codec], noise: ComfortNoise) -> Result<Agreement, Refusal> {
+        self.audio.formats.conclude(&trunk_formats(codecs, noise))
     }
 }
 
@@ -261,7 +261,8 @@ mod tests {
             .replace("101", "97")
             .replace("8 0 18 97", "8 96 97")
             .replace("a=rtpmap:0 PCMU/8000", "a=rtpmap:96 PCMU/8000");
-        let agreement = TrunkAnswer::parse(&answer).unwrap().agree(&G711).unwrap();
+        let agreement =
+            TrunkAnswer::parse(&answer).unwrap().agree(&G711, ComfortNoise::NotOffered).unwrap();
         assert_eq!(agreement.send, coding(Codec::Pcma, 8));
         assert_eq!(
             agreement.receive,
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn comfort_noise_is_accepted_where_it_is_offered_and_not_offered() {
+    fn comfort_noise_is_accepted_where_it_is_offered() {
         for (format, mapping, number) in [
             ("13", "", 13),
             ("13", "a=rtpmap:13 CN/8000\r\n", 13),
@@ -293,15 +294,39 @@ mod tests {
             let answer = author_trunk_answer(&offer, &side, &agreement);
             assert!(answer.contains(&format!(" RTP/AVP 8 {number} 101\r\n")), "{answer}");
             assert!(answer.contains(&format!("a=rtpmap:{number} CN/8000\r\n")), "{answer}");
-            assert!(!author_trunk_offer(&side, &G711).contains("CN"));
         }
         assert_eq!(TrunkOffer::parse(OFFER).unwrap().agree(&G711).unwrap().comfort_noise, None);
     }
 
     #[test]
+    fn comfort_noise_is_offered_where_it_is_wanted_and_agreed_on_where_it_is_answered() {
+        let side = TrunkSide {
+            session: Session { id: 1, version: 1 },
+            rtp: address("192.0.2.10:30000"),
+            rtcp: address("192.0.2.10:30001"),
+        };
+        let sdp = author_trunk_offer(&side, &G711, ComfortNoise::Offered);
+        assert!(sdp.contains(" RTP/AVP 0 8 13 101\r\n"), "{sdp}");
+        assert!(sdp.contains("a=rtpmap:13 CN/8000\r\n"));
+        assert!(!author_trunk_offer(&side, &G711, ComfortNoise::NotOffered).contains("CN"));
+
+        let with_noise = OFFER.replace("8 0 18 101", "8 13 101");
+        for (answer, noise, number) in [
+            (OFFER, ComfortNoise::Offered, None),
+            (&with_noise, ComfortNoise::Offered, PayloadType::new(13)),
+            // What was not offered cannot be agreed on (RFC 3264 §6.1).
+            (&with_noise, ComfortNoise::NotOffered, None),
+        ] {
+            let agreement = TrunkAnswer::parse(answer).unwrap().agree(&G711, noise).unwrap();
+            assert_eq!(agreement.comfort_noise, number, "{noise:?}");
+        }
+    }
+
+    #[test]
     fn an_answer_without_events_or_common_codec_says_so() {
         let silent = OFFER.replace(" 101\r\n", "\r\n");
-        let agreement = TrunkAnswer::parse(&silent).unwrap().agree(&G711).unwrap();
+        let agreement =
+            TrunkAnswer::parse(&silent).unwrap().agree(&G711, ComfortNoise::NotOffered).unwrap();
         assert_eq!(agreement.send_events, None);
         assert!(agreement.receive_events.is_empty());
 
@@ -310,7 +335,10 @@ mod tests {
         let foreign = OFFER.replace("AVP 8 0 18 101", "AVP 18 101");
         assert_eq!(TrunkAnswer::parse(&foreign), Err(Refusal::NoCommonCodec));
         let answer = TrunkAnswer::parse(OFFER).unwrap();
-        assert_eq!(answer.agree(&[Codec::Opus]), Err(Refusal::NoCommonCodec));
+        assert_eq!(
+            answer.agree(&[Codec::Opus], ComfortNoise::NotOffered),
+            Err(Refusal::NoCommonCodec)
+        );
     }
 
     #[test]
