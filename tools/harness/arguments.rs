@@ -14,6 +14,21 @@ use crate::material::{BrowserKind, Red};
 /// The most calls: each has an address of its own, and our engine a port pair.
 const CALLS_MAX: i64 = 6_000;
 
+const LOAD_EXAMPLES: &str = "\
+Examples:
+  tools/load --calls 300                            300 calls for ten seconds
+  tools/load --search --page load.html              what a core carries, and a page with plots
+  tools/load --calls 500 --offered 100              more than are taken: what is refused, and how soon
+  tools/load --calls 20 --loss 5 --burst 2          what is left of holes
+  tools/load --calls 4 --stall 200 --seconds 15     whether the stall leaves a delay behind
+  tools/load --engine rtpengine --calls 30          the same load on Debian's rtpengine
+A run in which the harness was late itself is told, and is no result.";
+const COMPARE_EXAMPLES: &str = "\
+Examples:
+  tools/compare --quick --json FILE                 narrowband, fullband, relay and a rung, shortened
+  tools/compare                                     everything
+  tools/compare --part overload --part stall        two parts";
+
 /// Load for media engines.
 #[derive(Debug, Parser)]
 #[command(name = "linecard-harness")]
@@ -27,11 +42,15 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Task {
     /// Loads one engine with calls and says what it cost and how late and complete the audio came
-    #[command(name = "load", bin_name = "tools/load")]
+    #[command(name = "load", override_usage = "tools/load [OPTIONS]", after_help = LOAD_EXAMPLES)]
     Load(LoadArguments),
     /// Runs linecard and Debian's rtpengine under the same load, in turns, and writes them side by side:
     /// about twenty minutes, or five for each part at most
-    #[command(name = "compare", bin_name = "tools/compare")]
+    #[command(
+        name = "compare",
+        override_usage = "tools/compare [OPTIONS]",
+        after_help = COMPARE_EXAMPLES
+    )]
     Compare(CompareArguments),
 }
 
@@ -120,7 +139,8 @@ pub struct LoadArguments {
     /// The control socket of a running `linecard media`; without it one is started
     #[arg(long, value_name = "SOCKET")]
     pub control: Option<PathBuf>,
-    /// How our engine encodes toward the browser; by its own choice unless given
+    /// How our engine encodes toward the browser: silk_48k_fec, silk_24k_red, celt_48k_red or celt_48k;
+    /// its own choice unless given
     #[arg(long, value_name = "RUNG", value_parser = rung)]
     pub rung: Option<Rung>,
     /// What the browsers do with redundant audio (RFC 2198)
@@ -179,12 +199,12 @@ pub struct MachineArguments {
 
 /// What the network does to what the generator sends.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "The network")]
+#[command(next_help_heading = "The network, toward the engine in both directions")]
 pub struct ImpairmentArguments {
     /// Percent of packets lost
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = percent)]
     pub loss: f64,
-    /// Packets lost in a row, on average
+    /// Packets lost in a row, on average; linecard leaves a pause of what is missing beyond 120 ms
     #[arg(long, value_name = "PACKETS", default_value_t = 1.0, value_parser = burst, requires = "loss")]
     pub burst: f64,
     /// Percent of packets sent twice
@@ -234,4 +254,27 @@ fn number(text: &str, range: std::ops::RangeInclusive<f64>) -> Option<f64> {
 fn rung(text: &str) -> Result<Rung, String> {
     let known = Rung::ALL.into_iter().find(|rung| rung.name() == text);
     known.ok_or_else(|| format!("write one of {}", Rung::ALL.map(Rung::name).join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_help_names_every_rung() {
+        let mut command = Arguments::command();
+        let load = command.find_subcommand_mut("load").expect("a subcommand");
+        let help = load.render_long_help().to_string();
+        for rung in Rung::ALL {
+            assert!(help.contains(rung.name()), "{} in {help}", rung.name());
+        }
+    }
+
+    #[test]
+    fn the_short_version_is_made_of_parts_of_the_whole() {
+        assert!(Part::QUICK.iter().all(|part| Part::ALL.contains(part)));
+        Arguments::command().debug_assert();
+    }
 }

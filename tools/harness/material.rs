@@ -17,7 +17,7 @@ pub mod speech;
 pub enum BrowserKind {
     /// Opus as asked for: `maxplaybackrate=8000`, SILK narrowband.
     Narrowband,
-    /// Opus by default: fullband at 32 kb/s, mostly hybrid frames.
+    /// Opus by default: hybrid fullband frames at 32 kb/s, of telephone speech and its images above 4 kHz.
     Fullband,
     /// G.711: the engine only relays, SRTP to RTP.
     Pcmu,
