@@ -302,7 +302,10 @@ impl Onward<'_, '_> {
             let filled = self.conceal(left.min(FILL_SAMPLES_MAX), next);
             let recovered = u64::from(filled == Filled::FromFec);
             self.counters.frames_recovered += recovered;
-            self.counters.frames_concealed += missing - recovered;
+            // What lies beyond the bound was left out, not concealed.
+            let packet_samples = (gap / missing.max(1)).max(1);
+            let rebuilt = missing.min(FILL_SAMPLES_MAX.div_ceil(packet_samples));
+            self.counters.frames_concealed += rebuilt.saturating_sub(recovered);
             left = left.saturating_sub(FILL_SAMPLES_MAX);
             self.send_full_packets(Packets::All)?;
         }

@@ -138,6 +138,17 @@ fn a_burst_of_losses_is_filled_and_leaves_no_delay() {
 }
 
 #[test]
+fn of_a_long_burst_only_what_is_filled_counts_as_concealed() {
+    for way in WAYS {
+        let journey =
+            Journey::new(way, 300).over(|n| (!(100..120).contains(&n)).then_some(Duration::ZERO));
+        let statistics = journey.statistics();
+        assert_eq!(statistics.packets_lost, 20);
+        assert_eq!((statistics.frames_concealed, statistics.frames_recovered), (6, 0));
+    }
+}
+
+#[test]
 fn a_stall_leaves_no_delay_behind() {
     for way in WAYS {
         for stalled_ms in [80, 200, 1_000] {
