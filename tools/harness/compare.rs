@@ -214,6 +214,8 @@ impl Laboratory<'_> {
     fn compare_kind(&mut self, browser: BrowserKind) -> Result<(), String> {
         let material = Material::new(browser);
         let searched = match (self.quick, browser) {
+            // Thousands of calls take their time to be set up.
+            (false, BrowserKind::Pcmu) => Searched::COARSELY,
             (false, _) => Searched::To(Precision::FINE, 5),
             (true, BrowserKind::Narrowband) => Searched::COARSELY,
             (true, _) => Searched::Not,
@@ -227,6 +229,7 @@ impl Laboratory<'_> {
         let (rounds, seconds) = match (self.quick, browser) {
             (true, BrowserKind::Narrowband) => (2, 6),
             (true, _) => (1, 6),
+            (false, BrowserKind::Pcmu) => (2, 12),
             (false, _) => (3, 12),
         };
         let calls = self.usual_calls(browser, &figures, &probes);
@@ -378,7 +381,8 @@ impl Laboratory<'_> {
         Ok(())
     }
 
-    /// Each rung at the same share of a core, once with everything around the codecs and once without.
+    /// Each rung at about four fifths of what the core carries on it, once with everything around the
+    /// codecs and once without.
     fn rungs(&mut self) -> Result<(), String> {
         let browser = BrowserKind::Narrowband;
         let material = Material::new(browser);
@@ -387,7 +391,7 @@ impl Laboratory<'_> {
             let probe = Load { calls: RUNG_PROBE_CALLS, ..light(browser) };
             let probe = self.measure_on(rung, Who::Linecard, &probe, &material)?;
             let cost = probe.and_then(|run| run.calls_at_this_cost);
-            let calls = (cost.unwrap_or(100.0) * USUAL_LOAD) as u16;
+            let calls = (cost.unwrap_or(100.0) * guess_factor(browser) * USUAL_LOAD) as u16;
             let measured = Duration::from_secs(if self.quick { 5 } else { 10 });
             let load = Load { calls, measured, ..light(browser) };
             let run = self.measure_on(rung, Who::Linecard, &load, &material)?;

@@ -381,8 +381,8 @@ impl Run {
             }
         }
         if let Some(counted) = self.counted.as_ref().filter(|_| !self.impairments.are_none()) {
-            lines.push("counted by the engine, over the whole run".to_owned());
-            for (name, counted) in ["browsers' legs", "trunks' legs"].into_iter().zip(counted) {
+            lines.push("counted by the engine of what they sent, over the whole run".to_owned());
+            for (name, counted) in ["browsers", "trunks"].into_iter().zip(counted) {
                 lines.push(row(
                     &format!("  {name}: lost, reordered, late, twice"),
                     &format!(
