@@ -241,7 +241,6 @@ impl Onward<'_, '_> {
         if self.playout.events.relay.is_active() || self.to.digits.is_active() {
             return Err(Discard::DuringTelephoneEvent);
         }
-        self.playout.noise = None;
         match &mut self.playout.path {
             Path::Closed => Err(Discard::NoDestination),
             Path::Relay(_) => self.relay(codec, packet),
@@ -271,6 +270,7 @@ impl Onward<'_, '_> {
         let tells_noise = self.noise_payload_type().is_some();
         let timeline = &mut self.playout.timeline;
         let gap = timeline.gap_before(packet.header.timestamp, codec.clock_hz(), self.now);
+        let gap = self.end_noise(gap)?;
         if gap > 0 {
             let lost = self.playout.missing_packets > 0;
             self.fill(gap, if lost { Some(packet.payload) } else { None })?;
@@ -285,6 +285,9 @@ impl Onward<'_, '_> {
         }
         self.playout.told = None;
         self.playout.timeline.advance(samples as u64, self.now);
+        if codec == Codec::Opus && packet.payload.len() <= OPUS_PAUSE_BYTES {
+            self.playout.expect_pause(samples, self.now);
+        }
         self.send_full_packets(Packets::All)
     }
 
@@ -516,7 +519,7 @@ impl Transcoder {
     }
 
     /// Appends audio that was never received; `next` is the packet after the gap.
-    fn fill(&mut self, samples: usize, next: Option<&[u8]>) -> Filled {
+    pub(super) fn fill(&mut self, samples: usize, next: Option<&[u8]>) -> Filled {
         // There is room: less than a packet is pending whenever this is called.
         let out = &mut self.pcm[self.pending..self.pending + samples];
         self.pending += samples;

@@ -4,8 +4,11 @@
 //! are sent ([`crate::audio::noise_packets`]), from which the browser learns how it sounds, then a byte
 //! that tells it to go on by itself, and nothing for 400 ms; then one packet and one byte again. It
 //! hears the level within 3 dB, and nothing is encoded. Toward G.711 the noise goes on at every packet
-//! time. A leg that negotiated comfort noise is told the level instead. While a browser leaves silence
-//! out (Opus packets of a byte or two), such a leg is told too.
+//! time. A leg that negotiated comfort noise is told the level instead.
+//!
+//! A browser that leaves silence out (DTX) sends an Opus packet of a byte or two, then nothing for 400
+//! ms, then how the noise sounds by now, and so on. Toward G.711 its decoder makes the noise meanwhile,
+//! so that no packet is missing; a leg that negotiated comfort noise is told the level here too.
 //!
 //! Paced playout plays noise where there is nothing else, so there the level is only remembered.
 
@@ -13,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::line::{Onward, Packets, count, write_payload};
 use super::stream::{Encoder, Path, Playout, Transcoder};
+use crate::audio::SAMPLES_PER_MS;
 use crate::audio::noise::NoiseSource;
 use crate::audio::noise_packets::NOISE_SAMPLES;
 use crate::audio::repair::Packet;
@@ -29,6 +33,13 @@ const LEARNT_FROM: u8 = 10;
 const REFRESH: Duration = Duration::from_millis(400);
 /// What a packet of [`crate::audio::noise_packets`] lasts.
 const NOISE_TIME: Duration = Duration::from_millis(20);
+/// What the far decoder makes alone of each [`REFRESH`], beside the packet of noise and the byte.
+const ALONE_SAMPLES: u64 = ((400 - 2 * 20) * SAMPLES_PER_MS) as u64;
+/// How long a browser may be silent after it said that it pauses. libopus says so again every 400 ms:
+/// after three of these nobody is there.
+const UNHEARD_SAMPLES_MAX: u64 = (1_200 * SAMPLES_PER_MS) as u64;
+/// What the noise may be short of the audio after it: the longest packet sent, 60 ms.
+const SHORT_SAMPLES_MAX: u64 = (60 * SAMPLES_PER_MS) as u64;
 /// A change that is told to a leg that makes the noise itself.
 const TOLD_FROM_DB: u8 = 3;
 /// An Opus packet of so many bytes holds no audio: its sender pauses (RFC 6716 §3.2.1).
@@ -37,14 +48,25 @@ pub(super) const OPUS_PAUSE_BYTES: usize = 2;
 /// A silence that the sender left out.
 #[derive(Clone, Debug)]
 pub struct Noise {
-    /// How loud it is.
-    pub level: NoiseLevel,
-    source: NoiseSource,
+    kind: Kind,
     /// When the next packet of it is due, if we make them.
     next: Option<Instant>,
-    stage: Stage,
-    /// Packets sent of it.
-    sent: usize,
+    /// Samples that pass before it.
+    skip: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// A trunk told how loud it is.
+    Told {
+        level: NoiseLevel,
+        source: NoiseSource,
+        stage: Stage,
+        /// Packets sent of it to a browser.
+        sent: usize,
+    },
+    /// The Opus decoder knows how it sounds; for so many samples more.
+    Decoded { left: u64 },
 }
 
 /// What a browser is sent next.
@@ -59,9 +81,17 @@ enum Stage {
 impl Noise {
     /// Appends so much of it.
     pub(super) fn fill(&mut self, transcoder: &mut Transcoder, samples: usize) {
-        let end = transcoder.pending + samples;
-        self.source.fill(self.level, &mut transcoder.pcm[transcoder.pending..end]);
-        transcoder.pending = end;
+        match &mut self.kind {
+            Kind::Told { level, source, .. } => {
+                let end = transcoder.pending + samples;
+                source.fill(*level, &mut transcoder.pcm[transcoder.pending..end]);
+                transcoder.pending = end;
+            }
+            Kind::Decoded { left } => {
+                *left = left.saturating_sub(samples as u64);
+                transcoder.fill(samples, None);
+            }
+        }
     }
 }
 
@@ -71,24 +101,27 @@ impl Playout {
         self.noise.as_ref().and_then(|noise| noise.next)
     }
 
-    /// The noise from now on, with its first packet at `first` if we make them. One that is as loud as
-    /// before just goes on.
-    fn set_noise(&mut self, level: NoiseLevel, first: Option<Instant>) {
-        let mut noise = self.noise.take().unwrap_or_else(|| Noise {
-            level: NoiseLevel::SILENCE,
-            source: NoiseSource::default(),
-            next: first,
-            stage: Stage::Heard(LEARNT_FROM),
-            sent: 0,
-        });
-        if noise.level.distance_db(level) >= TOLD_FROM_DB {
-            noise.stage = Stage::Heard(LEARNT_FROM);
-            // The packet sent last is 20 ms long.
-            noise.next =
-                first.map(|first| noise.next.map_or(first, |next| next.min(first + NOISE_TIME)));
+    /// The noise from now on, with its first packet at `first` if we make them. One that goes on is not
+    /// begun again; when its level changes a browser has to learn it anew.
+    fn set_noise(&mut self, told: NoiseLevel, first: Option<Instant>) {
+        if let Some(Noise { kind: Kind::Told { level, stage, .. }, .. }) = &mut self.noise {
+            if level.distance_db(told) >= TOLD_FROM_DB {
+                *stage = Stage::Heard(LEARNT_FROM);
+            }
+            *level = told;
+            return;
         }
-        noise.level = level;
-        self.noise = Some(noise);
+        let (source, stage) = (NoiseSource::default(), Stage::Heard(LEARNT_FROM));
+        let kind = Kind::Told { level: told, source, stage, sent: 0 };
+        self.noise = Some(Noise { kind, next: first, skip: 0 });
+    }
+
+    /// A browser said that it leaves silence out; `samples` of it were played. Its decoder makes the
+    /// rest, half a packet later than the browser would send it, for it may go on at any time.
+    pub(super) fn expect_pause(&mut self, samples: usize, now: Instant) {
+        let first = now + duration_of(samples) + duration_of(samples) / 2;
+        let kind = Kind::Decoded { left: UNHEARD_SAMPLES_MAX };
+        self.noise = Some(Noise { kind, next: Some(first), skip: 0 });
     }
 }
 
@@ -123,7 +156,6 @@ impl Onward<'_, '_> {
     /// Sends the noise that is due.
     pub(super) fn wake_noise(&mut self) {
         while let Some(due) = self.playout.next_noise().filter(|due| *due <= self.now) {
-            self.playout.timeline.follow(self.now);
             let sent = self.noise_packet(due);
             count(self.counters, sent);
         }
@@ -136,16 +168,18 @@ impl Onward<'_, '_> {
             playout.noise = None;
             return Err(Discard::NoDestination);
         };
-        if playout.events.relay.is_active() || self.to.digits.is_active() {
+        let ended = matches!(noise.kind, Kind::Decoded { left: 0 });
+        if ended || playout.events.relay.is_active() || self.to.digits.is_active() {
             playout.noise = None;
             return Ok(());
         }
         // A stall of ours is not made up for.
         let due = if self.now > due + REFRESH { self.now } else { due };
+        playout.timeline.advance(std::mem::take(&mut noise.skip), self.now);
+        noise.next = Some(due + duration_of(transcoder.packet_samples));
         if matches!(transcoder.encoder, Encoder::Opus(..)) {
             return self.noise_packet_of_opus(due);
         }
-        noise.next = Some(due + Duration::from_micros(transcoder.packet_samples as u64 * 125));
         let samples = transcoder.packet_samples - transcoder.pending;
         noise.fill(transcoder, samples);
         playout.timeline.advance(samples as u64, self.now);
@@ -159,29 +193,55 @@ impl Onward<'_, '_> {
         else {
             return Err(Discard::NoDestination);
         };
-        let Encoder::Opus(encoder, gate) = &mut transcoder.encoder else {
+        let (Kind::Told { level, stage, sent, .. }, Encoder::Opus(encoder, gate)) =
+            (&mut noise.kind, &mut transcoder.encoder)
+        else {
             return Err(Discard::NoDestination);
         };
-        let packet =
-            gate.noise_packets().packet(noise.level, noise.sent).ok_or(Discard::EncoderFailed)?;
-        let (packet, stage, next) = match noise.stage {
-            Stage::Heard(more @ 2..) => (packet, Stage::Heard(more - 1), NOISE_TIME),
-            Stage::Heard(_) => (packet, Stage::Left, NOISE_TIME),
+        let packet = gate.noise_packets().packet(*level, *sent).ok_or(Discard::EncoderFailed)?;
+        *sent = sent.wrapping_add(1);
+        let (packet, next) = match *stage {
+            Stage::Heard(more) => {
+                *stage = if more > 1 { Stage::Heard(more - 1) } else { Stage::Left };
+                (packet, NOISE_TIME)
+            }
             // Its first byte alone: a packet without audio (RFC 6716 §3.2.1).
-            Stage::Left => (&packet[..1], Stage::Heard(1), REFRESH - NOISE_TIME),
+            Stage::Left => {
+                *stage = Stage::Heard(1);
+                noise.skip = ALONE_SAMPLES;
+                (&packet[..1], REFRESH - NOISE_TIME)
+            }
         };
-        noise.stage = stage;
         noise.next = Some(due + next);
-        noise.sent = noise.sent.wrapping_add(1);
         encoder.interrupt();
         let timestamp = self.to.outgoing.timestamp_of(playout.timeline.end());
         playout.timeline.advance(NOISE_SAMPLES as u64, self.now);
+        playout.talkspurt = true; // with what follows the noise
         let (now, outbox) = (self.now, &mut *self.around.outbox);
         self.to.counters.frames_silent += 1;
         self.around.frames.silent += 1;
         let payload_type = self.to.format.as_ref().ok_or(Discard::NoDestination)?.payload_type;
-        playout.talkspurt = true; // with what follows the noise
         self.to.send(payload_type, false, timestamp, now, outbox, |out| write_payload(packet, out))
+    }
+
+    /// Audio comes again, `gap` samples after the noise so far: fills what is short of it, for our
+    /// packets are half of one late, or the audio is early. Says how much of the gap is left.
+    pub(super) fn end_noise(&mut self, gap: u64) -> Result<u64, Discard> {
+        let playout = &mut *self.playout;
+        let (Some(mut noise), Path::Transcode(transcoder)) =
+            (playout.noise.take(), &mut playout.path)
+        else {
+            return Ok(gap);
+        };
+        // A browser's decoder goes on by itself.
+        if gap == 0 || matches!(transcoder.encoder, Encoder::Opus(..)) {
+            return Ok(gap);
+        }
+        let short = gap.min(SHORT_SAMPLES_MAX);
+        noise.fill(transcoder, short as usize);
+        playout.timeline.advance(short, self.now);
+        self.send_full_packets(Packets::All)?;
+        Ok(gap - short)
     }
 
     /// Completes the packet of audio that the noise cuts short.
@@ -234,4 +294,8 @@ impl Onward<'_, '_> {
         let format = self.to.format.as_ref()?;
         format.send_comfort_noise.filter(|_| format.paced.is_none())
     }
+}
+
+fn duration_of(samples: usize) -> Duration {
+    Duration::from_micros(samples as u64 * 125)
 }

@@ -12,6 +12,9 @@ use crate::wire::rtp::RtpTimestamp;
 /// A jump of the sender's clock beyond this is not a pause but a new clock.
 const JUMP_MAX: i64 = 10 * SAMPLES_PER_SECOND as i64;
 const SAMPLES_PER_SECOND: u64 = 8_000;
+/// Audio of our own that outlasts a pause is no new clock of the sender's: up to the longest packet
+/// sent, it is taken out of the next pause, so that the line never runs ahead for good.
+const OVERLAP_MAX: i64 = 480;
 
 /// The sender's clock tied to our positions.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +46,13 @@ impl Timeline {
             let passed = i64::from(timestamp.distance(anchor.timestamp)) / per_sample.max(1);
             anchor.position as i64 + passed - self.end as i64
         });
+        // Overlapping audio follows directly: a position is never given twice.
         let gap = match by_clock {
-            // Overlapping audio follows directly: a position is never given twice.
+            Some(overlap) if (-OVERLAP_MAX..0).contains(&overlap) => {
+                let position = self.end.saturating_add_signed(overlap);
+                self.anchor = Some(Anchor { timestamp, position });
+                return 0;
+            }
             Some(gap) if (-JUMP_MAX..=0).contains(&gap) => 0,
             Some(gap) if (0..=JUMP_MAX).contains(&gap) => gap as u64,
             // What comes now was spoken since, as what came last was before it came.
@@ -58,12 +66,6 @@ impl Timeline {
     pub fn advance(&mut self, samples: u64, now: Instant) {
         self.end += samples;
         self.last = Some((now, samples));
-    }
-
-    /// Moves the end to where audio that is spoken now begins, if that is later.
-    pub fn follow(&mut self, now: Instant) {
-        let waited = self.passed_beyond_end(now).saturating_sub(self.last.map_or(0, |(_, n)| n));
-        self.end += waited;
     }
 
     /// Takes back audio that was added and is not played after all.
@@ -120,6 +122,19 @@ mod tests {
         let (mut timeline, now) = (Timeline::default(), Instant::now());
         play(&mut timeline, 0, now);
         assert_eq!(play(&mut timeline, 960 + 48_000, now), 8_000);
+    }
+
+    #[test]
+    fn audio_of_our_own_that_outlasts_a_pause_is_taken_out_of_the_next() {
+        let (mut timeline, now) = (Timeline::default(), Instant::now());
+        play(&mut timeline, 0, now);
+        // A pause of two packets, filled with three.
+        timeline.advance(3 * PACKET, now);
+        assert_eq!(play(&mut timeline, 3 * 960, now), 0);
+        assert_eq!(play(&mut timeline, 4 * 960, now), 0);
+        assert_eq!(timeline.end(), 6 * PACKET);
+        assert_eq!(play(&mut timeline, 10 * 960, now), 4 * PACKET);
+        assert_eq!(timeline.end(), 11 * PACKET);
     }
 
     #[test]

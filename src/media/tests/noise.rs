@@ -198,3 +198,82 @@ fn a_browsers_pause_is_told_to_a_trunk_that_makes_the_noise_and_played_to_others
         assert_eq!(last.header.marker, told);
     }
 }
+
+/// A browser with DTX: 200 ms of the silence, then it tells that it pauses, and every 400 ms how the
+/// noise sounds. Each packet comes so late.
+fn pause(
+    exchange: &mut Exchange,
+    speaker: &mut Speaker,
+    packets: u64,
+    late: Duration,
+) -> Vec<Sent> {
+    let mut sent = Vec::new();
+    for n in 0..packets {
+        let number = speaker.header.sequence_number;
+        let mut packet = speaker.packet(160);
+        match n % 20 {
+            10 => packet.truncate(13), // the first byte of the payload
+            9 => {}
+            _ if n < 9 => {}
+            _ => {
+                speaker.header.sequence_number = number; // it was not sent
+                sent.extend(exchange.pass(MS_20));
+                continue;
+            }
+        }
+        sent.extend(exchange.pass(late));
+        sent.extend(exchange.hear(Side::A, &packet).unwrap());
+        sent.extend(exchange.pass(MS_20 - late));
+    }
+    sent
+}
+
+#[test]
+fn a_trunk_hears_the_pauses_of_a_browser_with_dtx_without_a_hole() {
+    const SPEECH: usize = 50;
+    const PAUSE: usize = 45;
+    let mut exchange = Exchange::new(OPUS, PCMU);
+    let mut speaker = Speaker::new(&exchange.arena, 111);
+    // Speech, and the noise of the room in all of it.
+    let mut said = crate::audio::synthetic::speech(SPEECH * 160);
+    said.resize((SPEECH + PAUSE) * 160, 0);
+    let mut noise = vec![0; said.len()];
+    crate::audio::noise::NoiseSource::default().fill(NoiseLevel::new(55), &mut noise);
+    said.iter_mut().zip(noise).for_each(|(said, noise)| *said += noise);
+    speaker.speech = Some(said);
+    let mut listener = Listener::new(&exchange.arena);
+    let mut all = Vec::new();
+    for round in 0..60 {
+        for _ in 0..SPEECH {
+            all.extend(exchange.hear(Side::A, &speaker.packet(160)).unwrap());
+            all.extend(exchange.pass(MS_20));
+        }
+        let late = Duration::from_millis(round % 4 * 5);
+        all.extend(pause(&mut exchange, &mut speaker, PAUSE as u64, late));
+    }
+    // Neither a hole nor a slip, and no more time than passed.
+    listener.listen(&all);
+    assert!(all.len().abs_diff(60 * (SPEECH + PAUSE)) <= 2, "{}", all.len());
+    assert!(all.windows(2).all(|pair| pair[1].at - pair[0].at <= MS_20 * 2));
+    for packet in &all {
+        let passed = (packet.at - all[0].at).as_micros() as i32 / 125;
+        let played = packet.header.timestamp.distance(all[0].header.timestamp);
+        assert!(played.abs_diff(passed) <= 480, "{played} of {passed}");
+    }
+    for round in listener.pcm.chunks_exact((SPEECH + PAUSE) * 160).skip(5) {
+        // Past the decoder's delay, up to where the lateness moves the speech after it.
+        let pause = &round[(SPEECH + 12) * 160..(SPEECH + PAUSE - 3) * 160];
+        let levels: Vec<_> = pause.chunks_exact(800).map(level_db).collect();
+        assert!(levels.iter().all(|level| (49..=72).contains(level)), "{levels:?}");
+    }
+    assert_eq!(exchange.statistics(Side::A).frames_concealed, 0, "a pause is no loss");
+}
+
+#[test]
+fn a_browser_that_is_gone_in_a_pause_is_silent_in_the_end() {
+    let mut exchange = Exchange::new(OPUS, PCMU);
+    let mut speaker = Speaker::new(&exchange.arena, 111);
+    pause(&mut exchange, &mut speaker, 11, Duration::ZERO);
+    let sent = exchange.pass(Duration::from_secs(10));
+    assert_eq!(sent.len(), 60, "1,200 ms of it");
+}
