@@ -3,8 +3,10 @@
 use rand::RngExt;
 
 use super::loss::{Journey, WAYS};
+use super::redundancy::Repeater;
 use super::*;
 use crate::control::message::PlayoutStatistics;
+use crate::wire::red::RedPayload;
 
 fn paced(format: &str) -> String {
     let playout = r#", "playout": {"kind": "paced", "least_ms": 20, "most_ms": 200}},"#;
@@ -189,4 +191,58 @@ fn opus_that_is_not_decoded_cannot_be_paced() {
     let refused =
         exchange.call.set_format(Side::B, format, &exchange.arena, Load::NONE).unwrap_err();
     assert_eq!(refused.code, crate::control::message::ErrorCode::Unsupported);
+}
+
+#[test]
+fn copies_in_red_save_an_even_stream_from_loss_and_go_to_an_evenly_spaced_browser() {
+    // Heard: leg a's browser repeats each packet in the next, and every tenth is lost.
+    let with_red =
+        OPUS.replacen("\"send_events\"", "\"receive_redundancy\": [63], \"send_events\"", 1);
+    let mut exchange =
+        Exchange::new(&with_red, &paced(PCMU).replace("\"least_ms\": 20", "\"least_ms\": 40"));
+    let mut repeater = Repeater::new(&exchange, 1);
+    let mut sent = Vec::new();
+    for n in 0..1_000 {
+        let packet = repeater.packet();
+        if n % 10 != 5 {
+            sent.extend(exchange.hear(Side::A, &packet).unwrap());
+        }
+        sent.extend(exchange.pass(MS_20));
+    }
+    assert!(sent.windows(2).all(|pair| pair[1].at - pair[0].at == MS_20));
+    let statistics = exchange.statistics(Side::A);
+    assert_eq!(statistics.packets_recovered, 100);
+    let filled = statistics.frames_recovered + statistics.frames_concealed;
+    assert!(filled <= 5, "{filled}");
+
+    // Sent: at every tick, with the packet before in it.
+    let red = OPUS.replacen("111}", "111, \"redundancy\": {\"payload_type\": 63}}", 1);
+    let mut exchange = Exchange::new(&paced_red(&red), PCMU);
+    let mut speaker = Speaker::new(&exchange.arena, 0);
+    let mut network = random::from_seed(3);
+    let mut sent = Vec::new();
+    for _ in 0..500 {
+        let late = Duration::from_millis(network.random_range(0..15));
+        sent.extend(exchange.pass(late));
+        sent.extend(exchange.hear(Side::B, &speaker.packet(160)).unwrap());
+        sent.extend(exchange.pass(MS_20 - late));
+    }
+    assert!(sent.windows(2).all(|pair| pair[1].at - pair[0].at == MS_20));
+    let mut before: Option<Vec<u8>> = None;
+    for packet in sent.iter().skip_while(|packet| packet.header.payload_type.value() != 63) {
+        let red = RedPayload::parse(&packet.payload).unwrap();
+        let copy = red.redundant().next().unwrap();
+        assert_eq!(copy.timestamp_offset, 960);
+        assert!(before.as_deref().is_none_or(|before| before == copy.payload));
+        before = Some(red.payload.to_vec());
+    }
+    assert!(before.is_some());
+}
+
+/// A format whose first object is no flat one.
+fn paced_red(format: &str) -> String {
+    let mut format: serde_json::Value = serde_json::from_str(format).unwrap();
+    format["send"]["playout"] =
+        serde_json::json!({"kind": "paced", "least_ms": 20, "most_ms": 200});
+    format.to_string()
 }

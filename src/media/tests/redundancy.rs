@@ -13,18 +13,18 @@ fn number(value: u8) -> PayloadType {
 }
 
 /// A far end that repeats the last packets of a speaker's in each one it sends.
-struct Repeater {
+pub(super) struct Repeater {
     speaker: Speaker,
     before: Vec<(RtpHeader, Vec<u8>)>,
     copies: usize,
 }
 
 impl Repeater {
-    fn new(exchange: &Exchange, copies: usize) -> Self {
+    pub(super) fn new(exchange: &Exchange, copies: usize) -> Self {
         Self { speaker: Speaker::new(&exchange.arena, 111), before: Vec::new(), copies }
     }
 
-    fn packet(&mut self) -> Vec<u8> {
+    pub(super) fn packet(&mut self) -> Vec<u8> {
         let plain = self.speaker.packet(160);
         let packet = RtpPacket::parse(&plain).unwrap();
         let header = packet.header;
