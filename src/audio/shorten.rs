@@ -2,6 +2,11 @@
 //!
 //! In: decoded packets of one stream. Out: whether each is quiet beside the speech lately heard, and
 //! the packet less a pitch period, joined by a cross-fade.
+//!
+//! In the midst of speech, a period every 200 ms, PESQ is 4.00 when 100 ms are left out so and 3.58 for
+//! 200 ms; as many samples just cut, 3.94 and 3.51. Mean of eight voices, put back into their time
+//! packet by packet, a seam of its own that both pay for (`tools/quality` has the latter, and
+//! `linecard-quality shorten period --milliseconds 100` makes the former). A pause costs nothing.
 
 use super::SAMPLES_PER_MS;
 

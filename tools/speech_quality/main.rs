@@ -11,6 +11,7 @@ mod live;
 mod loss;
 mod material;
 mod recipe;
+mod shortened;
 mod toward_browser;
 mod toward_trunk;
 
@@ -55,6 +56,13 @@ enum Command {
         protection: Protection,
         #[command(flatten)]
         call: live::Call,
+    },
+    /// Leaves audio out of speech as paced playout does when its delay shrinks.
+    Shorten {
+        /// `period` as the product does, `cut` for comparison.
+        method: shortened::Method,
+        #[command(flatten)]
+        shortening: shortened::Shortening,
     },
     /// Measures the time a frame takes with each recipe, in turns, in microseconds.
     Cost {
@@ -103,6 +111,7 @@ fn main() -> ExitCode {
         Command::Live { protection, call } => {
             browser::master_key().and_then(|key| live::run(protection, &call, key))
         }
+        Command::Shorten { method, shortening } => shortened::run(method, &shortening),
         Command::Cost { recipes, segments } => cost::measure(&recipes, &segments),
         Command::Frames { recipe, frames, segments } => cost::encode(&recipe, &segments, frames),
     };

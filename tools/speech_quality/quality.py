@@ -27,6 +27,9 @@ PROTECTIONS = {"fec": "in-band FEC", "red": "RED and FEC"}
 LOSS = ["0", "1", "5", "10", "burst5"]
 LOSS_QUICK = ["0", "1", "5", "10"]
 QUICK_VOICES = ["english", "german-f", "spanish"]
+# How speech is shortened when the delay of paced playout shrinks.
+SHORTENED = {"period": "a pitch period each", "cut": "as much, just cut"}
+SHORTENED_MS = 200
 # For instruction counts: the difference leaves start-up out.
 FRAMES = (200, 1200)
 DEFAULT_OUT = Path("target/quality")
@@ -106,7 +109,7 @@ def measure(options, directory):
     rungs = run(options, "ladder")["rungs"]
     recipes = rungs + REFERENCES + CHANGING + options.recipes
     has_peer = not options.no_peer and peer.installed()
-    steps = Progress(2 + len(recipes) + len(PROTECTIONS) + has_peer + options.instructions * len(recipes))
+    steps = Progress(2 + len(recipes) + len(PROTECTIONS) + len(SHORTENED) + has_peer + options.instructions * len(recipes))
 
     steps.next("what a frame costs")
     priced = [recipe for recipe in recipes if "/" not in recipe]
@@ -138,6 +141,12 @@ def measure(options, directory):
             steps.next("toward the trunk: rtpengine, in real time")
             version, made = peer.run(options, spoken, directory)
             trunk.append({"recipe": version, "pesq": scores(pool, options.loss, made)})
+        shortened = []
+        for method, name in SHORTENED.items():
+            steps.next(f"shortened: {name}")
+            made = run(options, "shorten", method, *files("--segments", spoken),
+                       "--milliseconds", SHORTENED_MS, "--out", directory)
+            shortened.append({"recipe": name, "pesq": scores(pool, ["0"], made["heard"])})
         steps.next("G.711 alone")
         alone = [{"segment": str(a), "file": str(b), "loss": "0"} for a, b in zip(spoken, from_trunk)]
         trunk.append({"recipe": "G.711 alone", "pesq": scores(pool, ["0"], alone)})
@@ -145,7 +154,7 @@ def measure(options, directory):
     return {
         "when": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes"),
         "machine": machine(), "voices": list(voices), "repeats": options.repeats, "loss": options.loss,
-        "toward_browser": browser, "toward_trunk": trunk,
+        "toward_browser": browser, "toward_trunk": trunk, "shortened": shortened,
     }
 
 
@@ -237,6 +246,9 @@ def table(result):
         lines.append(row(one["recipe"], scored(one["pesq"]) + [f"{one['kbit_s']}"] + cost))
     lines += ["", row("browser to trunk", heads)]
     lines += [row(one["recipe"], scored(one["pesq"])) for one in result["toward_trunk"]]
+    lines += ["", row(f"{SHORTENED_MS} ms of speech left out", ["PESQ"])]
+    lines += [f"{one['recipe']:28s}{one['pesq']['0']['mean']:8.2f} ({one['pesq']['0']['worst']:.2f})"
+              for one in result["shortened"]]
     return "\n".join(lines)
 
 
