@@ -5,13 +5,27 @@
 //! [`Outbox`]. Sockets are registered, and receive buffers come from one ring-mapped group that they
 //! all share.
 //!
-//! Multishot won by a little in the loop as it is, three runs of each in turns (ms of CPU per
-//! call-second, `tools/load`): 250 transcoded calls 2.99 to 3.07 against 3.00 to 3.50 of one-shot
-//! receives that are armed again after each datagram, 600 relayed calls (1,200 sockets) 1.22 to 1.39
-//! against 1.18 to 1.40. A loop in which the data is there before the receive is armed shows the
-//! opposite by a factor of two; a call's next datagram is 20 ms away, so that each one-shot arms a
-//! poll of its own. Gathering for 50 us cost less than not at all (3.35 ms against 3.53 and 3.71
-//! with 240 calls) and added 0.15 ms; 100 us added 0.5 ms for no less.
+//! A wait ends with the first arrival. Gathering more for 50 to 150 us saved nothing that could be told
+//! from noise (280 transcoded calls: 2.57 to 2.93 ms of CPU per call-second without, 2.61 to 2.95 with
+//! 50 us; 1,000 relayed ones 0.96 against 0.95 to 0.96), for each gathering arms a timer of its own, and
+//! without it the added delay fell from 0.31 to 0.12 ms at the median and from 0.70 to 0.34 at p99: work
+//! that waits while a packet is coded gathers by itself.
+//!
+//! Multishot is the cheapest of the io_uring strategies, and of all where a core is full. CPU of a bare
+//! forwarder, ms per relayed call-second (100 datagrams in and out), one run of
+//! `tools/compare --part sockets`:
+//!
+//! | receives | 400 calls, a socket each / shared | 1,000 calls, each / shared |
+//! |---|---|---|
+//! | multishot, ring-mapped buffers, registered sockets (here) | 1.07 / 1.01 | 0.66 / 0.54 |
+//! | one-shot, armed again, own buffers, registered sockets | 1.61 / 1.83 | 0.87 / 0.90 |
+//! | the same, sockets not registered | 1.56 / 1.80 | 0.92 / 0.92 |
+//! | epoll, then what is ready in one batch of one-shots | 1.30 / 1.43 | 0.78 / 0.87 |
+//! | epoll, a system call for each datagram | 0.83 / 0.89 | 0.71 / 0.62 |
+//!
+//! So some 150,000 to 185,000 datagrams a second are what sockets give on that machine, a virtual one;
+//! two thirds of the time is the send's. A trunk's leg keeps a port of its own all the same, as SIP
+//! trunks expect it.
 //!
 //! A send never waits for room in its socket (`MSG_DONTWAIT`) and completes only when it failed: it
 //! is over when the submission is, and costs no completion.
@@ -27,7 +41,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use io_uring::types::{BufRingEntry, Fd, Fixed, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -36,11 +50,6 @@ use super::outbox::Outbox;
 use super::sockets;
 use super::wake::Wake;
 
-/// Arrivals that end a wait at once; fewer wait for [`GATHER`].
-const GATHERED: usize = 16;
-/// How long a wait that began with nothing there gathers arrivals before it ends. A wake-up costs
-/// as much as a packet's way through the kernel, so that a busy core had better take several at one.
-const GATHER: Duration = Duration::from_micros(50);
 /// Tries to hand over a submission for which the kernel has no memory.
 const SUBMIT_TRIES: usize = 1_000;
 /// Bytes of a receive buffer: a 1,500-byte datagram with its source address in front.
@@ -197,8 +206,6 @@ pub struct Ring {
     message_header: Box<libc::msghdr>,
     wake: Wake,
     wake_count: Box<u64>,
-    /// Whether this kernel can gather (6.12).
-    gathers: bool,
     counters: RingCounters,
     /// What the kernel had dropped at sockets that are gone, see [`Ring::receive_space_exhausted`].
     dropped_at_removed: u64,
@@ -219,7 +226,6 @@ impl Ring {
         // SAFETY: an all-zero msghdr is valid: no name, no vectors, no control data.
         let mut message_header: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
         message_header.msg_namelen = NAME_BYTES as u32;
-        let gathers = ring.params().is_feature_min_timeout();
         let mut this = Self {
             ring,
             buffers,
@@ -231,7 +237,6 @@ impl Ring {
             message_header,
             wake,
             wake_count: Box::new(0),
-            gathers,
             counters: RingCounters::default(),
             dropped_at_removed: 0,
         };
@@ -287,18 +292,13 @@ impl Ring {
         self.free_sockets.push(socket.index);
     }
 
-    /// Sends what is queued and waits: until something arrived or `until`, and a little longer when
-    /// little did, see [`GATHER`].
+    /// Sends what is queued and waits until something arrived, or until `until`.
     pub fn wait(&mut self, outbox: &mut Outbox, until: Instant) -> io::Result<()> {
         self.push_sends(outbox);
         let left = until.saturating_duration_since(Instant::now());
         let timespec = Timespec::new().sec(left.as_secs()).nsec(left.subsec_nanos());
         let arguments = SubmitArgs::new().timespec(&timespec);
-        let (arguments, wanted) = match self.gathers {
-            true => (arguments.min_wait_usec(GATHER.as_micros() as u32), GATHERED),
-            false => (arguments, 1),
-        };
-        match self.ring.submitter().submit_with_args(wanted, &arguments) {
+        match self.ring.submitter().submit_with_args(1, &arguments) {
             Ok(_) => {}
             Err(error) => match error.raw_os_error() {
                 // Time is up; a signal came; completions must be taken first.
