@@ -173,6 +173,26 @@ fn g711_is_relayed() {
     }
 }
 
+/// Whatever way it receives, it passes everything on: only then can its costs be compared.
+#[test]
+fn the_bare_forwarder_passes_every_datagram_on() {
+    for engine in [
+        "forward",
+        "forward:one-shot",
+        "forward:one-shot-plain:shared",
+        "forward:ready-batch",
+        "forward:ready-batch:shared",
+        "forward:syscalls:shared",
+    ] {
+        let report = load("forward", &["--calls", "3", "--seconds", "1", "--engine", engine]);
+        for direction in ["browser_to_trunk", "trunk_to_browser"] {
+            let direction = &run_of(&report)[direction];
+            assert_eq!(direction["loss_percent"], 0.0, "{engine}: {report:#}");
+            assert!(direction["sent"].as_u64().unwrap() > 100, "{engine}: {report:#}");
+        }
+    }
+}
+
 #[test]
 fn a_mistake_is_answered_with_what_to_write() {
     for (arguments, answer) in [
@@ -184,6 +204,7 @@ fn a_mistake_is_answered_with_what_to_write() {
         (["load", "--red", "maybe"], "[possible values: none, accept, both]"),
         (["load", "--rung", "fast"], "write one of silk_48k_fec"),
         (["load", "--engine", "asterisk"], "ng://127.0.0.1:2223"),
+        (["load", "--engine", "forward:fast"], "forward:one-shot:shared"),
         (["compare", "--part", "video"], "narrowband, fullband, relay"),
         (["compare", "--page", "/nowhere/page"], "--page /nowhere/page"),
         (["load", "--control", "/nowhere"], "is linecard media running?"),

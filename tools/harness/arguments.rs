@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use linecard::audio::ladder::Rung;
 
+use crate::forward::{ForwardArguments, Layout, Strategy};
 use crate::impairment::Impairments;
 use crate::machine::{Delivery, Priority};
 use crate::material::{BrowserKind, Red};
@@ -52,6 +53,9 @@ pub enum Task {
         after_help = COMPARE_EXAMPLES
     )]
     Compare(CompareArguments),
+    /// Passes datagrams on: a child process of the other two
+    #[command(name = "forward", hide = true)]
+    Forward(ForwardArguments),
 }
 
 /// Of `compare`.
@@ -90,11 +94,13 @@ pub enum Part {
     Overload,
     /// Ours on each rung of its encoder ladder, beside the codecs alone.
     Rungs,
+    /// No engine at all: datagrams passed on, with each way of receiving them.
+    Sockets,
 }
 
 impl Part {
     /// In the order they are done.
-    pub const ALL: [Part; 7] = [
+    pub const ALL: [Part; 8] = [
         Part::Narrowband,
         Part::Fullband,
         Part::Relay,
@@ -102,6 +108,7 @@ impl Part {
         Part::Loss,
         Part::Overload,
         Part::Rungs,
+        Part::Sockets,
     ];
     /// Of the short version.
     pub const QUICK: [Part; 4] = [Part::Narrowband, Part::Fullband, Part::Relay, Part::Rungs];
@@ -132,8 +139,9 @@ pub struct LoadArguments {
     /// Offers the calls at this many a second and measures those that are accepted
     #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub offered: Option<u32>,
-    /// linecard, rtpengine (Debian's, started here), ng://HOST:PORT (a running rtpengine), or none
-    /// (browsers and trunks send to each other)
+    /// linecard, rtpengine (Debian's, started here), ng://HOST:PORT (a running rtpengine), none
+    /// (browsers and trunks send to each other), or forward (datagrams are passed on and nothing else:
+    /// the price of the sockets; forward:STRATEGY:SOCKETS says how, e.g. forward:one-shot:shared)
     #[arg(long, default_value = "linecard")]
     pub engine: EngineChoice,
     /// The control socket of a running `linecard media`; without it one is started
@@ -161,6 +169,8 @@ pub enum EngineChoice {
     Rtpengine(Option<SocketAddr>),
     /// Nothing: what the generator costs by itself.
     None,
+    /// Datagrams are passed on, received so, on such sockets.
+    Forward(Strategy, Layout),
 }
 
 impl std::str::FromStr for EngineChoice {
@@ -172,11 +182,24 @@ impl std::str::FromStr for EngineChoice {
             ("rtpengine", _) => Ok(EngineChoice::Rtpengine(None)),
             ("none", _) => Ok(EngineChoice::None),
             (_, Some(Ok(address))) => Ok(EngineChoice::Rtpengine(Some(address))),
-            _ => Err("write linecard, rtpengine, none, or the address of a running rtpengine, \
-                      e.g. ng://127.0.0.1:2223"
-                .to_owned()),
+            _ => forwarder(text).ok_or_else(|| {
+                "write linecard, rtpengine, none, forward, forward:one-shot:shared, or the address of \
+                 a running rtpengine, e.g. ng://127.0.0.1:2223"
+                    .to_owned()
+            }),
         }
     }
+}
+
+/// `forward`, `forward:STRATEGY` or `forward:STRATEGY:SOCKETS`.
+fn forwarder(text: &str) -> Option<EngineChoice> {
+    let mut words = text.split(':');
+    words.next().filter(|word| *word == "forward")?;
+    let strategy =
+        words.next().map_or(Ok(Strategy::Multishot), |word| Strategy::from_str(word, false));
+    let layout = words.next().map_or(Ok(Layout::Each), |word| Layout::from_str(word, false));
+    let choice = EngineChoice::Forward(strategy.ok()?, layout.ok()?);
+    words.next().is_none().then_some(choice)
 }
 
 /// How the machine is used.

@@ -14,9 +14,11 @@ use crate::arguments::{CompareArguments, Part};
 use crate::capacity::{self, Capacity, TRIES, USUAL_LOAD, overloaded};
 use crate::codec_loop;
 use crate::engine::Engine;
+use crate::engine::forwarder::{Forwarder, ForwarderSettings};
 use crate::engine::linecard::{Admission, Linecard, LinecardSettings};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
+use crate::forward::{Layout, Strategy};
 use crate::impairment::Impairments;
 use crate::load::{cores, write_json, write_page};
 use crate::machine::{self, Cores, Tuned};
@@ -24,7 +26,9 @@ use crate::material::{BrowserKind, Material, Red};
 use crate::page;
 use crate::progress::Progress;
 use crate::report::Run;
-use crate::results::{Circumstances, Comparison, Figures, Pair, RUNG, Results, RungFigures, Who};
+use crate::results::{
+    Circumstances, Comparison, Figures, Pair, RUNG, Results, RungFigures, SocketFigures, Who,
+};
 use crate::run::{Load, Surroundings, run};
 use crate::search::Precision;
 
@@ -57,6 +61,8 @@ impl Searched {
     const COARSELY: Self = Self::To(Precision::COARSE, 3);
 }
 
+/// Calls of the bare forwarder: as many as a core transcodes, and as it relays.
+const FORWARDED_CALLS: [u16; 2] = [400, 1_000];
 /// In the short version, parts that begin later than this are left out: it ends within five minutes.
 const QUICK_SECONDS_MAX: u64 = 230;
 
@@ -126,6 +132,7 @@ impl Laboratory<'_> {
             Part::Loss => self.loss(),
             Part::Overload => self.overload(),
             Part::Rungs => self.rungs(),
+            Part::Sockets => self.sockets(),
         }
     }
 
@@ -169,12 +176,35 @@ impl Laboratory<'_> {
         load: &Load,
         material: &Material,
     ) -> Result<Option<Run>, String> {
+        self.repeat(who.name(), load, material, |laboratory| laboratory.engine(who, rung, load))
+    }
+
+    /// The same of a bare forwarder.
+    fn forward(
+        &mut self,
+        strategy: Strategy,
+        layout: Layout,
+        load: &Load,
+        material: &Material,
+    ) -> Result<Option<Run>, String> {
+        let (core, priority) = (self.cores.engine, self.tuned.priority);
+        let settings = ForwarderSettings { strategy, layout, calls: load.calls, core, priority };
+        self.repeat("bare forwarder", load, material, |_| Ok(Box::new(Forwarder::new(settings))))
+    }
+
+    fn repeat(
+        &mut self,
+        name: &str,
+        load: &Load,
+        material: &Material,
+        start: impl Fn(&Self) -> Result<Box<dyn Engine>, String>,
+    ) -> Result<Option<Run>, String> {
         let mut why = String::new();
         for _ in 0..TRIES {
-            let mut engine = self.engine(who, rung, load)?;
+            let mut engine = start(self)?;
             let around = self.around();
             let (part, progress) = (self.progress.part.clone(), &mut self.progress);
-            progress.part = format!("{part}{}: ", who.name());
+            progress.part = format!("{part}{name}: ");
             let measured = run(engine.as_mut(), load, material, around, progress);
             progress.part = part;
             let run = measured?;
@@ -184,8 +214,7 @@ impl Laboratory<'_> {
                 None => return Ok(Some(run)),
             }
         }
-        let (name, calls) = (who.name(), load.calls);
-        self.results.starved.push(format!("{name}, {calls} calls: {why}"));
+        self.results.starved.push(format!("{name}, {} calls: {why}", load.calls));
         Ok(None)
     }
 
@@ -225,7 +254,7 @@ impl Laboratory<'_> {
         for (at, who) in Who::BOTH.into_iter().enumerate() {
             (probes[at], figures[at].capacity) = self.probe(who, browser, &material, searched)?;
         }
-        let mut codec_ms = Vec::new();
+        let (mut codec_ms, mut forwarded) = (Vec::new(), Vec::new());
         let (rounds, seconds) = match (self.quick, browser) {
             (true, BrowserKind::Narrowband) => (2, 6),
             (true, _) => (1, 6),
@@ -240,8 +269,18 @@ impl Laboratory<'_> {
                 if let Some(run) = self.measure(who, &load, &material)? {
                     figures[at].at_usual_load.push(run);
                 }
-                if who == Who::Linecard && browser != BrowserKind::Pcmu {
-                    codec_ms.push(self.codec_only(RUNG, calls[at], browser, &material)?);
+                if who == Who::Linecard {
+                    if browser != BrowserKind::Pcmu {
+                        codec_ms.push(self.codec_only(RUNG, calls[at], browser, &material)?);
+                    }
+                    let measured = Duration::from_secs(seconds / 2);
+                    let load = Load { measured, ..load };
+                    forwarded.extend(self.forward(
+                        Strategy::Multishot,
+                        Layout::Each,
+                        &load,
+                        &material,
+                    )?);
                 }
             }
         }
@@ -249,7 +288,13 @@ impl Laboratory<'_> {
             figures.resident_bytes_per_call = growth(probe.as_ref(), figures.at_usual_load.last());
         }
         let payload = material.description(browser);
-        self.results.comparisons.push(Comparison { browser, payload, figures, codec_ms });
+        self.results.comparisons.push(Comparison {
+            browser,
+            payload,
+            figures,
+            codec_ms,
+            forwarded,
+        });
         Ok(())
     }
 
@@ -397,6 +442,24 @@ impl Laboratory<'_> {
             let run = self.measure_on(rung, Who::Linecard, &load, &material)?;
             let codec_ms = self.codec_only(rung, calls, browser, &material)?;
             self.results.rungs.push(RungFigures { rung, calls, run, codec_only_ms: codec_ms });
+        }
+        Ok(())
+    }
+}
+
+impl Laboratory<'_> {
+    /// A bare forwarder with each way of receiving.
+    fn sockets(&mut self) -> Result<(), String> {
+        let browser = BrowserKind::Pcmu;
+        let material = Material::new(browser);
+        for calls in FORWARDED_CALLS {
+            for strategy in Strategy::ALL {
+                for layout in Layout::ALL {
+                    let load = Load { calls, ..light(browser) };
+                    let run = self.forward(strategy, layout, &load, &material)?;
+                    self.results.sockets.push(SocketFigures { strategy, layout, run });
+                }
+            }
         }
         Ok(())
     }

@@ -45,7 +45,7 @@ pub fn address_of(call: u16, side: usize) -> Ipv4Addr {
 }
 
 /// Which end an address is: twice its call, and one more for the trunk.
-fn end_of(address: Ipv4Addr) -> Option<usize> {
+pub fn end_of(address: Ipv4Addr) -> Option<usize> {
     let [127, network, high, low] = address.octets() else { return None };
     let side = NETWORKS.iter().position(|known| *known == network)?;
     Some(2 * usize::from(u16::from_be_bytes([high, low])) + side)

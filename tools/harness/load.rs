@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::arguments::{EngineChoice, LoadArguments, MachineArguments};
 use crate::capacity::{self, Capacity, TRIES, USUAL_LOAD, calls_per_second, overloaded};
 use crate::engine::Engine;
+use crate::engine::forwarder::{Forwarder, ForwarderSettings};
 use crate::engine::linecard::{Admission, Linecard, LinecardSettings};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
@@ -130,6 +131,15 @@ impl Bench<'_> {
                 Box::new(Rtpengine::start(&RtpengineSettings { address, core, priority })?)
             }
             EngineChoice::None => Box::new(Loopback),
+            EngineChoice::Forward(strategy, layout) => {
+                Box::new(Forwarder::new(ForwarderSettings {
+                    strategy,
+                    layout,
+                    calls: load.calls,
+                    core,
+                    priority,
+                }))
+            }
         })
     }
 

@@ -14,6 +14,7 @@ mod codec_loop;
 mod compare;
 mod end;
 mod engine;
+mod forward;
 mod fullband;
 mod generator;
 mod impairment;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let outcome = machine::watch_for_interrupts().and_then(|()| match &arguments.task {
         Task::Load(arguments) => load::load(arguments),
         Task::Compare(arguments) => compare::compare(arguments),
+        Task::Forward(arguments) => forward::forward(arguments).map(|never| match never {}),
     });
     match outcome {
         Ok(code) => code,

@@ -22,7 +22,7 @@ const FIELDS: [(&str, &str); 8] = [
     ("calls_per_core", "calls a core, searched for"),
     ("calls_measured", "calls at which the rest was measured"),
     ("cpu_ms_per_call_second", "CPU, ms per call-second"),
-    ("share_percent", "codecs' share of our CPU time, %"),
+    ("share_percent", "share of our CPU time, %"),
     ("loss_percent", "lost, %, worse direction"),
     ("added_ms_p50", "added delay, ms, p50"),
     ("added_ms_p99", "added delay, ms, p99"),
@@ -34,8 +34,12 @@ const SECTIONS: [(&str, &str); 3] = [
     ("fullband", "Opus fullband from the browser, by default"),
     ("relay", "PCMU on both legs, SRTP to RTP, relayed"),
 ];
-const ENGINES: [(&str, &str); 3] =
-    [("linecard", "linecard"), ("codec_only", "codecs alone"), ("peer", "rtpengine")];
+const ENGINES: [(&str, &str); 4] = [
+    ("linecard", "linecard"),
+    ("codec_only", "codecs alone"),
+    ("sockets_only", "sockets alone"),
+    ("peer", "rtpengine"),
+];
 
 /// The page.
 pub fn render(object: &Value, results: &Results) -> String {
@@ -87,6 +91,7 @@ pub fn render(object: &Value, results: &Results) -> String {
     }
     out.push_str(&loss_table(&results.loss));
     out.push_str(&rung_table(object));
+    out.push_str(&socket_table(object));
     out.push_str(&results.overload.as_ref().map_or(String::new(), overload));
     for line in &results.left_out {
         let _ = write!(out, "<p>Left out: {}</p>", escape(line));
@@ -110,11 +115,11 @@ pub fn lines(object: &Value) -> Vec<String> {
         if ENGINES.iter().all(|(engine, _)| part(object, engine, section).is_null()) {
             continue;
         }
-        lines.push(format!("{title:<48}{:>14}{:>14}{:>14}", "linecard", "codecs", "rtpengine"));
+        let heads = ENGINES.map(|(_, title)| format!("{title:>15}")).concat();
+        lines.push(format!("{title:<48}{heads}"));
         for (field, name) in FIELDS {
             let cells = ENGINES.map(|(engine, _)| cell(&part(object, engine, section)[field]));
-            let [ours, codecs, peers] = cells;
-            lines.push(format!("  {name:<46}{ours:>14}{codecs:>14}{peers:>14}"));
+            lines.push(format!("  {name:<46}{}", cells.map(|cell| format!("{cell:>15}")).concat()));
         }
     }
     for rung in list(object, "rungs") {
@@ -122,6 +127,12 @@ pub fn lines(object: &Value) -> Vec<String> {
         let [ours, codecs] = ["linecard_ms", "codec_only_ms"].map(|field| cell(&rung[field]));
         let title = format!("{name}: CPU, ms per call-second");
         lines.push(format!("{title:<48}{ours:>14}{codecs:>14}"));
+    }
+    for sockets in list(object, "sockets") {
+        let [strategy, layout, calls, ms] = SOCKETS.map(|(field, _)| cell(&sockets[field]));
+        let title =
+            format!("{strategy}, trunk sockets {layout}, {calls} calls: CPU, ms per call-second");
+        lines.push(format!("{title:<77}{ms:>14}"));
     }
     for pair in list(object, "loss").chain(object.get("stall")).chain(object.get("overload")) {
         let title = pair["title"].as_str().unwrap_or_default();
@@ -184,10 +195,11 @@ fn part<'a>(object: &'a Value, engine: &str, section: &str) -> &'a Value {
 }
 
 fn cell(value: &Value) -> String {
-    match value.as_f64() {
-        None => "-".to_owned(),
-        Some(number) if number.fract() == 0.0 => format!("{number:.0}"),
-        Some(number) => format!("{number:.3}"),
+    match (value.as_f64(), value.as_str()) {
+        (Some(number), _) if number.fract() == 0.0 => format!("{number:.0}"),
+        (Some(number), _) => format!("{number:.3}"),
+        (None, Some(text)) => text.to_owned(),
+        (None, None) => "-".to_owned(),
     }
 }
 
@@ -387,6 +399,25 @@ fn rung_table(object: &Value) -> String {
     format!("<h2>{title}</h2>{}", rows_table(&heads, &rows))
 }
 
+/// What is shown of a bare forwarder.
+const SOCKETS: [(&str, &str); 4] = [
+    ("receives", "receives"),
+    ("trunk_sockets", "sockets of the trunks"),
+    ("calls", "calls"),
+    ("cpu_ms_per_call_second", "CPU, ms per call-second"),
+];
+
+fn socket_table(object: &Value) -> String {
+    let rows: Vec<_> = list(object, "sockets")
+        .map(|sockets| SOCKETS.map(|(field, _)| cell(&sockets[field])).to_vec())
+        .collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let title = "Sockets alone: a bare forwarder with each way of receiving";
+    format!("<h2>{title}</h2>{}", rows_table(&SOCKETS.map(|(_, head)| head), &rows))
+}
+
 fn overload(pair: &Pair) -> String {
     let texts = pair.by_name().filter_map(|(who, run)| {
         Some(format!("<h3>{}</h3><pre>{}</pre>", who.name(), escape(&run?.text())))
@@ -409,11 +440,15 @@ mod tests {
                          "cpu_ms_per_call_second": 2.9},
             "codec_only": {"settings": {}, "cpu_ms_per_call_second": 2.5},
             "peer": {"settings": {"version": "2"}, "calls_per_core": 30, "cpu_ms_per_call_second": 19.0},
+            "sockets": [{"receives": "one-shot", "trunk_sockets": "each", "calls": 400,
+                         "cpu_ms_per_call_second": 1.5}],
         });
         let starved = vec!["rtpengine, 40 calls: late".to_owned()];
         let results = Results { starved, ..Results::default() };
         let page = render(&object, &results);
-        for shown in ["a &lt;fast&gt; one", "<td>321</td>", "<td>30</td>", "<td>0.250</td>", "late"]
+        let sockets = "<td>one-shot</td><td>each</td><td>400</td><td>1.500</td>";
+        for shown in
+            ["a &lt;fast&gt; one", "<td>321</td>", "<td>30</td>", "<td>0.250</td>", "late", sockets]
         {
             assert!(page.contains(shown), "{shown} in {page}");
         }

@@ -4,9 +4,11 @@
 //!  { starved, machine, versions, …,
 //!    linecard, peer:  { settings, figures with narrowband, fullband: {…}, relay: {…} }
 //!    codec_only:      { settings, cpu_ms_per_call_second, share_percent, fullband: {…} }
+//!    sockets_only:    { the same of a bare forwarder, with relay: {…} }
 //!    stall, overload: { title, linecard: run, peer: run }
 //!    loss:            [ the same for each rate ]
-//!    rungs:           [ our engine and the codecs alone on each rung ] }
+//!    rungs:           [ our engine and the codecs alone on each rung ]
+//!    sockets:         [ a bare forwarder with each way of receiving ] }
 //! ```
 //!
 //! What was not measured is not there; a run that was starved is null.
@@ -17,6 +19,7 @@ use linecard::signal::records::WallTime;
 use serde_json::{Map, Value, json};
 
 use crate::capacity::{Capacity, USUAL_LOAD};
+use crate::forward::{Layout, Strategy};
 use crate::machine::{Cores, Delivery, Priority};
 use crate::material::BrowserKind;
 use crate::report::Run;
@@ -103,19 +106,33 @@ pub struct Comparison {
     pub figures: [Figures; 2],
     /// CPU milliseconds of the bare codec loop for a call-second, one a round.
     pub codec_ms: Vec<f64>,
+    /// As many calls, passed on by a bare forwarder, one run a round.
+    pub forwarded: Vec<Run>,
 }
 
 impl Comparison {
     /// The codecs alone; `None` where there are none.
     fn codec_only(&self) -> Option<Value> {
-        let cost_ms = median(self.codec_ms.clone())?;
+        let settings = codec_settings(Some(RUNG), self.browser, &self.payload);
+        self.alone(settings, &self.codec_ms)
+    }
+
+    /// The sockets alone.
+    fn sockets_only(&self) -> Option<Value> {
+        let costs = self.forwarded.iter().filter_map(|run| run.cpu_ms_per_call_second).collect();
+        self.alone(self.forwarded.first()?.settings.clone().into(), &costs)
+    }
+
+    /// A part of the work by itself.
+    fn alone(&self, settings: Value, rounds_ms: &Vec<f64>) -> Option<Value> {
+        let cost_ms = median(rounds_ms.clone())?;
         let ours_ms = self.figures[0].cpu_ms_per_call_second();
         Some(json!({
-            "settings": codec_settings(Some(RUNG), self.browser, &self.payload),
+            "settings": settings,
             "cpu_ms_per_call_second": cost_ms,
             "calls_per_core": (1_000.0 / cost_ms).floor(),
             "share_percent": ours_ms.map(|ours_ms| 100.0 * cost_ms / ours_ms),
-            "rounds": self.codec_ms,
+            "rounds": rounds_ms,
         }))
     }
 }
@@ -173,6 +190,31 @@ impl RungFigures {
     }
 }
 
+/// The bare forwarder with one way of receiving.
+pub struct SocketFigures {
+    /// How it receives.
+    pub strategy: Strategy,
+    /// On which sockets.
+    pub layout: Layout,
+    /// The run; absent when starved.
+    pub run: Option<Run>,
+}
+
+impl SocketFigures {
+    fn object(&self) -> Value {
+        let run = self.run.as_ref();
+        json!({
+            "receives": self.strategy,
+            "trunk_sockets": self.layout,
+            "calls": run.map(|run| run.calls),
+            "cpu_ms_per_call_second": run.and_then(|run| run.cpu_ms_per_call_second),
+            "loss_percent": run.map(Run::loss_percent),
+            "added_ms_p50": run.and_then(|run| run.added_ms().p50),
+            "added_ms_p99": run.and_then(|run| run.added_ms().p99),
+        })
+    }
+}
+
 /// Everything that was measured.
 #[derive(Default)]
 pub struct Results {
@@ -186,6 +228,8 @@ pub struct Results {
     pub overload: Option<Pair>,
     /// Ours on each rung.
     pub rungs: Vec<RungFigures>,
+    /// Ways of receiving.
+    pub sockets: Vec<SocketFigures>,
     /// What could not be measured because the harness was starved.
     pub starved: Vec<String>,
     /// What was left out.
@@ -236,6 +280,7 @@ impl Results {
             "usual_load": USUAL_LOAD,
             "linecard": linecard,
             "codec_only": self.codec_only(),
+            "sockets_only": self.sockets_only(),
             "peer": peer,
         });
         for (field, pair) in [("stall", &self.stall), ("overload", &self.overload)] {
@@ -248,6 +293,9 @@ impl Results {
         }
         if !self.rungs.is_empty() {
             object["rungs"] = self.rungs.iter().map(RungFigures::object).collect();
+        }
+        if !self.sockets.is_empty() {
+            object["sockets"] = self.sockets.iter().map(SocketFigures::object).collect();
         }
         object
     }
@@ -278,6 +326,16 @@ impl Results {
             codecs.insert("settings".to_owned(), settings);
         }
         codecs
+    }
+
+    fn sockets_only(&self) -> Map<String, Value> {
+        let mut sockets = Map::new();
+        for comparison in &self.comparisons {
+            if let Some(object) = comparison.sockets_only() {
+                place(&mut sockets, comparison.browser, object);
+            }
+        }
+        sockets
     }
 
     /// Every run of an engine.

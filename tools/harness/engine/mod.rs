@@ -2,6 +2,7 @@
 //! signaling would have found out, and tells where the far ends have to send to.
 
 pub mod bencode;
+pub mod forwarder;
 pub mod linecard;
 pub mod loopback;
 pub mod rtpengine;

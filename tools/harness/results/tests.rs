@@ -15,6 +15,12 @@ fn run_of(who: Who, cpu_ms: f64) -> Run {
     Run { settings, cpu_ms_per_call_second: Some(cpu_ms), ..run() }
 }
 
+/// A run of the bare forwarder.
+fn forwarded() -> Run {
+    let settings = serde_json::Map::from_iter([("receives".to_owned(), json!("multishot"))]);
+    Run { settings, cpu_ms_per_call_second: Some(0.75), ..run() }
+}
+
 fn pair(title: &str) -> Pair {
     let runs = Who::BOTH.map(|who| Some(run_of(who, 2.0)));
     Pair { title: title.to_owned(), runs }
@@ -26,7 +32,13 @@ fn comparison(browser: BrowserKind, codec_ms: Vec<f64>) -> Comparison {
         at_usual_load: vec![run_of(who, 2.0), run_of(who, 4.0)],
         resident_bytes_per_call: Some(70_000),
     });
-    Comparison { browser, payload: "24 kb/s".to_owned(), figures, codec_ms }
+    Comparison {
+        browser,
+        payload: "24 kb/s".to_owned(),
+        figures,
+        codec_ms,
+        forwarded: vec![forwarded()],
+    }
 }
 
 fn object(results: &Results) -> Value {
@@ -164,4 +176,26 @@ fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
     assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), Some(2.5));
     assert_eq!(median(vec![3.0, 1.0, 2.0]), Some(2.0));
     assert_eq!(median(vec![]), None);
+}
+
+#[test]
+fn the_sockets_alone_stand_beside_the_codecs() {
+    let comparisons =
+        vec![comparison(BrowserKind::Narrowband, vec![1.5]), comparison(BrowserKind::Pcmu, vec![])];
+    let sockets = vec![SocketFigures {
+        strategy: Strategy::OneShotPlain,
+        layout: Layout::Shared,
+        run: Some(forwarded()),
+    }];
+    let object = object(&Results { comparisons, sockets, ..Results::default() });
+    for part in [&object["sockets_only"], &object["sockets_only"]["relay"]] {
+        assert_eq!(part["cpu_ms_per_call_second"], 0.75);
+        assert_eq!(part["share_percent"], 25.0);
+        assert_eq!(part["settings"]["receives"], "multishot");
+    }
+    assert_eq!(object["codec_only"]["share_percent"], 50.0);
+    let sockets = &object["sockets"][0];
+    assert_eq!(sockets["receives"], "one-shot-plain");
+    assert_eq!(sockets["trunk_sockets"], "shared");
+    assert_eq!(sockets["cpu_ms_per_call_second"], 0.75);
 }
