@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use libfuzzer_sys::fuzz_target;
 use linecard::wire::coding::Codec;
 use linecard::wire::sdp::{
-    BrowserAnswer, BrowserOffer, BrowserSide, DtlsRole, Fingerprint, FingerprintHash, IceMode,
-    IceParameters, OpusWish, Session, TrunkAnswer, TrunkOffer, TrunkSide, author_browser_answer,
-    author_trunk_answer,
+    BrowserAnswer, BrowserOffer, BrowserSide, ComfortNoise, DtlsRole, Fingerprint, FingerprintHash,
+    IceMode, IceParameters, OpusWish, Session, TrunkAnswer, TrunkOffer, TrunkSide,
+    author_browser_answer, author_trunk_answer,
 };
 
 const CODECS: [Codec; 3] = [Codec::Opus, Codec::Pcmu, Codec::Pcma];
@@ -26,7 +26,9 @@ fuzz_target!(|sdp: &str| {
         let _ = answer.agree(&CODECS);
     }
     if let Ok(answer) = TrunkAnswer::parse(sdp) {
-        let _ = answer.agree(&CODECS);
+        for noise in [ComfortNoise::Offered, ComfortNoise::NotOffered] {
+            let _ = answer.agree(&CODECS, noise);
+        }
     }
 });
 
