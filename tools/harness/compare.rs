@@ -32,8 +32,7 @@ use crate::results::{
 use crate::run::{Load, Surroundings, run};
 use crate::search::Precision;
 
-/// A light load that the engine surely carries: it gives the first guess, and the memory to compare
-/// with.
+/// A light load that the engine surely carries: it gives the first guess.
 fn probe_calls(who: Who) -> u16 {
     match who {
         Who::Linecard => 100,
@@ -64,7 +63,7 @@ impl Searched {
 /// Calls of the bare forwarder: as many as a core transcodes, and as it relays.
 const FORWARDED_CALLS: [u16; 2] = [400, 1_000];
 /// In the short version, parts that begin later than this are left out: it ends within five minutes.
-const QUICK_SECONDS_MAX: u64 = 230;
+const QUICK_SECONDS_MAX: u64 = 250;
 
 /// Compares and writes page and JSON.
 pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, String> {
@@ -284,9 +283,6 @@ impl Laboratory<'_> {
                 }
             }
         }
-        for (figures, probe) in figures.iter_mut().zip(&probes) {
-            figures.resident_bytes_per_call = growth(probe.as_ref(), figures.at_usual_load.last());
-        }
         let payload = material.description(browser);
         self.results.comparisons.push(Comparison {
             browser,
@@ -478,12 +474,6 @@ fn light(browser: BrowserKind) -> Load {
         refusals_allowed: true,
         admission: Admission::Lifted,
     }
-}
-
-fn growth(light: Option<&Run>, usual: Option<&Run>) -> Option<u64> {
-    let (light, usual) = (light?, usual?);
-    let calls = u64::from(usual.calls.checked_sub(light.calls).filter(|calls| *calls > 0)?);
-    Some(usual.resident_bytes.saturating_sub(light.resident_bytes) / calls)
 }
 
 fn print(object: &Value, results: &Results) {

@@ -66,8 +66,6 @@ pub struct Figures {
     pub capacity: Capacity,
     /// At four fifths of that, one run a round.
     pub at_usual_load: Vec<Run>,
-    /// Resident bytes that each call added between the light load and this one.
-    pub resident_bytes_per_call: Option<u64>,
 }
 
 impl Figures {
@@ -90,7 +88,9 @@ impl Figures {
             "added_ms_p50": self.median(|run| run.added_ms().p50),
             "added_ms_p99": self.median(|run| run.added_ms().p99),
             "packets_in_per_second": self.median(|run| Some(run.packets_in_per_second)),
-            "resident_bytes_per_call": self.resident_bytes_per_call,
+            // Since before the first call: with what all calls share and use for the first time.
+            "resident_bytes_per_call": self
+                .median(|run| run.resident_bytes_per_call.map(|bytes| bytes as f64)),
             "capacity_curve": self.capacity.curve,
         })
     }
