@@ -36,7 +36,9 @@ impl Outbox {
     /// Makes `slots` buffers. They live as long as the process, like the thread that owns them:
     /// the kernel may read them at any time.
     pub fn new(slots: usize) -> Self {
-        let memory: &'static mut [u8] = Box::leak(vec![0; slots * SLOT_BYTES].into_boxed_slice());
+        // Not zeros, which would be resident only once they are used: no packet waits for a page.
+        let memory = vec![u8::MAX; slots * SLOT_BYTES];
+        let memory: &'static mut [u8] = Box::leak(memory.into_boxed_slice());
         let free = memory.chunks_exact_mut(SLOT_BYTES).map(Slot).collect();
         Self { free, queued: Vec::with_capacity(slots), slots }
     }

@@ -535,7 +535,9 @@ impl BufferGroup {
         }
         // SAFETY: as above; only this struct touches the descriptors, and the kernel only reads.
         let entries = unsafe { std::slice::from_raw_parts_mut(base, count) };
-        let memory = Box::leak(vec![0_u8; count * BUFFER_BYTES].into_boxed_slice()).as_mut_ptr();
+        // Not zeros, which would be resident only once they are used: no packet waits for a page.
+        let memory = vec![u8::MAX; count * BUFFER_BYTES];
+        let memory = Box::leak(memory.into_boxed_slice()).as_mut_ptr();
         let mut group = Self { entries, memory, tail: 0 };
         for id in 0..buffers {
             group.provide(id);
