@@ -1,8 +1,10 @@
 //! Why a datagram ended unsent. One byte, one counter, no allocation; every reason has a name that
 //! is the same in code, statistics, metrics and the control protocol.
 
-use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 
 macro_rules! discards {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
@@ -134,6 +136,32 @@ impl Serialize for DiscardCounters {
     }
 }
 
+/// From such a map; a reason of another version is left out.
+impl<'de> Deserialize<'de> for DiscardCounters {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Counters;
+
+        impl<'de> Visitor<'de> for Counters {
+            type Value = DiscardCounters;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("counters by reason")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut counters = DiscardCounters::default();
+                while let Some((name, count)) = map.next_entry::<String, u64>()? {
+                    let known = Discard::ALL.iter().find(|reason| reason.name() == name);
+                    known.into_iter().for_each(|reason| counters.0[*reason as usize] = count);
+                }
+                Ok(counters)
+            }
+        }
+
+        from.deserialize_map(Counters)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,5 +186,7 @@ mod tests {
         counters.count(Discard::BadTag);
         counters.count(Discard::BadTag);
         assert_eq!(serde_json::to_string(&counters).unwrap(), r#"{"bad_tag":2}"#);
+        let read = r#"{"bad_tag":2,"of_another_version":1}"#;
+        assert_eq!(serde_json::from_str::<DiscardCounters>(read).unwrap(), counters);
     }
 }

@@ -6,6 +6,7 @@ pub mod discard;
 pub mod fault;
 #[cfg(test)]
 pub(crate) mod hex;
+pub mod prefix;
 pub mod random;
 pub mod secret;
 pub mod timers;

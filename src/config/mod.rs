@@ -13,7 +13,7 @@ use toml::Table;
 
 use crate::base::fault::Fault;
 use crate::base::secret::Secret;
-use crate::control::message::{Codec, Playout};
+use crate::control::message::{Codec, Spacing};
 use crate::wire::sdp::ComfortNoise;
 pub use read::Mistake;
 use read::Section;
@@ -192,7 +192,7 @@ pub struct TrunkTerms {
     pub codecs: Vec<Codec>,
     /// `playout`, `playout_least_ms`, `playout_most_ms`: how what it is sent is spaced. Default on
     /// arrival.
-    pub playout: Playout,
+    pub playout: Spacing,
     /// `comfort_noise`: whether it may leave silence out when we make the offer. Default `false`.
     pub comfort_noise: ComfortNoise,
 }
@@ -201,7 +201,7 @@ impl Default for TrunkTerms {
     fn default() -> Self {
         Self {
             codecs: vec![Codec::Pcmu, Codec::Pcma],
-            playout: Playout::OnArrival,
+            playout: Spacing::OnArrival,
             comfort_noise: ComfortNoise::NotOffered,
         }
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::audio::playout::MOST_MS_MAX;
 use crate::base::secret::Secret;
-use crate::control::message::{Codec, Playout};
+use crate::control::message::{Codec, PacedDelay, Spacing};
 use crate::wire::sdp::ComfortNoise;
 
 /// Longest path of a Unix socket (`sun_path` less its final zero, unix(7)).
@@ -203,7 +203,7 @@ pub(super) fn trunk_section(
     Some(Trunk { name: name?, address: address?, terms })
 }
 
-fn playout(section: &mut Section<'_>) -> Playout {
+fn playout(section: &mut Section<'_>) -> Spacing {
     const LEAST: &str = "playout_least_ms";
     const MOST: &str = "playout_most_ms";
     const DELAY: &str = "milliseconds from 0 to 300, e.g. 20";
@@ -224,7 +224,7 @@ fn playout(section: &mut Section<'_>) -> Playout {
         section
             .mistake(LEAST, format!(" = {least_ms}: expected at most {MOST}, which is {most_ms}"));
     }
-    if paced { Playout::Paced { least_ms, most_ms } } else { Playout::OnArrival }
+    if paced { Spacing::Paced(PacedDelay { least_ms, most_ms }) } else { Spacing::OnArrival }
 }
 
 /// The table at `title`, empty when it is absent.

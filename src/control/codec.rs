@@ -1,34 +1,33 @@
-//! Control protocol, version 1: messages ⇄ lines. Bounds on a line's length are the reader's.
+//! Control protocol, version 2: messages ⇄ lines. Bounds on a line's length are the reader's.
+//!
+//! A request is understood whole or refused: what was read is written again and held against what was
+//! said, so that no type can overlook a member. A client reads leniently.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::message::{Command, ControlError, ErrorCode, Event};
+use super::reading::{Misfit, overlooked, parse};
 
-/// A request as a line.
+/// A request as a line. What is absent is not written.
 pub fn write_request(id: u64, command: &Command) -> String {
-    let arguments = match command {
-        Command::TakeControl | Command::Ping | Command::QueryProcess => Ok(json!({})),
-        Command::CreateCall(arguments) => serde_json::to_value(arguments),
-        Command::UpdateLeg(arguments) => serde_json::to_value(arguments),
-        Command::Park(arguments) => serde_json::to_value(arguments),
-        Command::DeleteCall(arguments) | Command::QueryCall(arguments) => {
-            serde_json::to_value(arguments)
-        }
-        Command::ListCalls(arguments) => serde_json::to_value(arguments),
-        Command::SendDatagram(arguments) => serde_json::to_value(arguments),
-        Command::SendDigit(arguments) => serde_json::to_value(arguments),
-        Command::Subscribe(arguments) => serde_json::to_value(arguments),
-    };
-    // These types hold only strings, numbers and maps with string keys: serialising cannot fail.
-    let arguments = arguments.unwrap_or(Value::Null);
+    let arguments = without_nulls(command.arguments());
     json!({ "id": id, "command": command.name(), "arguments": arguments }).to_string()
+}
+
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let present = members.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(present.map(|(name, value)| (name, without_nulls(value))).collect())
+        }
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
 }
 
 /// A parsed request line.
 #[derive(Debug, PartialEq)]
-pub struct Request {
+pub struct RequestLine {
     /// Echoed in the reply.
     pub id: u64,
     /// What is asked.
@@ -44,54 +43,66 @@ pub struct BadRequest {
     pub error: ControlError,
 }
 
+impl BadRequest {
+    fn new(id: Option<u64>, code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { id, error: ControlError::new(code, message) }
+    }
+}
+
 /// Reads a request line.
-pub fn read_request(line: &str) -> Result<Request, BadRequest> {
-    #[derive(Deserialize)]
-    struct Envelope<'a> {
-        #[serde(default)]
-        id: Option<Value>,
-        #[serde(default)]
-        command: Option<Value>,
-        #[serde(default, borrow)]
-        arguments: Option<&'a RawValue>,
-    }
+pub fn read_request(line: &str) -> Result<RequestLine, BadRequest> {
+    let not_json = |message: &str| BadRequest::new(None, ErrorCode::BadJson, message);
+    let (value, twice) = parse(line).map_err(|error| not_json(&format!("not JSON: {error}")))?;
+    let Value::Object(mut envelope) = value else { return Err(not_json("not a JSON object")) };
+    let id = id_of(&mut envelope, twice.as_ref())?;
+    let refuse = |code, message: String| BadRequest::new(Some(id), code, message);
+    let bad_request = |message: String| refuse(ErrorCode::BadRequest, message);
 
-    let refuse =
-        |id, code, message: String| BadRequest { id, error: ControlError::new(code, message) };
-    let envelope: Envelope = serde_json::from_str(line)
-        .map_err(|error| refuse(None, ErrorCode::BadJson, format!("not a JSON object: {error}")))?;
-    let id = envelope.id.as_ref().and_then(Value::as_u64).ok_or_else(|| {
-        refuse(None, ErrorCode::BadRequest, "`id` must be an integer from 0".to_owned())
-    })?;
-    let name = envelope.command.as_ref().and_then(Value::as_str).ok_or_else(|| {
-        refuse(Some(id), ErrorCode::BadRequest, "`command` must be a string".to_owned())
-    })?;
-    let text = envelope.arguments.map_or("{}", RawValue::get);
-
-    fn arguments<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
-        serde_json::from_str(text).map_err(|error| error.to_string())
-    }
-    let command = match name {
-        "take_control" => Ok(Command::TakeControl),
-        "ping" => Ok(Command::Ping),
-        "create_call" => arguments(text).map(Command::CreateCall),
-        "update_leg" => arguments(text).map(Command::UpdateLeg),
-        "park" => arguments(text).map(Command::Park),
-        "delete_call" => arguments(text).map(Command::DeleteCall),
-        "list_calls" => arguments(text).map(Command::ListCalls),
-        "query_call" => arguments(text).map(Command::QueryCall),
-        "query_process" => Ok(Command::QueryProcess),
-        "send_datagram" => arguments(text).map(Command::SendDatagram),
-        "send_digit" => arguments(text).map(Command::SendDigit),
-        "subscribe" => arguments(text).map(Command::Subscribe),
-        other => {
-            let message = format!("no command is called `{other}`");
-            return Err(refuse(Some(id), ErrorCode::UnknownCommand, message));
-        }
+    let command = envelope.remove("command");
+    let Some(Value::String(name)) = command else {
+        return Err(bad_request("command: must be a string".to_owned()));
     };
-    command
-        .map(|command| Request { id, command })
-        .map_err(|message| refuse(Some(id), ErrorCode::BadArguments, format!("{name}: {message}")))
+    let arguments = envelope.remove("arguments").unwrap_or_else(|| Value::Object(Map::new()));
+    if let Some(misfit) = twice {
+        let within_arguments =
+            misfit.place.strip_prefix(".arguments").filter(|rest| !rest.is_empty());
+        return Err(match within_arguments {
+            Some(place) => {
+                refuse(ErrorCode::BadArguments, said(&Misfit::at(place, misfit.message.clone())))
+            }
+            None => bad_request(said(&misfit)),
+        });
+    }
+    if let Some(unknown) = envelope.keys().next() {
+        let message = format!("{unknown}: unknown; known here: `id`, `command`, `arguments`");
+        return Err(bad_request(message));
+    }
+    if !arguments.is_object() {
+        return Err(bad_request("arguments: must be an object".to_owned()));
+    }
+    let Some(command) = Command::read(&name, arguments.clone()) else {
+        return Err(refuse(ErrorCode::UnknownCommand, format!("no command is called `{name}`")));
+    };
+    let bad_arguments = |misfit: Misfit| refuse(ErrorCode::BadArguments, said(&misfit));
+    let command = command.map_err(bad_arguments)?;
+    match overlooked(&arguments, &command.arguments()) {
+        Some(misfit) => Err(bad_arguments(misfit)),
+        None => Ok(RequestLine { id, command }),
+    }
+}
+
+fn id_of(envelope: &mut Map<String, Value>, twice: Option<&Misfit>) -> Result<u64, BadRequest> {
+    let refuse = |message: &str| BadRequest::new(None, ErrorCode::BadRequest, message);
+    if twice.is_some_and(|misfit| misfit.place == ".id") {
+        return Err(refuse("id: given twice"));
+    }
+    let id = envelope.remove("id").as_ref().and_then(Value::as_u64);
+    id.ok_or_else(|| refuse("id: must be an integer from 0"))
+}
+
+/// `a.format.send: …`: a place as people write it.
+fn said(misfit: &Misfit) -> String {
+    misfit.to_string().trim_start_matches('.').to_owned()
 }
 
 /// What the client receives after the greeting.

@@ -10,7 +10,7 @@ use super::format::LegFormat;
 use super::leg::Leg;
 use super::stream::{Path, Stream};
 use crate::audio::opus::OpusArena;
-use crate::control::message::{CallStatistics, Codec, ControlError, Side};
+use crate::control::message::{CallName, CallStatistics, Codec, ControlError, Side};
 
 /// Two legs and what passes between them.
 pub struct Call {
@@ -145,7 +145,7 @@ impl Call {
             self.legs[side.index()].statistics(heard, sent)
         };
         CallStatistics {
-            call: self.name.to_string(),
+            call: CallName::from(&*self.name),
             thread,
             age_ms: now.saturating_duration_since(self.created).as_millis() as u64,
             a: leg(Side::A),

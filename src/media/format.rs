@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::encoding::Abilities;
 use crate::audio::opus::EncoderSettings;
 use crate::audio::playout::{DelayRange, MOST_MS_MAX};
-use crate::control::message::{Codec, ControlError, ErrorCode, EventFormat, Format, Playout};
+use crate::control::message::{
+    Codec, ControlError, ErrorCode, EventFormat, Format, PacedDelay, Spacing,
+};
 use crate::wire::rtp::PayloadType;
 
 /// The codings and event formats a leg may accept at once.
@@ -115,13 +117,13 @@ impl LegFormat {
             );
         }
         let paced = match send.playout {
-            Playout::OnArrival => None,
-            Playout::Paced { least_ms, most_ms }
+            Spacing::OnArrival => None,
+            Spacing::Paced(PacedDelay { least_ms, most_ms })
                 if least_ms <= most_ms && most_ms <= MOST_MS_MAX =>
             {
                 Some(DelayRange { least_ms, most_ms })
             }
-            Playout::Paced { .. } => {
+            Spacing::Paced(_) => {
                 return refuse(format!(
                     "format.send.playout: least_ms must not exceed most_ms, nor that {MOST_MS_MAX}"
                 ));

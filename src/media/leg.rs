@@ -18,7 +18,7 @@ use crate::audio::reception::Reception;
 use crate::base::clock::WallAnchor;
 use crate::base::discard::{Discard, DiscardCounters};
 use crate::base::random::Random;
-use crate::control::message::{Codec, IceCredentials, LegStatistics, Position, discard_map};
+use crate::control::message::{Codec, IceCredentials, LegStatistics, Position};
 use crate::os::outbox::Outbox;
 use crate::os::ring::SocketIndex;
 use crate::wire::rtcp::{self, Compound, Presence, RtcpPacket};
@@ -416,7 +416,8 @@ impl Leg {
             events_sent: counters.events_sent,
             received: self.source.as_ref().and_then(Source::position),
             sent: self.outgoing.position(),
-            discards: discard_map(&counters.discards),
+            discards: counters.discards.clone(),
+            ..LegStatistics::default()
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A leg's protection: plain, waiting for keys, or SRTP with both directions' contexts.
 
 use crate::base::discard::Discard;
-use crate::control::message::{ControlError, ErrorCode, Security, SrtpKeys};
+use crate::control::message::Security;
 use crate::srtp::keys::MasterKey;
 use crate::srtp::protect::{Receiver, Sender};
 use crate::wire::rtp::Ssrc;
@@ -41,16 +41,13 @@ pub enum Keys {
 }
 
 impl Keys {
-    /// Reads the keys; a refusal names the field.
-    pub fn new(security: &Security) -> Result<Self, ControlError> {
-        Ok(match security {
+    /// The controller's, as the thread takes them.
+    pub fn new(security: Security) -> Self {
+        match security {
             Security::None => Self::Plain,
             Security::Pending => Self::Pending,
-            Security::Srtp(keys) => Self::Srtp {
-                send: master_key(keys, &keys.send, "send")?,
-                receive: master_key(keys, &keys.receive, "receive")?,
-            },
-        })
+            Security::Srtp(keys) => Self::Srtp { send: keys.send, receive: keys.receive },
+        }
     }
 }
 
@@ -125,10 +122,4 @@ impl SecurityContext {
             Self::Srtp(context) => context.sender.protect_rtcp(buffer, length),
         }
     }
-}
-
-fn master_key(keys: &SrtpKeys, text: &str, field: &str) -> Result<MasterKey, ControlError> {
-    MasterKey::from_base64(keys.profile, text).map_err(|problem| {
-        ControlError::new(ErrorCode::BadArguments, format!("security.{field}: {problem}"))
-    })
 }

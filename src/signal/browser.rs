@@ -12,20 +12,18 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::base::discard::Discard;
 use crate::base::random::Random;
 use crate::base::secret::Secret;
 use crate::control::message::{
-    Codec, Format, IceCredentials, LegParameters, Playout, Security, SrtpKeys, Transport,
+    Codec, Format, IceCredentials, LegChange, LegParameters, Security, Spacing, SrtpKeys, Transport,
 };
 use crate::dtls::{self, Certificate, Handshake};
 use crate::ice::agent::{Agent, Event};
 use crate::ice::credentials::Credentials;
-use crate::signal::leg::{LegChange, Peer, format_of};
+use crate::signal::leg::{Peer, format_of};
 use crate::wire::sdp::{
     BrowserAnswer, BrowserOffer, BrowserSide, DtlsRole, Fingerprint, IceMode, IceParameters,
     OpusWish, Refusal, Session, author_browser_answer, author_browser_offer,
@@ -127,7 +125,7 @@ impl BrowserMedia {
         let offer = BrowserOffer::parse(sdp)?;
         let agreement = offer.agree(wish.codecs())?;
         let mut media = Self::offering(wish, random);
-        media.format = Some(format_of(&agreement, Playout::OnArrival));
+        media.format = Some(format_of(&agreement, Spacing::OnArrival));
         media.set_remote_ufrag(&offer.audio.ice.ufrag);
         media.role = offer.our_role(DtlsRole::Passive);
         media.fingerprints = offer.audio.fingerprints.clone();
@@ -163,9 +161,9 @@ impl BrowserMedia {
     /// The leg as the media process is to make it.
     pub fn leg_parameters(&self) -> LegParameters {
         LegParameters {
-            transport: Transport::Ice(self.ice.clone()),
             security: Security::Pending,
             format: self.format.clone(),
+            ..LegParameters::new(Transport::Ice(self.ice.clone()))
         }
     }
 
@@ -200,7 +198,7 @@ impl BrowserMedia {
     /// [`Self::go_on`] is due.
     pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
         let answer = BrowserAnswer::parse(sdp)?;
-        self.format = Some(format_of(&answer.agree(self.wish.codecs())?, Playout::OnArrival));
+        self.format = Some(format_of(&answer.agree(self.wish.codecs())?, Spacing::OnArrival));
         let remote = self.set_remote_ufrag(&answer.audio.ice.ufrag);
         if answer.our_role() != self.role {
             // A ClientHello that beat the answer was meant for nobody.
@@ -318,13 +316,14 @@ impl BrowserMedia {
             outcomes.push(match output {
                 dtls::Output::Send(datagram) => Outcome::Send { to, datagram },
                 dtls::Output::Connected(keys) => {
-                    self.secured = true;
-                    let security = Security::Srtp(SrtpKeys {
-                        profile: keys.profile,
-                        send: STANDARD.encode(&keys.send),
-                        receive: STANDARD.encode(&keys.receive),
-                    });
-                    Outcome::Secured(LegChange { security: Some(security), ..LegChange::default() })
+                    match SrtpKeys::from_bytes(keys.profile, &keys.send, &keys.receive) {
+                        Ok(keys) => {
+                            self.secured = true;
+                            let security = Some(Security::Srtp(keys));
+                            Outcome::Secured(LegChange { security, ..LegChange::default() })
+                        }
+                        Err(problem) => Outcome::Failed(problem.to_string()),
+                    }
                 }
                 dtls::Output::Failed(failure) => Outcome::Failed(format!("{failure:?}")),
             });

@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
 use crate::control::message::{
-    CallCreated, CallName, CallStatistics, ControlError, CreateCall, ErrorCode, Side,
+    CallCreated, CallName, CallStatistics, ControlError, CreateCall, ErrorCode, LegChange, Side,
 };
 use crate::signal::attempt::{AttemptState, Proposal};
 use crate::signal::attempts::{Attempts, is_worth_another_trunk, silent};
@@ -41,7 +41,7 @@ use crate::signal::directory::{Key, Part};
 use crate::signal::exchange::{Exchange, Output};
 use crate::signal::in_call;
 use crate::signal::invite::Invite;
-use crate::signal::leg::{Farewell, Leg, LegChange, LegMedia, Peer};
+use crate::signal::leg::{Farewell, Leg, LegMedia, Peer};
 use crate::signal::records::{CallRecord, Direction, Party};
 use crate::signal::recovery;
 use crate::signal::registrar::same_contact;
@@ -127,7 +127,7 @@ impl Call {
         exchange: &mut Exchange,
     ) -> Result<Self, Box<CallRecord>> {
         let Invitation { mut invite, caller, number, dialled } = invitation;
-        let (name, tag) = (exchange.new_token(), exchange.new_token());
+        let (name, tag) = (CallName::from(exchange.new_token()), exchange.new_token());
         let started = exchange.wall_time();
         let mut record = CallRecord::new(&name, &caller, &number, &dialled, started);
         let callee = destination(&caller, &dialled, exchange);
@@ -137,13 +137,13 @@ impl Call {
             Ok(legs) => legs,
             Err(release) => {
                 let (status, text) = (release.status, release.text.as_str());
-                info!(call = name, direction = ?record.direction, %status, text, "refused");
+                info!(call = &*name, direction = ?record.direction, %status, text, "refused");
                 invite.refuse(&release, &tag, exchange);
                 record.end(Party::Linecard, &release, exchange.wall_time());
                 return Err(Box::new(record));
             }
         };
-        info!(call = name, direction = ?record.direction, "invited");
+        info!(call = &*name, direction = ?record.direction, "invited");
         record.caller_codec = caller.media.codec();
         exchange.directory.enter(Key::Server(invite.transaction), &name, Part::Leg(Side::A));
         let mut call = Self {
@@ -198,6 +198,8 @@ impl Call {
             blob: recovery::blob_of(self),
             a: self.caller.media.leg_parameters(),
             b: self.callee.media.leg_parameters(),
+            thread: None,
+            orphan_ms: None,
         };
         if exchange.media.create_call(create).is_err() {
             self.is_in_media = false;
@@ -286,7 +288,7 @@ impl Call {
         {
             media.offer_again(trunk.terms.clone(), &mut exchange.random);
         }
-        info!(call = self.name, trunk = trunk.name, "asking the trunk");
+        info!(call = &*self.name, trunk = trunk.name, "asking the trunk");
         self.record.trunk = Some(trunk.name.clone());
         self.callee.peer = Peer::Trunk(trunk.name.clone());
         if let Some(proposal) = &self.proposal() {
@@ -353,7 +355,7 @@ impl Call {
         let (Some(invite), Some(dialog)) = (&mut self.invite, &self.caller.dialog) else { return };
         let sdp = self.caller.media.description().filter(|_| is_early_media);
         if invite.proceed(status, sdp, dialog, exchange) {
-            info!(call = self.name, %status, is_early_media, "proceeding");
+            info!(call = &*self.name, %status, is_early_media, "proceeding");
         }
     }
 
@@ -370,7 +372,7 @@ impl Call {
                 true
             }
             Err(refusal) => {
-                debug!(call = self.name, %refusal, "early SDP is left out");
+                debug!(call = &*self.name, %refusal, "early SDP is left out");
                 false
             }
         }
@@ -397,7 +399,7 @@ impl Call {
         if !self.attempts.refused(number, &release) || self.stage != Stage::Asking {
             return;
         }
-        info!(call = self.name, status = %release.status, "refused by one who was asked");
+        info!(call = &*self.name, status = %release.status, "refused by one who was asked");
         match &self.callee.peer {
             Peer::Trunk(_) if is_worth_another_trunk(release.status) => {
                 self.ask_next_trunk(exchange);
@@ -412,7 +414,7 @@ impl Call {
     }
 
     fn trunk_silent(&mut self, number: usize, exchange: &mut Exchange) {
-        warn!(call = self.name, trunk = self.record.trunk, "the trunk is silent");
+        warn!(call = &*self.name, trunk = self.record.trunk, "the trunk is silent");
         self.attempts.silent(number, exchange);
         self.ask_next_trunk(exchange);
         self.end_if_nobody_is_asked(exchange);
@@ -454,7 +456,7 @@ impl Call {
             Err(release) => return self.end(Party::Linecard, release, None, exchange),
         }
 
-        info!(call = self.name, "answered");
+        info!(call = &*self.name, "answered");
         let answered = exchange.wall_time();
         self.record.answered = Some(answered);
         self.record.set_up.answered_ms = Some(answered.since(self.record.started));
@@ -541,7 +543,9 @@ impl Call {
         let Some(media) = leg.media.browser_mut() else { return };
         match media.handle_check(datagram, from, &exchange.certificate, exchange.now) {
             Ok(outcomes) => self.carry_out(side, outcomes, exchange),
-            Err(reason) => debug!(call = self.name, reason = reason.name(), "a check is discarded"),
+            Err(reason) => {
+                debug!(call = &*self.name, reason = reason.name(), "a check is discarded")
+            }
         }
     }
 
@@ -582,21 +586,21 @@ impl Call {
                 Outcome::Nominated(change) => {
                     exchange.change_leg(&self.name, side, change);
                     if self.stage == Stage::Talking {
-                        info!(call = self.name, leg = ?side, "the browser moved");
+                        info!(call = &*self.name, leg = ?side, "the browser moved");
                         self.park(exchange);
                     } else {
                         self.record.set_up.nominated_ms = Some(since_started);
                     }
                 }
                 Outcome::Secured(change) => {
-                    info!(call = self.name, leg = ?side, "secured");
+                    info!(call = &*self.name, leg = ?side, "secured");
                     exchange.change_leg(&self.name, side, change);
                     self.record.set_up.secured_ms = Some(since_started);
                     self.talk_if_open(exchange);
                 }
                 Outcome::Failed(reason) => {
                     // It ends nothing by itself: whoever got in between cannot end the call.
-                    warn!(call = self.name, leg = ?side, reason, "the DTLS handshake failed");
+                    warn!(call = &*self.name, leg = ?side, reason, "the DTLS handshake failed");
                 }
             }
         }
@@ -605,7 +609,7 @@ impl Call {
     fn talk_if_open(&mut self, exchange: &mut Exchange) {
         let is_open = self.caller.media.is_open() && self.callee.media.is_open();
         if self.stage == Stage::Connecting && is_open {
-            info!(call = self.name, "talking");
+            info!(call = &*self.name, "talking");
             self.stage = Stage::Talking;
             self.deadline = None;
             self.park(exchange);
@@ -753,7 +757,7 @@ impl Call {
         match error.code {
             ErrorCode::UnknownCall => self.media_gone(exchange),
             ErrorCode::Unsupported => self.end(Party::Linecard, error.into(), None, exchange),
-            code => warn!(call = self.name, ?code, error.message, "media refused a change"),
+            code => warn!(call = &*self.name, ?code, error.message, "media refused a change"),
         }
     }
 
@@ -781,7 +785,7 @@ impl Call {
             return;
         }
         let (status, cause) = (release.status, release.cause.0);
-        info!(call = self.name, ?by, %status, cause, text = release.text, "ended");
+        info!(call = &*self.name, ?by, %status, cause, text = release.text, "ended");
         self.stage = Stage::Ending;
         self.deadline = Some(exchange.now + ENDING_MAX);
         self.record.end(by, &release, exchange.wall_time());

@@ -16,8 +16,8 @@ use tracing::{debug, error, info, warn};
 
 use crate::control::codec::{FromMedia, read_from_media, write_request};
 use crate::control::message::{
-    CallArgument, CallCreated, CallName, CallStatistics, Command, ControlError, CreateCall,
-    ErrorCode, Event, Greeting, ListCalls, ListedCall, PROTOCOL, Side,
+    CallCreated, CallName, CallStatistics, Command, ControlError, CreateCall, DeleteCall,
+    ErrorCode, Event, Greeting, ListCalls, ListedCall, PROTOCOL, Side, TakeControl,
 };
 
 /// Requests waiting for their replies. Media answers at once and in order; this many unanswered
@@ -205,7 +205,7 @@ impl ControlClient {
             )));
         }
         self.state = State::TakingControl { generation: greeting.generation, again: None };
-        self.send(&Command::TakeControl, Purpose::TakeControl)
+        self.send(&TakeControl::default().into(), Purpose::TakeControl)
     }
 
     fn replied(
@@ -225,7 +225,7 @@ impl ControlClient {
                         info!(generation, "in control of the media process");
                         self.reports.push_back(Report::Controlling { generation });
                         self.state = State::Listing;
-                        let from_the_first = Command::ListCalls(ListCalls::default());
+                        let from_the_first = ListCalls::default().into();
                         self.send(&from_the_first, Purpose::ListCalls)?;
                     }
                     Err(error) if error.code == ErrorCode::ControlledElsewhere => {
@@ -241,7 +241,7 @@ impl ControlClient {
                 self.reports.push_back(Report::Listed(list.calls));
                 match (list.more, after) {
                     (true, Some(after)) => {
-                        let next_page = Command::ListCalls(ListCalls { after: Some(after) });
+                        let next_page = ListCalls { after: Some(after) }.into();
                         self.send(&next_page, Purpose::ListCalls)?;
                     }
                     _ => {
@@ -278,7 +278,7 @@ impl ControlClient {
     /// Asks for a call; [`Report::Created`] follows unless this fails.
     pub fn create_call(&mut self, arguments: CreateCall) -> Result<(), Away> {
         let purpose = Purpose::Create(arguments.call.clone());
-        self.command(&Command::CreateCall(Box::new(arguments)), purpose)
+        self.command(&arguments.into(), purpose)
     }
 
     /// Gives a command about one leg; only a refusal is reported.
@@ -288,8 +288,8 @@ impl ControlClient {
 
     /// Ends a call; [`Report::Deleted`] follows unless this fails.
     pub fn delete_call(&mut self, call: &CallName) -> Result<(), Away> {
-        let command = Command::DeleteCall(CallArgument { call: call.clone() });
-        self.command(&command, Purpose::Delete(call.clone()))
+        let command = DeleteCall { call: call.clone() };
+        self.command(&command.into(), Purpose::Delete(call.clone()))
     }
 
     /// Gives a command whose outcome changes nothing.
@@ -343,7 +343,7 @@ impl ControlClient {
         {
             *again = None;
             // Nothing else is waiting in this state, so the bound cannot be met.
-            let _ = self.send(&Command::TakeControl, Purpose::TakeControl);
+            let _ = self.send(&TakeControl::default().into(), Purpose::TakeControl);
         }
     }
 }

@@ -13,14 +13,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use tracing::{debug, error, info, warn};
 
 use crate::base::clock::WallAnchor;
 use crate::base::random::Random;
 use crate::config::{Config, Credential};
-use crate::control::message::{CallArgument, CallName, Command, Event, ListedCall};
+use crate::control::message::{CallName, DeleteCall, Event, ListedCall};
 use crate::dtls::Certificate;
 use crate::ice::credentials::local_ufrag_of;
 use crate::signal::call::{Call, Stage};
@@ -342,7 +340,7 @@ impl Engine {
                 self.settle(&name);
             } else {
                 dropped += 1;
-                let delete = Command::DeleteCall(CallArgument { call: name });
+                let delete = DeleteCall { call: name }.into();
                 let _ = self.exchange.media.unattended(&delete);
             }
         }
@@ -357,7 +355,7 @@ impl Engine {
 
     fn media_event(&mut self, event: Event) {
         match event {
-            Event::Datagram { thread, from, payload } => self.punted(thread, from, &payload),
+            Event::Datagram { thread, from, payload } => self.punted(thread, from, &payload.0),
             Event::MediaStarted { call, leg } => self.with_call(&call, |call, exchange| {
                 call.media_started(leg, exchange);
             }),
@@ -367,14 +365,24 @@ impl Engine {
             // Media carries events across by itself, and nobody subscribed to statistics.
             Event::TelephoneEvent { .. }
             | Event::CallStatistics(_)
-            | Event::ProcessStatistics(_) => {}
+            | Event::ProcessStatistics(_)
+            | Event::CallSnapshot(_)
+            // What we did not ask for, or did ourselves.
+            | Event::MediaTimeout { .. }
+            | Event::UnknownSource { .. }
+            | Event::SourceLearnt { .. }
+            | Event::PlayEnded { .. }
+            | Event::CallCreated { .. }
+            | Event::CallParked { .. }
+            | Event::CallDeleted { .. }
+            // The connection that follows its loss takes control again if it may.
+            | Event::ControllerReplaced {} => {}
         }
     }
 
     /// STUN finds its leg by our fragment, DTLS by the address that passed a check.
-    fn punted(&mut self, thread: usize, from: SocketAddr, payload: &str) {
-        let Ok(datagram) = STANDARD.decode(payload) else { return };
-        match classify(&datagram) {
+    fn punted(&mut self, thread: usize, from: SocketAddr, datagram: &[u8]) {
+        match classify(datagram) {
             Ok(Protocol::Stun) => {
                 let Some(fragment) = local_ufrag_of(&datagram) else { return };
                 let key = Key::Fragment(fragment.to_owned());

@@ -10,12 +10,11 @@ use tracing::warn;
 use crate::base::clock::WallAnchor;
 use crate::base::random::{Random, token};
 use crate::config::Config;
-use crate::control::message::{CallName, Command, Park, SendDatagram, SendDigit, Side};
+use crate::control::message::{CallName, Datagram, LegChange, Park, SendDatagram, SendDigit, Side};
 use crate::dtls::Certificate;
 use crate::signal::control_client::ControlClient;
 use crate::signal::directory::{Directory, Key, Part};
 use crate::signal::flow::FlowId;
-use crate::signal::leg::LegChange;
 use crate::signal::records::{CallRecord, WallTime};
 use crate::signal::registrar::Registrar;
 use crate::signal::release::Release;
@@ -178,7 +177,7 @@ impl Exchange {
                 Some(transaction)
             }
             Err(_) => {
-                warn!(call, "no room for another SIP transaction");
+                warn!(call = &**call, "no room for another SIP transaction");
                 None
             }
         }
@@ -187,7 +186,7 @@ impl Exchange {
     /// Tells media to change a leg.
     pub fn change_leg(&mut self, call: &CallName, leg: Side, change: LegChange) {
         if change != LegChange::default() {
-            let command = Command::UpdateLeg(Box::new(change.of(call.clone(), leg)));
+            let command = change.of(call.clone(), leg).into();
             // While media is away there is nothing to change; a call that outlives its return is
             // told what it missed then.
             let _ = self.media.change(call, leg, &command);
@@ -196,21 +195,19 @@ impl Exchange {
 
     /// Parks a call's blob.
     pub fn park(&mut self, call: &CallName, blob: String) {
-        let _ = self.media.unattended(&Command::Park(Park { call: call.clone(), blob }));
+        let _ = self.media.unattended(&Park { call: call.clone(), blob }.into());
     }
 
     /// Sends a datagram from a media thread's browser port.
     pub fn send_datagram(&mut self, thread: usize, to: SocketAddr, datagram: &[u8]) {
-        use base64::Engine as _;
-        let payload = base64::engine::general_purpose::STANDARD.encode(datagram);
-        let command = Command::SendDatagram(SendDatagram { thread, to, payload });
-        let _ = self.media.unattended(&command);
+        let payload = Datagram(datagram.to_vec());
+        let _ = self.media.unattended(&SendDatagram { thread, to, payload }.into());
     }
 
     /// Sends a digit out of a leg.
     pub fn send_digit(&mut self, call: &CallName, leg: Side, digit: char, duration_ms: u32) {
         let digit = SendDigit { call: call.clone(), leg, digit, duration_ms };
-        let _ = self.media.unattended(&Command::SendDigit(digit));
+        let _ = self.media.unattended(&digit.into());
     }
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::control::message::{
-    CallCreated, CallName, Codec, Format, LegParameters, Playout, Security, SendFormat,
-    SendRedundancy, Side, UpdateLeg,
+    CallCreated, CallName, Codec, Format, LegChange, LegParameters, SendFormat, SendRedundancy,
+    Side, Spacing,
 };
 use crate::dtls::Certificate;
 use crate::signal::browser::{BrowserMedia, Wish};
@@ -273,29 +273,6 @@ impl LegMedia {
     }
 }
 
-/// What is to change in a media leg; what is absent stays.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LegChange {
-    /// The far end's RTP address.
-    pub remote: Option<SocketAddr>,
-    /// The far end's RTCP address.
-    pub remote_rtcp: Option<SocketAddr>,
-    /// The browser's ICE fragment.
-    pub remote_ufrag: Option<String>,
-    /// New protection.
-    pub security: Option<Security>,
-    /// New format.
-    pub format: Option<Format>,
-}
-
-impl LegChange {
-    /// As arguments of `update_leg`.
-    pub fn of(self, call: CallName, leg: Side) -> UpdateLeg {
-        let Self { remote, remote_rtcp, remote_ufrag, security, format } = self;
-        UpdateLeg { call, leg, remote, remote_rtcp, remote_ufrag, security, format }
-    }
-}
-
 /// The payload types of comfort noise that a G.711 leg accepts: the one agreed on, and the static one
 /// where it means nothing else, because we may have offered it and some trunks send it without having
 /// said so.
@@ -312,7 +289,7 @@ fn comfort_noise_of(agreement: &Agreement) -> Vec<PayloadType> {
 }
 
 /// An agreement as the media process wants to hear it, and how what it sends is spaced.
-pub fn format_of(agreement: &Agreement, playout: Playout) -> Format {
+pub fn format_of(agreement: &Agreement, playout: Spacing) -> Format {
     Format {
         send: SendFormat {
             coding: agreement.send,

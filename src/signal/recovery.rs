@@ -78,7 +78,7 @@ pub fn blob_of(call: &Call) -> String {
     // Strings, numbers and maps with string keys: serialising cannot fail.
     let blob = serde_json::to_string(&written).unwrap_or_default();
     if blob.len() > BLOB_BYTES_MAX {
-        warn!(call = call.name, bytes = blob.len(), "this call could not be recovered");
+        warn!(call = &*call.name, bytes = blob.len(), "this call could not be recovered");
         return String::new();
     }
     blob
@@ -97,11 +97,11 @@ pub fn recover(listed: ListedCall, exchange: &mut Exchange) -> Option<Call> {
     let read = match serde_json::from_str::<Read>(&listed.blob) {
         Ok(read) if read.version == VERSION => read,
         Ok(read) => {
-            warn!(call = name, version = read.version, "a call's blob is of another version");
+            warn!(call = &*name, version = read.version, "a call's blob is of another version");
             return None;
         }
         Err(error) => {
-            warn!(call = name, %error, "a call's blob does not read");
+            warn!(call = &*name, %error, "a call's blob does not read");
             return None;
         }
     };
@@ -110,7 +110,7 @@ pub fn recover(listed: ListedCall, exchange: &mut Exchange) -> Option<Call> {
     let mut call = Call::resumed(name, record, read.caller, read.callee);
     call.enter_keys(exchange);
     if stage == Stage::Talking {
-        debug!(call = call.name, "picked up again");
+        debug!(call = &*call.name, "picked up again");
         return Some(call);
     }
 

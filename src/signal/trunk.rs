@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::random::Random;
 use crate::config::TrunkTerms;
 use crate::control::message::{
-    Codec, Format, LegParameters, LocalAddresses, Playout, Security, Transport,
+    Codec, Format, LegChange, LegParameters, LocalAddresses, PlainTransport, Spacing, Transport,
 };
-use crate::signal::leg::{LegChange, format_of};
+use crate::signal::leg::format_of;
 use crate::wire::sdp::{
     ComfortNoise, Direction, Refusal, Session, TrunkAnswer, TrunkOffer, TrunkSide,
     author_trunk_answer, author_trunk_offer,
@@ -25,7 +25,7 @@ pub struct TrunkMedia {
     session: Session,
     codecs: Vec<Codec>,
     #[serde(default)]
-    playout: Playout,
+    playout: Spacing,
     #[serde(default)]
     comfort_noise: ComfortNoise,
     local: Option<LocalAddresses>,
@@ -69,11 +69,12 @@ impl TrunkMedia {
 
     /// The leg as the media process is to make it.
     pub fn leg_parameters(&self) -> LegParameters {
-        LegParameters {
-            transport: Transport::Plain { remote: self.remote, remote_rtcp: self.remote_rtcp },
-            security: Security::None,
-            format: self.format.clone(),
-        }
+        let transport = Transport::Plain(PlainTransport {
+            remote: self.remote,
+            remote_rtcp: self.remote_rtcp,
+            ..PlainTransport::default()
+        });
+        LegParameters { format: self.format.clone(), ..LegParameters::new(transport) }
     }
 
     /// The media process gave the leg its addresses: our SDP can be written.

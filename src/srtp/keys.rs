@@ -117,6 +117,12 @@ impl MasterKey {
         Self::from_bytes(profile, &bytes[..length])
     }
 
+    /// As [`Self::from_base64`] reads it, padded.
+    pub fn to_base64(&self) -> String {
+        let length = self.profile.key_bytes() + self.profile.salt_bytes();
+        base64::engine::general_purpose::STANDARD.encode(&self.bytes[..length])
+    }
+
     /// What it keys.
     pub fn profile(&self) -> Profile {
         self.profile
@@ -150,6 +156,8 @@ impl PartialEq for MasterKey {
         self.profile == other.profile && bool::from(self.bytes.ct_eq(&*other.bytes))
     }
 }
+
+impl Eq for MasterKey {}
 
 impl std::fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -6,18 +6,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 use tokio::task::spawn_local;
 use tracing::info;
 
 use super::{ConnectionNumber, Control, Core, Entry, Limits, Result, refuse};
 use crate::control::message::{
-    BLOB_BYTES_MAX, CALL_NAME_BYTES_MAX, CallArgument, CallCreated, CallList, CallName, Command,
-    ControlError, CreateCall, ErrorCode, Event, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters,
-    ListCalls, ListedCall, LocalAddresses, ProcessStatistics, SendDatagram, SendDigit, Subscribe,
-    ThreadStatistics, Transport, UpdateLeg, discard_map,
+    CallCreated, CallList, CallName, Command, ControlError, CreateCall, Direction, ErrorCode,
+    Event, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters, ListCalls, ListedCall, LocalAddresses,
+    MediaTimeout, PlainTransport, ProcessStatistics, SendDatagram, SendDigit, Side, Source,
+    Subject, Subscribe, TakeControl, ThreadStatistics, Transport, UpdateLeg,
 };
 use crate::media::budget::{RETRY_AFTER, Weight};
 use crate::media::channel::{
@@ -29,8 +27,6 @@ use crate::media::security::Keys;
 
 /// Subscriptions of one connection.
 const SUBSCRIPTIONS_MAX: usize = 16;
-/// The longest datagram of `send_datagram`: an Ethernet payload.
-const DATAGRAM_BYTES_MAX: usize = 1500;
 
 impl Control {
     /// Carries one command out.
@@ -43,23 +39,31 @@ impl Control {
             let message = format!("`{}` needs `take_control` first", command.name());
             return refuse(ErrorCode::NotController, message);
         }
+        let command_name = command.name();
         match command {
-            Command::TakeControl => self.take_control(number),
-            Command::Ping => Ok(empty()),
+            Command::TakeControl(arguments) => self.take_control(number, *arguments),
+            Command::Ping(_) => Ok(empty()),
             Command::CreateCall(arguments) => self.create_call(*arguments).await.map(to_value),
             Command::UpdateLeg(arguments) => self.update_leg(*arguments).await,
-            Command::Park(arguments) => self.park(&arguments.call, arguments.blob),
+            Command::Park(arguments) => self.park(&arguments.call.clone(), arguments.blob),
             Command::DeleteCall(arguments) => self.delete_call(&arguments.call).await,
             Command::ListCalls(arguments) => Ok(to_value(self.list_calls(&arguments))),
-            Command::QueryCall(arguments) => self.query_call(&arguments).await,
-            Command::QueryProcess => self.query_process().await.map(to_value),
+            Command::QueryCall(arguments) => self.query_call(&arguments.call).await,
+            Command::QueryProcess(_) => self.query_process().await.map(to_value),
             Command::SendDatagram(arguments) => self.send_datagram(&arguments).await,
             Command::SendDigit(arguments) => self.send_digit(&arguments).await,
             Command::Subscribe(arguments) => self.subscribe(number, &arguments),
+            Command::ReplaceLeg(_)
+            | Command::Snapshot(_)
+            | Command::Play(_)
+            | Command::StopPlaying(_)
+            | Command::LoadAudio(_)
+            | Command::UnloadAudio(_) => unsupported(true, command_name),
         }
     }
 
-    fn take_control(&self, number: ConnectionNumber) -> Result<Value> {
+    fn take_control(&self, number: ConnectionNumber, arguments: TakeControl) -> Result<Value> {
+        unsupported(arguments.force, "force")?;
         match self.controller.get() {
             Some(other) if other != number => {
                 refuse(ErrorCode::ControlledElsewhere, "another connection is the controller")
@@ -73,9 +77,9 @@ impl Control {
     }
 
     async fn create_call(&self, arguments: CreateCall) -> Result<CallCreated> {
-        let CreateCall { call, blob, a, b } = arguments;
-        check_name(&call)?;
-        check_blob(&blob)?;
+        let CreateCall { call, blob, a, b, thread, orphan_ms } = arguments;
+        unsupported(thread.is_some(), "thread")?;
+        unsupported(orphan_ms.is_some(), "orphan_ms")?;
         if self.calls.borrow().contains_key(&call) {
             return refuse(ErrorCode::CallExists, format!("`{call}` exists"));
         }
@@ -137,8 +141,9 @@ impl Control {
         reserved: &mut Reserved,
     ) -> Result<(CallKey, CallCreated)> {
         let [a, b] = parameters;
-        let (a, a_local) = self.make_leg(thread, a, reserved)?;
-        let (b, b_local) = self.make_leg(thread, b, reserved)?;
+        let named = |side: Side| move |error: ControlError| error.within(side);
+        let (a, a_local) = self.make_leg(thread, a, reserved).map_err(named(Side::A))?;
+        let (b, b_local) = self.make_leg(thread, b, reserved).map_err(named(Side::B))?;
         let command = CoreCommand::Create { name: Arc::from(call), legs: Box::new([a, b]) };
         match self.ask(thread, command).await? {
             Reply::Created(key) => Ok((key, CallCreated { thread, a: a_local, b: b_local })),
@@ -152,17 +157,22 @@ impl Control {
         parameters: LegParameters,
         reserved: &mut Reserved,
     ) -> Result<(NewLeg, LocalAddresses)> {
-        let security = Keys::new(&parameters.security)?;
+        unsupported(parameters.direction != Direction::SendRecv, "direction")?;
+        unsupported(parameters.dscp.is_some(), "dscp")?;
+        unsupported(parameters.media_timeout_ms != MediaTimeout::NEVER, "media_timeout_ms")?;
+        unsupported(parameters.resume.is_some(), "resume")?;
+        let security = Keys::new(parameters.security);
         let format = parameters.format.as_ref().map(LegFormat::new).transpose()?;
         let mut cores = self.cores.borrow_mut();
         let core = &mut cores[thread];
         let (transport, local) = match parameters.transport {
             Transport::Ice(credentials) => {
-                check_ice(&credentials.local_ufrag, &credentials.local_password)?;
                 let address = core.description.browser;
                 (NewTransport::Ice(credentials), LocalAddresses { rtp: address, rtcp: address })
             }
-            Transport::Plain { remote, remote_rtcp } => {
+            Transport::Plain(PlainTransport { remote, remote_rtcp, local, source }) => {
+                unsupported(local.is_some(), "transport.local")?;
+                unsupported(source != Source::Exact, "transport.source")?;
                 let (pair, sockets) = core.ports.bind(Instant::now()).map_err(no_pair)?;
                 reserved.ports.push(pair);
                 let ip = core.description.browser.ip();
@@ -176,19 +186,24 @@ impl Control {
     }
 
     async fn update_leg(&self, arguments: UpdateLeg) -> Result<Value> {
-        let (thread, key) = self.find(&arguments.call)?;
+        let UpdateLeg { call, leg, change } = arguments;
+        let (thread, key) = self.find(&call)?;
+        unsupported(change.direction.is_some(), "direction")?;
+        unsupported(change.dscp.is_some(), "dscp")?;
+        unsupported(change.media_timeout_ms.is_some(), "media_timeout_ms")?;
+        unsupported(change.source.is_some(), "source")?;
+        unsupported(change.ice.is_some(), "ice")?;
         let change = LegChange {
-            remote: arguments.remote.map(|rtp| (rtp, arguments.remote_rtcp)),
-            remote_ufrag: arguments.remote_ufrag,
-            security: arguments.security.as_ref().map(Keys::new).transpose()?,
-            format: arguments.format.as_ref().map(LegFormat::new).transpose()?,
+            remote: change.remote.map(|rtp| (rtp, change.remote_rtcp)),
+            remote_ufrag: change.remote_ufrag,
+            security: change.security.map(Keys::new),
+            format: change.format.as_ref().map(LegFormat::new).transpose()?,
         };
-        let command = CoreCommand::Update(key, arguments.leg, Box::new(change));
+        let command = CoreCommand::Update(key, leg, Box::new(change));
         self.ask(thread, command).await.map(|_| empty())
     }
 
     fn park(&self, call: &str, blob: String) -> Result<Value> {
-        check_blob(&blob)?;
         match self.calls.borrow_mut().get_mut(call) {
             Some(entry) => {
                 entry.blob = blob;
@@ -232,8 +247,8 @@ impl Control {
         list
     }
 
-    async fn query_call(&self, arguments: &CallArgument) -> Result<Value> {
-        let (thread, key) = self.find(&arguments.call)?;
+    async fn query_call(&self, call: &str) -> Result<Value> {
+        let (thread, key) = self.find(call)?;
         call_statistics(self.ask(thread, CoreCommand::Query(key)).await?)
     }
 
@@ -252,7 +267,7 @@ impl Control {
                 statistics.call_load_percent = gauge.cost_per_call() * 1e2;
                 statistics.port_pairs_free = ports.free() as u64;
                 statistics.port_pairs_taken_elsewhere = ports.taken_elsewhere();
-                statistics.discards.extend(discard_map(&core.discards));
+                statistics.discards.add(&core.discards);
                 threads.push(*statistics);
             }
         }
@@ -262,27 +277,15 @@ impl Control {
     }
 
     async fn send_datagram(&self, arguments: &SendDatagram) -> Result<Value> {
-        let datagram = BASE64.decode(&arguments.payload).map_err(|error| {
-            ControlError::new(ErrorCode::BadArguments, format!("payload: {error}"))
-        })?;
-        if datagram.is_empty() || datagram.len() > DATAGRAM_BYTES_MAX {
-            let message = format!("payload: must hold 1 to {DATAGRAM_BYTES_MAX} bytes");
-            return refuse(ErrorCode::BadArguments, message);
-        }
-        let command = CoreCommand::SendDatagram(arguments.to, datagram);
-        self.ask(arguments.thread, command).await.map(|_| empty())
+        let SendDatagram { thread, to, payload } = arguments;
+        let command = CoreCommand::SendDatagram(*to, payload.0.clone());
+        self.ask(*thread, command).await.map(|_| empty())
     }
 
     async fn send_digit(&self, arguments: &SendDigit) -> Result<Value> {
         let (thread, key) = self.find(&arguments.call)?;
-        if !(40..=5000).contains(&arguments.duration_ms) {
-            return refuse(ErrorCode::BadArguments, "duration_ms: must be 40 to 5000");
-        }
-        let digit = arguments.digit.to_ascii_uppercase();
-        if !"0123456789*#ABCD".contains(digit) {
-            return refuse(ErrorCode::BadArguments, "digit: must be one of 0-9 * # A-D");
-        }
-        let command = CoreCommand::SendDigit(key, arguments.leg, digit, arguments.duration_ms);
+        let SendDigit { leg, digit, duration_ms, .. } = *arguments;
+        let command = CoreCommand::SendDigit(key, leg, digit, duration_ms);
         self.ask(thread, command).await.map(|_| empty())
     }
 
@@ -291,10 +294,8 @@ impl Control {
         number: ConnectionNumber,
         arguments: &Subscribe,
     ) -> Result<Value> {
-        let interval_ms = arguments.interval_ms;
-        if interval_ms != 0 && !(100..=60_000).contains(&interval_ms) {
-            return refuse(ErrorCode::BadArguments, "interval_ms: must be 0, or 100 to 60000");
-        }
+        let interval_ms = arguments.interval_ms.value();
+        unsupported(arguments.of == Subject::Snapshot, "of")?;
         if let Some(call) = &arguments.call {
             self.find(call)?;
         }
@@ -381,34 +382,12 @@ fn unknown_call<T>(call: &str) -> Result<T> {
     refuse(ErrorCode::UnknownCall, format!("no call is named `{call}`"))
 }
 
-fn check_name(call: &str) -> Result<()> {
-    let printable = call.bytes().all(|byte| byte.is_ascii_graphic());
-    if call.is_empty() || call.len() > CALL_NAME_BYTES_MAX || !printable {
-        let message =
-            format!("call: must be 1 to {CALL_NAME_BYTES_MAX} printable ASCII characters");
-        return refuse(ErrorCode::BadArguments, message);
+/// Refuses what this build does not do, by name.
+fn unsupported(asked: bool, what: &str) -> Result<Value> {
+    match asked {
+        true => refuse(ErrorCode::Unsupported, format!("{what}: not supported by this build")),
+        false => Ok(empty()),
     }
-    Ok(())
-}
-
-fn check_blob(blob: &str) -> Result<()> {
-    if blob.len() > BLOB_BYTES_MAX {
-        let message = format!("blob: must be at most {BLOB_BYTES_MAX} bytes");
-        return refuse(ErrorCode::BadArguments, message);
-    }
-    Ok(())
-}
-
-/// RFC 8445 §5.3: a fragment has at least 24 bits, a password at least 128, so 4 and 22 characters;
-/// RFC 8839 §5.4: at most 256.
-fn check_ice(ufrag: &str, password: &str) -> Result<()> {
-    if !(4..=256).contains(&ufrag.len()) {
-        return refuse(ErrorCode::BadArguments, "local_ufrag: must have 4 to 256 characters");
-    }
-    if !(22..=256).contains(&password.len()) {
-        return refuse(ErrorCode::BadArguments, "local_password: must have 22 to 256 characters");
-    }
-    Ok(())
 }
 
 fn no_pair(why: NoPair) -> ControlError {

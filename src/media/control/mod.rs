@@ -13,8 +13,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -31,8 +29,8 @@ use crate::base::discard::{Discard, DiscardCounters};
 use crate::config::Media;
 use crate::control::codec::{BadRequest, read_request, write_event, write_reply};
 use crate::control::message::{
-    CallCreated, CallName, ControlError, ErrorCode, Event, Greeting, LINE_BYTES_MAX,
-    ThreadDescription,
+    CallCreated, CallName, Capability, ControlError, Datagram, ErrorCode, Event, Greeting,
+    LINE_BYTES_MAX, ThreadDescription,
 };
 
 /// Lines that wait for a client to read them; then it is cut off.
@@ -41,6 +39,19 @@ const OUTGOING_MAX: usize = 4096;
 const CONNECTIONS_MAX: usize = 64;
 /// How often a full command queue is tried again, a millisecond apart, before the client is told.
 const GIVE_TRIES: usize = 1000;
+
+/// What this build can do.
+const CAPABILITIES: [Capability; 9] = [
+    Capability::Opus,
+    Capability::Pcmu,
+    Capability::Pcma,
+    Capability::Ice,
+    Capability::Srtp,
+    Capability::TelephoneEvent,
+    Capability::Red,
+    Capability::ComfortNoise,
+    Capability::Paced,
+];
 
 type Result<T> = std::result::Result<T, ControlError>;
 
@@ -194,12 +205,10 @@ impl Control {
         Greeting {
             product: "linecard".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            protocol: crate::control::message::PROTOCOL,
             generation: self.generation.clone(),
             threads: self.cores.borrow().iter().map(|core| core.description.clone()).collect(),
-            capabilities: ["opus", "pcmu", "pcma", "ice", "srtp", "telephone_event", "red"]
-                .map(str::to_owned)
-                .to_vec(),
+            capabilities: CAPABILITIES.map(|capability| capability.name().to_owned()).to_vec(),
+            ..Greeting::of_this_version()
         }
     }
 
@@ -362,7 +371,7 @@ impl Control {
         let name = |name: Arc<str>| CallName::from(&*name);
         let event = match event {
             CoreEvent::Punt(from, datagram) => {
-                let event = Event::Datagram { thread, from, payload: BASE64.encode(datagram) };
+                let event = Event::Datagram { thread, from, payload: Datagram(datagram) };
                 match self.controller.get() {
                     Some(controller) => self.say_event(controller, &event),
                     None => self.cores.borrow_mut()[thread].discards.count(Discard::NoController),

@@ -11,7 +11,7 @@ use std::time::Instant;
 use super::{Owner, Thread, thread_cpu};
 use crate::base::discard::Discard;
 use crate::base::random;
-use crate::control::message::{ControlError, ErrorCode, Side, ThreadStatistics, discard_map};
+use crate::control::message::{ControlError, ErrorCode, Side, ThreadStatistics};
 use crate::media::call::Call;
 use crate::media::channel::{CallKey, Command, LegChange, NewLeg, NewTransport, Reply, Token};
 use crate::media::leg::{Kind, Leg, LegTransport};
@@ -282,7 +282,7 @@ impl Thread {
             send_errors: ring.send_errors,
             submissions_full: ring.submissions_full,
             completions_overflowed: ring.completions_overflowed,
-            discards: discard_map(&discards),
+            discards,
             ..ThreadStatistics::default()
         }
     }

@@ -2,7 +2,7 @@
 
 use super::steps::*;
 use super::world::*;
-use crate::control::message::{Codec, Playout, Security, Side};
+use crate::control::message::{Codec, Security, Side, Spacing};
 use crate::signal::records::{Direction, Party};
 use crate::wire::rtp::PayloadType;
 use crate::wire::sip::{HeaderName, Method, Status};
@@ -113,7 +113,7 @@ fn a_trunk_is_offered_comfort_noise_where_its_terms_say_so() {
 
 #[test]
 fn a_trunk_that_wants_an_even_stream_gets_it_whoever_calls() {
-    let paced = Playout::Paced { least_ms: 20, most_ms: 120 };
+    let paced = Spacing::Paced(PacedDelay { least_ms: 20, most_ms: 120 });
     let sdp = TRUNK_SDP.replace("198.51.100.7", "198.51.100.8").replace(" 0 101", " 8 101");
     let sdp = sdp.replace("0 PCMU", "8 PCMA");
     let mut world = World::new(CONFIG);
@@ -134,7 +134,7 @@ fn a_trunk_that_wants_an_even_stream_gets_it_whoever_calls() {
     let ok = world.response_at(browser, Status::OK);
     world.confirm(browser, &sent, &ok, "");
     assert_eq!(world.media.leg(Side::B).format.unwrap().send.playout, paced);
-    assert_eq!(world.media.leg(Side::A).format.unwrap().send.playout, Playout::OnArrival);
+    assert_eq!(world.media.leg(Side::A).format.unwrap().send.playout, Spacing::OnArrival);
 }
 
 #[test]

@@ -1,0 +1,160 @@
+//! What is asked about the connection and the process rather than a call.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::call::{CallName, Side};
+use super::reading::{Misfit, ranged};
+
+/// The longest datagram of `send_datagram`: an Ethernet payload.
+pub const DATAGRAM_BYTES_MAX: usize = 1500;
+
+/// Arguments of `take_control`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TakeControl {
+    /// Close the connection of whoever is the controller, should there be another.
+    pub force: bool,
+}
+
+/// Arguments of `ping`: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ping {}
+
+/// Arguments of `query_process`: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueryProcess {}
+
+/// The result of what has nothing to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {}
+
+/// Arguments of `send_datagram`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SendDatagram {
+    /// The thread whose browser port sends.
+    pub thread: usize,
+    /// Where to.
+    pub to: SocketAddr,
+    /// What.
+    pub payload: Datagram,
+}
+
+/// A datagram, base64 on the wire; 1 to [`DATAGRAM_BYTES_MAX`] bytes when it was read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Datagram(pub Vec<u8>);
+
+impl fmt::Debug for Datagram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Datagram({} bytes)", self.0.len())
+    }
+}
+
+impl Serialize for Datagram {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&BASE64.encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Datagram {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let bytes = BASE64
+            .decode(String::deserialize(from)?)
+            .map_err(|error| de::Error::custom(format_args!("not base64: {error}")))?;
+        if bytes.is_empty() || bytes.len() > DATAGRAM_BYTES_MAX {
+            let message = format_args!("must hold 1 to {DATAGRAM_BYTES_MAX} bytes");
+            return Err(de::Error::custom(message));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Arguments of `send_digit`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SendDigit {
+    /// The call.
+    pub call: CallName,
+    /// The leg that the digit leaves by.
+    pub leg: Side,
+    /// `0`–`9`, `*`, `#`, `A`–`D`.
+    #[serde(deserialize_with = "digit")]
+    pub digit: char,
+    /// 40..=5,000; default 100.
+    #[serde(default = "default_digit_ms", deserialize_with = "digit_ms")]
+    pub duration_ms: u32,
+}
+
+fn default_digit_ms() -> u32 {
+    100
+}
+
+/// Letters may be small (RFC 2833 and INFO bodies write them so).
+fn digit<'de, D: Deserializer<'de>>(from: D) -> Result<char, D::Error> {
+    match char::deserialize(from)?.to_ascii_uppercase() {
+        digit @ ('0'..='9' | '*' | '#' | 'A'..='D') => Ok(digit),
+        _ => Err(de::Error::custom("must be one of 0-9 * # A-D")),
+    }
+}
+
+fn digit_ms<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    match u32::deserialize(from)? {
+        ms @ 40..=5_000 => Ok(ms),
+        _ => Err(de::Error::custom("must be 40 to 5000")),
+    }
+}
+
+/// Arguments of `subscribe`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "AnySubscribe")]
+pub struct Subscribe {
+    /// How often; 0 ends the subscription.
+    pub interval_ms: Interval,
+    /// One call only; absent: the process's counters.
+    pub call: Option<CallName>,
+    /// What of it.
+    pub of: Subject,
+}
+
+/// [`Subscribe`] before it is known to make sense.
+#[derive(Deserialize)]
+struct AnySubscribe {
+    interval_ms: Interval,
+    #[serde(default)]
+    call: Option<CallName>,
+    #[serde(default)]
+    of: Subject,
+}
+
+impl TryFrom<AnySubscribe> for Subscribe {
+    type Error = Misfit;
+
+    fn try_from(any: AnySubscribe) -> Result<Self, Misfit> {
+        let AnySubscribe { interval_ms, call, of } = any;
+        if of == Subject::Snapshot && call.is_none() {
+            return Err(Misfit::at(".call", "missing: a snapshot is of one call"));
+        }
+        Ok(Self { interval_ms, call, of })
+    }
+}
+
+ranged! {
+    /// Milliseconds between two events; 0: no more.
+    pub struct Interval(u32): |ms: u64| ms == 0 || (100..=60_000).contains(&ms),
+        "must be 0, or 100 to 60000";
+}
+
+/// What a subscription is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// Counters.
+    #[default]
+    Statistics,
+    /// What is needed to go on with the call elsewhere; for the controller only, because it carries
+    /// keys.
+    Snapshot,
+}
