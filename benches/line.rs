@@ -55,7 +55,7 @@ fn bench_loss(criterion: &mut Criterion) {
                 BatchSize::SmallInput,
             );
         });
-        let heard = &line.call.legs[0].counters;
+        let heard = line.statistics().a;
         let filled = if a == Browser { heard.frames_recovered } else { heard.frames_concealed };
         assert!(filled > 0, "{name}: nothing was");
     }

@@ -44,6 +44,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    process::end_on_panic();
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| LOG_DEFAULT.into());
     let ansi = std::io::stderr().is_terminal();

@@ -49,6 +49,7 @@ fn count<T>(name: &str, mut inputs: Vec<T>, mut work: impl FnMut(&mut T)) {
 fn main() {
     let arena = OpusArena::new(32).expect("memory for every scenario");
     packets(&arena);
+    datagrams(&arena);
     losses(&arena);
     reports(&arena);
     protection();
@@ -75,6 +76,20 @@ fn packets(arena: &Rc<OpusArena>) {
     }
 }
 
+/// The whole way through a core: whose it is, the line, the timers.
+fn datagrams(arena: &Rc<OpusArena>) {
+    use LegKind::{Browser, Trunk};
+    for (name, a, b) in [
+        ("core: SRTP Opus to PCMU", Browser, Trunk),
+        ("core: PCMU to SRTP Opus", Trunk, Browser),
+        ("core: PCMU to PCMU", Trunk, Trunk),
+    ] {
+        let (mut line, mut far_end) = (Line::new(arena, a, b), FarEnd::new(arena, a));
+        (0..SETTLING).for_each(|_| line.receive(&mut far_end.packet()));
+        count(name, times(|| far_end.packet()), |packet| line.receive(packet));
+    }
+}
+
 /// Every other packet is lost.
 fn losses(arena: &Rc<OpusArena>) {
     use LegKind::{Browser, RedBrowser, Trunk};
@@ -89,7 +104,7 @@ fn losses(arena: &Rc<OpusArena>) {
             line.hear(packet);
             line.pass(HOLD_MAX);
         });
-        let heard = &line.call.legs[0].counters;
+        let heard = line.statistics().a;
         let filled = match a {
             Browser => heard.frames_recovered,
             RedBrowser => heard.packets_recovered,

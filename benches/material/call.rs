@@ -1,23 +1,23 @@
 //! A call on the packet line, without a socket, and what sends to it: for whoever measures.
 #![allow(dead_code, reason = "each program that shares this uses a part of it")]
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use linecard::audio::opus::{EncoderSettings, OpusArena};
-use linecard::base::clock::WallAnchor;
 use linecard::base::discard::Discard;
-use linecard::base::random::{self, Random};
-use linecard::control::message::{Format, Security, Side};
+use linecard::control::message::{
+    CallStatistics, Format, LegParameters, PlainTransport, Security, Side, SrtpKeys, Transport,
+};
 use linecard::media::call::Call;
-use linecard::media::encoding::Load;
-use linecard::media::format::LegFormat;
-use linecard::media::leg::{Leg, LegTransport};
-use linecard::media::line::{self, FrameCounters, Surroundings};
-use linecard::media::outgoing::Outgoing;
-use linecard::media::security::{Keys, SecurityContext};
-use linecard::os::outbox::Outbox;
-use linecard::os::ring::SocketIndex;
+use linecard::media::channel::{CallKey, Command, NewLeg, Reply};
+use linecard::media::common::{Common, FrameCounters};
+use linecard::media::leg::encoding::Load;
+use linecard::media::line;
+use linecard::media::rig::Rig;
+use linecard::os::network::Datagram;
+use linecard::os::sockets::BoundSocket;
 use linecard::srtp::keys::{MasterKey, Profile};
 use linecard::srtp::protect::Sender;
 use linecard::wire::red::{self, RedundantBlock};
@@ -53,18 +53,22 @@ fn master_key() -> MasterKey {
     MasterKey::from_bytes(Profile::AES_CM_128_HMAC_SHA1_80, &[7; 30]).expect("30 bytes")
 }
 
-/// A call and what the line works with.
+/// Where a leg's sockets are: RTP, then RTCP.
+fn ours(side: Side) -> [SocketAddr; 2] {
+    let port = 30_000 + 2 * side.index() as u16;
+    [port, port + 1].map(|port| ([192, 0, 2, 10], port).into())
+}
+
+/// Where its far end is.
+fn theirs(side: Side) -> [SocketAddr; 2] {
+    ours(side).map(|ours| ([198, 51, 100, 7], ours.port()).into())
+}
+
+/// A call on the real core, under a clock that is set by hand.
 pub struct Line {
-    /// The call, whose leg a hears.
-    pub call: Call,
-    /// How busy the thread's core is said to be.
-    pub load: Load,
-    outbox: Outbox,
-    frames: FrameCounters,
-    wall: WallAnchor,
-    random: Random,
-    now: Instant,
-    notices: Vec<line::Notice>,
+    /// The core.
+    rig: Rig,
+    key: CallKey,
 }
 
 impl Line {
@@ -74,81 +78,88 @@ impl Line {
 
     /// Legs of these kinds with formats of their own, as the control protocol writes them.
     pub fn with_formats(arena: &Rc<OpusArena>, legs: [(LegKind, Value); 2]) -> Self {
-        let now = Instant::now();
-        let mut random = random::from_seed(1);
+        let mut rig = Rig::with_codecs(1, Rc::clone(arena), Instant::now()).expect("a core");
         let [a, b] = legs;
-        let mut leg = |leg, socket| make_leg(leg, socket, &mut random, now);
-        let legs = [leg(a, 0), leg(b, 2)];
-        let Ok(call) = Call::new("call".into(), legs, arena, Load::NONE, now) else {
+        let legs = Box::new([new_leg(Side::A, a), new_leg(Side::B, b)]);
+        let create = Command::Create { name: "call".into(), legs };
+        let Ok(Reply::Created(key)) = rig.command(create) else {
             panic!("the arena has room for the call")
         };
-        Self {
-            call,
-            load: Load::NONE,
-            outbox: Outbox::new(64),
-            frames: FrameCounters::default(),
-            wall: WallAnchor::at(now, Duration::from_secs(1_700_000_000)),
-            random,
-            now,
-            notices: Vec::with_capacity(16),
-        }
+        Self { rig, key }
     }
 
-    fn with<T>(&mut self, work: impl FnOnce(&mut Call, Instant, &mut Surroundings<'_>) -> T) -> T {
-        let mut around = Surroundings {
-            outbox: &mut self.outbox,
-            notices: &mut self.notices,
-            frames: &mut self.frames,
-            wall: &self.wall,
-            random: &mut self.random,
-            load: self.load,
-        };
-        work(&mut self.call, self.now, &mut around)
+    /// How busy the core is said to be.
+    pub fn set_load(&mut self, load: Load) {
+        self.parts().2.load = load;
+    }
+
+    /// The call, the present, and what the call works with.
+    pub fn parts(&mut self) -> (&mut Call, Instant, &mut Common) {
+        let (call, common) = self.rig.core.line(self.key).expect("the call is there");
+        (call, self.rig.now, common)
     }
 
     /// A packet arrives at its time, and what it made leaves.
     pub fn hear(&mut self, packet: &mut [u8]) {
-        self.now += PACKET_TIME;
+        self.rig.now += PACKET_TIME;
         self.hear_now(Side::A, packet).expect("a good packet");
     }
 
-    /// A packet arrives at a leg, and what it made leaves.
+    /// A packet arrives at a leg, and what it made leaves: the packet line by itself.
     pub fn hear_now(&mut self, side: Side, packet: &mut [u8]) -> Result<(), Discard> {
-        let heard = self.with(|call, now, around| line::rtp(call, side, packet, now, around));
-        self.leave();
+        let [from, _] = theirs(side);
+        let (call, now, common) = self.parts();
+        let heard = line::rtp(call, side, from, packet, now, common);
+        leave(common);
         heard
     }
 
+    /// A packet arrives at its time at the core's socket, whatever it is.
+    pub fn receive(&mut self, packet: &mut [u8]) {
+        self.rig.now += PACKET_TIME;
+        let ([from, _], [to, _]) = (theirs(Side::A), ours(Side::A));
+        let socket = self.rig.network.socket_at(to).expect("the leg's socket");
+        let datagram = Datagram { socket, from, truncated: false, bytes: packet };
+        self.rig.core.handle_datagram(datagram, self.rig.now);
+        while self.rig.core.poll_event().is_some() {}
+        self.rig.core.outbox().clear();
+    }
+
     pub fn hear_rtcp(&mut self, side: Side, datagram: &mut [u8]) {
-        self.with(|call, now, around| line::rtcp(call, side, datagram, now, around))
-            .expect("a good compound");
+        let [_, from] = theirs(side);
+        let (call, now, common) = self.parts();
+        line::rtcp(call, side, from, datagram, now, common).expect("a good compound");
     }
 
     /// Time passes, and the call is woken whenever it wants.
     pub fn pass(&mut self, time: Duration) {
-        let until = self.now + time;
-        while let Some(at) = self.call.next_timeout().filter(|at| *at <= until) {
-            self.now = self.now.max(at);
-            self.with(line::wake);
+        let until = self.rig.now + time;
+        loop {
+            let (call, now, common) = self.parts();
+            let Some(at) = call.next_timeout().filter(|at| *at <= until) else { break };
+            let now = now.max(at);
+            line::wake(call, now, common);
+            leave(common);
+            self.rig.now = now;
         }
-        self.now = until;
-        self.leave();
+        self.rig.now = until;
     }
 
-    /// When the call is.
-    pub fn now(&self) -> Instant {
-        self.now
+    /// The call's statistics.
+    pub fn statistics(&mut self) -> CallStatistics {
+        let (call, now, _) = self.parts();
+        call.statistics(0, now)
     }
 
     /// Codec frames so far.
-    pub fn frames(&self) -> FrameCounters {
-        self.frames
+    pub fn frames(&mut self) -> FrameCounters {
+        self.parts().2.frames
     }
+}
 
-    fn leave(&mut self) {
-        self.notices.clear();
-        self.outbox.clear();
-    }
+fn leave(common: &mut Common) {
+    common.notices.clear();
+    common.outbox.clear();
 }
 
 impl LegKind {
@@ -168,28 +179,19 @@ impl LegKind {
     }
 }
 
-fn make_leg(
-    (kind, format): (LegKind, Value),
-    socket: u32,
-    random: &mut Random,
-    now: Instant,
-) -> Leg {
-    let transport = LegTransport::Plain {
-        rtp: SocketIndex::detached(socket),
-        rtcp: SocketIndex::detached(socket + 1),
-        remote: Some([([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()]),
-    };
-    let keys = match kind {
-        LegKind::Trunk => Keys::new(&Security::None).expect("nothing to refuse"),
+fn new_leg(side: Side, (kind, format): (LegKind, Value)) -> NewLeg {
+    let [remote, _] = theirs(side);
+    let transport = PlainTransport { remote: Some(remote), ..PlainTransport::default() };
+    let mut parameters = LegParameters::new(Transport::Plain(transport));
+    parameters.security = match kind {
+        LegKind::Trunk => Security::None,
         LegKind::Browser | LegKind::RedBrowser => {
-            Keys::Srtp { send: master_key(), receive: master_key() }
+            Security::Srtp(SrtpKeys { send: master_key(), receive: master_key() })
         }
     };
     let format: Format = serde_json::from_value(format).expect("the protocol's own words");
-    let format = LegFormat::new(&format).expect("a format that exists");
-    let outgoing = Outgoing::new(random);
-    let security = SecurityContext::new(keys, outgoing.ssrc());
-    Leg::new(transport, security, Some(format), outgoing, "cname".into(), now)
+    parameters.format = Some(format);
+    NewLeg { parameters, sockets: Some(ours(side).map(BoundSocket::made_up)) }
 }
 
 /// What sends to a leg.

@@ -439,6 +439,14 @@ impl OpusEncoder {
     }
 }
 
+/// Bytes of a packet that holds no audio: its sender pauses (RFC 6716 §3.2.1).
+const PAUSE_BYTES: usize = 2;
+
+/// Whether a packet says that its sender pauses.
+pub fn is_pause(packet: &[u8]) -> bool {
+    (1..=PAUSE_BYTES).contains(&packet.len())
+}
+
 /// How many samples a packet decodes to, at 8 kHz: 20..=[`PACKET_SAMPLES_MAX`].
 ///
 /// # Errors

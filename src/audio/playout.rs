@@ -258,6 +258,8 @@ impl PlayoutBuffer {
         true
     }
 
+    pub fn pass_over(&mut self, _header: crate::wire::rtp::RtpHeader, _now: Instant) {}
+
     /// When [`Self::begin_tick`] has something to do.
     #[inline]
     pub fn next_timeout(&self) -> Option<Instant> {

@@ -62,8 +62,40 @@ pub enum Step<'a> {
     Restart,
 }
 
+/// A packet whose turn has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn<'a> {
+    /// The packet.
+    pub packet: Packet<'a>,
+    /// Packets right before it that were given up.
+    pub missing_packets: u16,
+    /// Whether it follows what was played.
+    pub continuity: Continuity,
+}
+
+/// Whether a packet follows what was played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Continuity {
+    /// It does.
+    Follows,
+    /// The sender began anew.
+    BeginsAnew,
+}
+
+/// What became of a packet that was put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put<'a> {
+    /// It has its turn.
+    Turn(Turn<'a>),
+    /// It is held.
+    Held,
+    /// There is no room: take turns first.
+    Full,
+}
+
 /// The window of one stream (one SSRC).
 pub struct RepairWindow {
+    missing: u16,
     /// The sequence number whose turn it is; `None` before the first packet.
     expected: Option<SequenceNumber>,
     /// The timestamp of what was played last.
@@ -117,6 +149,7 @@ impl RepairWindow {
         };
         let empty = Slot { header, arrival: now, length: 0, payload: [0; _] };
         Self {
+            missing: 0,
             expected: None,
             played: RtpTimestamp(0),
             seen: 0,
@@ -173,6 +206,125 @@ impl RepairWindow {
             self.insert(copy, now, &mut step);
         }
         missed
+    }
+
+    #[inline]
+    pub fn put<'a>(&mut self, packet: Packet<'a>, now: Instant) -> Result<Put<'a>, Discard> {
+        if self.held == 0 && self.expected.is_none_or(|n| n == packet.header.sequence_number) {
+            self.jump = None;
+            return Ok(Put::Turn(self.take_turn(packet, Continuity::Follows)));
+        }
+        self.put_out_of_order(packet, now)
+    }
+
+    #[inline]
+    fn take_turn<'a>(&mut self, packet: Packet<'a>, continuity: Continuity) -> Turn<'a> {
+        self.expected = Some(packet.header.sequence_number.next());
+        self.played = packet.header.timestamp;
+        self.seen = self.seen << 1 | 1;
+        let missing_packets = std::mem::take(&mut self.missing);
+        Turn { packet, missing_packets, continuity }
+    }
+
+    #[cold]
+    fn put_out_of_order<'a>(
+        &mut self,
+        packet: Packet<'a>,
+        now: Instant,
+    ) -> Result<Put<'a>, Discard> {
+        let number = packet.header.sequence_number;
+        let expected = self.expected.unwrap_or(number);
+        let ahead = number.distance(expected);
+        if !(-BEHIND_PACKETS_MAX..=AHEAD_PACKETS_MAX).contains(&ahead) {
+            if self.jump != Some(number) {
+                self.jump = Some(number.next());
+                return Err(Discard::SequenceJump);
+            }
+            if self.held > 0 {
+                self.deadline = Some(now);
+                return Ok(Put::Full);
+            }
+            self.reset();
+            return Ok(Put::Turn(self.take_turn(packet, Continuity::BeginsAnew)));
+        }
+        self.jump = None;
+        if ahead < 0 {
+            return Err(self.refuse_late(number, expected, now));
+        }
+        if self.held_numbers().any(|held| held == number) {
+            return Err(Discard::Duplicate);
+        }
+        if self.held_numbers().any(|held| held.distance(number) > 0) {
+            self.reordered += 1;
+            if let Some(opened) = self.gap_opened() {
+                self.hold.observe(now.saturating_duration_since(opened), now);
+            }
+        }
+        if ahead == 0 {
+            return Ok(Put::Turn(self.take_turn(packet, Continuity::Follows)));
+        }
+        if self.held < HELD_PACKETS_MAX && packet.payload.len() <= HELD_PAYLOAD_BYTES_MAX {
+            self.hold_packet(packet, now);
+            self.schedule(now);
+            return Ok(Put::Held);
+        }
+        if self.held > 0 {
+            self.deadline = Some(now);
+            return Ok(Put::Full);
+        }
+        self.skip(ahead, now);
+        self.missing = ahead.unsigned_abs();
+        Ok(Put::Turn(self.take_turn(packet, Continuity::Follows)))
+    }
+
+    #[inline]
+    pub fn next(&mut self, now: Instant) -> Option<Turn<'_>> {
+        if self.held == 0 {
+            return None;
+        }
+        self.next_held(now)
+    }
+
+    fn next_held(&mut self, now: Instant) -> Option<Turn<'_>> {
+        let head = usize::from(self.order[0]);
+        let number = self.slots[head].header.sequence_number;
+        let missing = self.expected.map_or(0, |expected| number.distance(expected));
+        if missing > 0 {
+            if self.deadline.is_none_or(|deadline| deadline > now) {
+                return None;
+            }
+            self.skip(missing, self.slots[head].arrival);
+            self.missing = missing.unsigned_abs();
+        }
+        self.order[..self.held].rotate_left(1);
+        self.held -= 1;
+        self.schedule(now);
+        self.expected = Some(number.next());
+        self.played = self.slots[head].header.timestamp;
+        self.seen = self.seen << 1 | 1;
+        let missing_packets = std::mem::take(&mut self.missing);
+        Some(Turn {
+            packet: self.slots[head].packet(),
+            missing_packets,
+            continuity: Continuity::Follows,
+        })
+    }
+
+    pub fn recover_copy(&mut self, copy: Packet<'_>, now: Instant) -> bool {
+        let missed = self.misses(&copy.header) && self.held < HELD_PACKETS_MAX;
+        if missed {
+            self.hold_packet(copy, now);
+            self.schedule(now);
+        }
+        missed
+    }
+
+    pub fn pass_over(&mut self, header: RtpHeader, now: Instant) {
+        let missing = self.missing;
+        let packet = Packet { header, payload: &[] };
+        if let Ok(Put::Turn(turn)) = self.put(packet, now) {
+            self.missing = missing.max(turn.missing_packets);
+        }
     }
 
     /// When [`Self::handle_timeout`] is due: a gap is held open until then.

@@ -44,6 +44,14 @@ discards! {
     BadDtls = "bad_dtls",
     /// From an address that belongs to no leg.
     UnknownSource = "unknown_source",
+    /// RTP of a source that another one has taken the place of, on the same leg.
+    OtherSource = "other_source",
+    /// For a leg that does not receive at present, see its direction.
+    NotReceiving = "not_receiving",
+    /// The other leg is not sent to at present, see its direction.
+    NotSending = "not_sending",
+    /// Something is played toward the other leg instead.
+    DuringPlay = "during_play",
     /// For a leg whose keys or format are not there yet.
     NotReady = "not_ready",
     /// SRTP or SRTCP whose tag does not verify.

@@ -44,7 +44,8 @@ pub struct BadRequest {
 }
 
 impl BadRequest {
-    fn new(id: Option<u64>, code: ErrorCode, message: impl Into<String>) -> Self {
+    /// A refusal with its explanation.
+    pub fn new(id: Option<u64>, code: ErrorCode, message: impl Into<String>) -> Self {
         Self { id, error: ControlError::new(code, message) }
     }
 }

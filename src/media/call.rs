@@ -1,21 +1,23 @@
 //! A call: two legs and the stream in each direction between them. It lives and dies on one core.
 
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::budget::Weight;
-use super::encoding::Load;
-use super::format::LegFormat;
+use super::common::Common;
+use super::format::{LegFormat, Meanings, SendFormat};
 use super::leg::Leg;
-use super::stream::{Path, Stream};
-use crate::audio::opus::OpusArena;
-use crate::control::message::{CallName, CallStatistics, Codec, ControlError, Side};
+use super::leg::encoding::{Encoding, Load};
+use super::leg::sending::Sending;
+use super::stream::track::TrackCounters;
+use super::stream::voice::Voice;
+use super::stream::{Order, Stream};
+use crate::base::discard::DiscardCounters;
+use crate::control::message::{CallName, CallStatistics, Codec, ControlError, LegStatistics, Side};
 
 /// Two legs and what passes between them.
 pub struct Call {
     /// Its name, for events and statistics.
-    pub name: Arc<str>,
+    pub name: CallName,
     /// The legs, by [`Side::index`].
     pub legs: [Leg; 2],
     /// The live entry among the thread's timers.
@@ -32,19 +34,35 @@ pub struct RefusedCall {
     pub legs: [Leg; 2],
 }
 
+/// The stages of one direction as other formats want them.
+struct Stages {
+    /// The side that is heard.
+    side: Side,
+    /// Another voice; `None`: the one that is there serves.
+    voice: Option<Voice>,
+    encoding: Encoding,
+}
+
+/// What a leg is to others: what it accepts, what it is sent, and how that was encoded so far.
+type Facing<'a> = (Option<&'a Meanings>, &'a Sending, Option<&'a SendFormat>);
+
 impl Call {
     /// Joins two legs.
     pub fn new(
-        name: Arc<str>,
+        name: CallName,
         legs: [Leg; 2],
-        arena: &Rc<OpusArena>,
+        common: &Common,
         load: Load,
         now: Instant,
     ) -> Result<Self, Box<RefusedCall>> {
-        let streams = [Stream::new(now), Stream::new(now)];
+        let streams = Side::BOTH.map(|side| Stream::new(side, now));
         let mut call = Self { name, legs, armed: None, streams, created: now };
-        match call.build_paths(arena, load) {
-            Ok(()) => Ok(call),
+        let leg = &call.legs[0];
+        match call.fit(Side::A, facing(leg), common, load) {
+            Ok(stages) => {
+                stages.into_iter().for_each(|stages| call.install(stages));
+                Ok(call)
+            }
             Err(error) => Err(Box::new(RefusedCall { error, legs: call.legs })),
         }
     }
@@ -61,100 +79,180 @@ impl Call {
     }
 
     /// Gives a leg another format. Refused, and nothing changed, when the legs would no longer fit.
+    /// What is there and serves the new format goes on: a codec state is made anew only where another
+    /// codec, packet time or setting needs it.
     pub fn set_format(
         &mut self,
         side: Side,
         format: LegFormat,
-        arena: &Rc<OpusArena>,
-        load: Load,
+        common: &Common,
     ) -> Result<(), ControlError> {
-        if self.legs[side.index()].format.as_ref() == Some(&format) {
-            return Ok(());
-        }
-        let old = self.legs[side.index()].format.replace(format);
-        // The paths are built before the old ones go, so that a refusal leaves those in place; at
-        // the very edge of the arena a change may be refused that would fit in the other order.
-        let built = self.build_paths(arena, load);
-        if built.is_err() {
-            self.legs[side.index()].format = old;
-        }
-        built
+        let LegFormat { accepted, sent } = format;
+        let leg = &self.legs[side.index()];
+        let wanted = (Some(&accepted), &leg.sending, Some(&sent));
+        let stages = self.fit(side, wanted, common, common.load)?;
+        let leg = &mut self.legs[side.index()];
+        leg.hearing.meanings = Some(accepted);
+        leg.sending.format = Some(sent);
+        stages.into_iter().for_each(|stages| self.install(stages));
+        Ok(())
     }
 
-    fn build_paths(&mut self, arena: &Rc<OpusArena>, load: Load) -> Result<(), ControlError> {
-        let path_from = |side: Side| {
-            let [from, to] = [side, side.other()].map(|side| &self.legs[side.index()]);
-            let (from, to_format) = (from.format.as_ref(), to.format.as_ref());
-            let mut encoding = to.encoding.with_format(to_format, load);
-            let mut path = Path::between(from, to_format, encoding.settings(), arena)?;
-            if path.opus_encoder().is_none() {
-                encoding = encoding.with_format(None, load);
-            }
-            Ok((side, path, encoding))
+    /// Puts another leg into the place of one, and gives that back. The other leg notices nothing but
+    /// another voice. Refused, and nothing changed, when the legs do not fit.
+    pub fn replace_leg(
+        &mut self,
+        side: Side,
+        leg: Leg,
+        common: &mut Common,
+        now: Instant,
+    ) -> Result<Leg, (ControlError, Box<Leg>)> {
+        let stages = match self.fit(side, facing(&leg), common, common.load) {
+            Ok(stages) => stages,
+            Err(error) => return Err((error, Box::new(leg))),
         };
+        let old = std::mem::replace(&mut self.legs[side.index()], leg);
+        let (_, to, stream) = self.direction(side);
+        stream.change_source(&mut to.outlet(common, now));
+        stream.track.counters = TrackCounters::default();
+        stages.into_iter().for_each(|stages| self.install(stages));
+        Ok(old)
+    }
+
+    /// What both streams need, if the leg on `side` is as `leg` says.
+    fn fit(
+        &self,
+        side: Side,
+        (accepted, sending, sent): Facing<'_>,
+        common: &Common,
+        load: Load,
+    ) -> Result<[Stages; 2], ControlError> {
+        let (heard_by_it, other, other_sent) = facing(&self.legs[side.other().index()]);
+        Ok([
+            self.stages(
+                side,
+                accepted,
+                other_sent,
+                other.encoding.with_format(other_sent, load),
+                common,
+            )?,
+            self.stages(
+                side.other(),
+                heard_by_it,
+                sent,
+                sending.encoding.with_format(sent, load),
+                common,
+            )?,
+        ])
+    }
+
+    fn stages(
+        &self,
+        side: Side,
+        accepted: Option<&Meanings>,
+        sent: Option<&SendFormat>,
+        encoding: Encoding,
+        common: &Common,
+    ) -> Result<Stages, ControlError> {
+        let present = &self.streams[side.index()].track.voice;
+        let voice = if present.serves(accepted, sent) {
+            None
+        } else {
+            Some(Voice::between(accepted, sent, encoding.settings(), &common.codecs)?)
+        };
+        let encodes_opus = voice.as_ref().unwrap_or(present).encodes_opus();
+        let encoding = if encodes_opus { encoding } else { encoding.with_format(None, Load::NONE) };
+        Ok(Stages { side, voice, encoding })
+    }
+
+    fn install(&mut self, stages: Stages) {
         let began = self.created;
-        for (side, path, encoding) in [path_from(Side::A)?, path_from(Side::B)?] {
-            let (_, to, stream) = self.direction(side);
-            let clock_hz = to.format.as_ref().map_or(8_000, |format| format.codec.clock_hz());
-            to.outgoing.set_clock(clock_hz, stream.playout.timeline.end());
-            to.set_digit_clock();
-            to.set_encoding(encoding);
-            stream.playout.path = path;
-            stream.set_order(to.format.as_ref(), began);
+        let (_, to, stream) = self.direction(stages.side);
+        let format = to.sending.format.as_ref();
+        let clock_hz = format.map_or(8_000, |format| format.codec.clock_hz());
+        stream.set_order(format, began);
+        to.sending.outgoing.set_clock(clock_hz, stream.track.end());
+        to.sending.set_digit_clock();
+        match (stages.voice, stream.track.voice.opus_encoder()) {
+            (Some(voice), _) => stream.track.voice = voice,
+            (None, Some(encoder)) if to.sending.encoding != stages.encoding => {
+                encoder.configure(stages.encoding.settings());
+            }
+            (None, _) => {}
         }
-        Ok(())
+        to.sending.set_encoding(stages.encoding);
     }
 
     /// When the call wants [`super::line::wake`].
     #[inline]
     pub fn next_timeout(&self) -> Option<Instant> {
-        let legs = self.legs.iter().filter_map(Leg::next_timeout);
-        let streams = self.streams.iter().flat_map(|stream| {
-            [
-                stream.order.next_timeout(),
-                stream.playout.events.relay.next_timeout(),
-                stream.playout.next_noise(),
-            ]
-        });
-        legs.chain(streams.flatten()).min()
+        let legs = self.legs.iter().map(Leg::next_timeout);
+        let streams = self.streams.iter().map(Stream::next_timeout);
+        legs.chain(streams).flatten().min()
     }
 
     /// What it takes of its core.
     pub fn weight(&self) -> Weight {
-        let codes = |stream: &Stream| stream.playout.path.codes_opus();
+        let codes = |stream: &Stream| stream.track.voice.codes_opus();
         if self.streams.iter().any(codes) { Weight::TRANSCODED } else { Weight::RELAYED }
     }
 
     /// When either leg last sent audio.
     pub fn last_sent(&self) -> Option<Instant> {
-        self.legs.iter().filter_map(|leg| leg.outgoing.last_sent()).max()
+        self.legs.iter().filter_map(|leg| leg.sending.outgoing.last_sent()).max()
     }
 
     /// The process did not run for `pause`: what was missed is no loss to be filled, and a browser
     /// whose checks went unheard is not gone.
-    pub fn resume(&mut self, pause: Duration) {
+    pub fn resume(&mut self, pause: Duration, now: Instant) {
         self.streams.iter_mut().for_each(|stream| stream.order.reset());
-        self.legs.iter_mut().for_each(|leg| leg.extend_consent(pause));
+        self.legs.iter_mut().for_each(|leg| leg.extend(pause, now));
     }
 
     /// The call's statistics.
     pub fn statistics(&self, thread: usize, now: Instant) -> CallStatistics {
-        let leg = |side: Side| {
-            let heard = &self.streams[side.index()].order;
-            let sent = &self.streams[side.other().index()].order;
-            self.legs[side.index()].statistics(heard, sent)
-        };
         CallStatistics {
-            call: CallName::from(&*self.name),
+            call: self.name.clone(),
             thread,
             age_ms: now.saturating_duration_since(self.created).as_millis() as u64,
-            a: leg(Side::A),
-            b: leg(Side::B),
+            a: self.leg_statistics(Side::A, now),
+            b: self.leg_statistics(Side::B, now),
         }
     }
 
-    /// What a leg sends, for those who look at calls.
-    pub fn codec(&self, side: Side) -> Option<Codec> {
-        self.legs[side.index()].format.as_ref().map(|format| format.codec)
+    /// A leg's statistics: what it knows of itself, what became of what it said, and how it is sent to.
+    pub fn leg_statistics(&self, side: Side, now: Instant) -> LegStatistics {
+        let heard = &self.streams[side.index()];
+        let sent = &self.streams[side.other().index()];
+        let counters = &heard.track.counters;
+        let mut statistics = LegStatistics {
+            packets_reordered: heard.order.packets_reordered(),
+            packets_recovered: counters.packets_recovered,
+            frames_recovered: counters.frames_recovered,
+            frames_concealed: counters.frames_concealed,
+            events_received: counters.events_received,
+            playout: match &sent.order {
+                Order::OnArrival(_) => None,
+                Order::Paced(paced) => Some(paced.statistics()),
+            },
+            ..self.legs[side.index()].statistics(now)
+        };
+        statistics.discards.add(&counters.discards);
+        statistics
     }
+
+    /// Adds what its datagrams were discarded for.
+    pub fn add_discards(&self, all: &mut DiscardCounters) {
+        self.legs.iter().for_each(|leg| all.add(&leg.discards));
+        self.streams.iter().for_each(|stream| all.add(&stream.track.counters.discards));
+    }
+
+    /// What a leg is sent, for those who look at calls.
+    pub fn codec(&self, side: Side) -> Option<Codec> {
+        self.legs[side.index()].sending.format.as_ref().map(|format| format.codec)
+    }
+}
+
+fn facing(leg: &Leg) -> Facing<'_> {
+    (leg.hearing.meanings.as_ref(), &leg.sending, leg.sending.format.as_ref())
 }

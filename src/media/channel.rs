@@ -2,21 +2,20 @@
 //! events the other, over bounded lock-free queues with an eventfd to wake the reader.
 
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 
 use super::budget::Gauge;
-use super::format::LegFormat;
-use super::security::Keys;
 use crate::control::message::{
-    CallStatistics, ControlError, IceCredentials, Side, ThreadStatistics,
+    CallName, CallStatistics, ControlError, Event, LegChange, LegParameters, LegStatistics, Side,
+    ThreadStatistics,
 };
+use crate::os::sockets::BoundSocket;
 use crate::os::wake::Wake;
 
-/// Commands that wait for one core. The control thread answers each connection before it reads its
-/// next line, so this is the number of connections that can be served at once.
+/// Commands that wait for one core. Each connection has one under way at most, and the registry few of
+/// its own, so this is never reached unless the core has stopped.
 pub const COMMANDS_MAX: usize = 1024;
 /// Replies and events that wait for the control thread.
 const REPORTS_MAX: usize = 4096;
@@ -36,58 +35,33 @@ pub struct CallKey {
 /// Matches a reply to its command.
 pub type Token = u64;
 
-/// A leg as the control thread hands it over: everything that could be refused was checked, every
-/// socket is bound.
+/// A leg to be made: as the controller wants it, with its ports where it has some of its own.
+#[derive(Clone, Debug)]
 pub struct NewLeg {
-    /// Where its packets come and go.
-    pub transport: NewTransport,
-    /// Its protection.
-    pub security: Keys,
-    /// What it carries.
-    pub format: Option<LegFormat>,
-}
-
-/// A new leg's transport.
-pub enum NewTransport {
-    /// On the thread's shared port.
-    Ice(IceCredentials),
-    /// On its own pair.
-    Plain {
-        /// Bound RTP and RTCP sockets.
-        sockets: [OwnedFd; 2],
-        /// The far end's RTP and RTCP addresses, when known.
-        remote: Option<[SocketAddr; 2]>,
-    },
-}
-
-/// Changes to a leg; `None` leaves things as they are.
-#[derive(Default)]
-pub struct LegChange {
-    /// Far end: RTP address, and RTCP address where it is not the next port.
-    pub remote: Option<(SocketAddr, Option<SocketAddr>)>,
-    /// The browser's fragment.
-    pub remote_ufrag: Option<String>,
-    /// New protection.
-    pub security: Option<Keys>,
-    /// New format.
-    pub format: Option<LegFormat>,
+    /// What the controller said.
+    pub parameters: LegParameters,
+    /// Bound sockets of RTP and RTCP.
+    pub sockets: Option<[BoundSocket; 2]>,
 }
 
 /// A command to a core.
+#[derive(Clone, Debug)]
 pub enum Command {
     /// Make a call.
     Create {
         /// Its name, for events and statistics.
-        name: Arc<str>,
+        name: CallName,
         /// Its legs.
         legs: Box<[NewLeg; 2]>,
     },
     /// Change a leg.
     Update(CallKey, Side, Box<LegChange>),
+    /// Put another leg into the place of one.
+    Replace(CallKey, Side, Box<NewLeg>),
     /// End a call.
     Delete(CallKey),
-    /// Report a call's statistics.
-    Query(CallKey),
+    /// Report calls' statistics.
+    Query(Vec<CallKey>),
     /// Report the thread's statistics.
     QueryThread,
     /// Send a datagram from the shared port.
@@ -97,31 +71,33 @@ pub enum Command {
 }
 
 /// A core's answer to a command.
+#[derive(Clone, Debug)]
 pub enum Reply {
     /// `Create` succeeded.
     Created(CallKey),
     /// Done, nothing to tell.
     Done,
-    /// A call's statistics: of `Query`, and the final ones of `Delete`.
-    Call(Box<CallStatistics>),
+    /// The final statistics of the leg that was replaced.
+    Replaced(Box<LegStatistics>),
+    /// The final statistics of the call that ended.
+    Ended(Box<CallStatistics>),
+    /// Calls' statistics, in the order of their keys; nothing of a call that is gone.
+    Calls(Vec<Option<Box<CallStatistics>>>),
     /// The thread's statistics.
     Thread(Box<ThreadStatistics>),
 }
 
 /// What a core says on its own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum CoreEvent {
     /// STUN or DTLS for signaling.
     Punt(SocketAddr, Vec<u8>),
-    /// First packet of a leg.
-    MediaStarted(Arc<str>, Side),
-    /// A telephone event ended.
-    TelephoneEvent(Arc<str>, Side, char, u32),
-    /// No authenticated check for too long.
-    ConsentExpired(Arc<str>, Side),
+    /// About a call.
+    Event(Event),
 }
 
 /// From a core to the control thread.
+#[derive(Debug)]
 pub enum Report {
     /// The answer to the command with this token.
     Reply(Token, Result<Reply, ControlError>),
@@ -130,7 +106,7 @@ pub enum Report {
 }
 
 /// The control thread's end of one core's queues.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct CoreHandle {
     /// What the core says it can carry.
     pub gauge: Arc<Gauge>,
@@ -139,15 +115,17 @@ pub struct CoreHandle {
 }
 
 impl CoreHandle {
-    /// Hands a command over; a full queue gives it back.
-    pub fn give(&self, token: Token, command: Command) -> Result<(), Command> {
-        self.commands.push((token, command)).map_err(|(_, command)| command)?;
+    /// Hands a command over; `false` when the queue is full.
+    #[must_use]
+    pub fn give(&self, token: Token, command: Command) -> bool {
+        let given = self.commands.push((token, command)).is_ok();
         self.wake.ring();
-        Ok(())
+        given
     }
 }
 
 /// A core's end of its queues.
+#[derive(Debug)]
 pub struct CoreEnd {
     /// The thread's number.
     pub thread: usize,
@@ -185,7 +163,7 @@ impl CoreEnd {
 }
 
 /// The queue that all cores report to.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Reports {
     queue: Arc<ArrayQueue<Report>>,
     /// Rung when reports wait.

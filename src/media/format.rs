@@ -1,8 +1,6 @@
 //! A leg's format, checked once when it is set and then looked up by payload type.
 
-use std::time::Duration;
-
-use super::encoding::Abilities;
+use crate::audio::SAMPLES_PER_MS;
 use crate::audio::opus::EncoderSettings;
 use crate::audio::playout::{DelayRange, MOST_MS_MAX};
 use crate::control::message::{
@@ -31,28 +29,62 @@ pub enum Meaning {
     Redundant,
 }
 
-/// A leg's format.
+impl Meaning {
+    /// The RTP clock in Hz.
+    pub fn clock_hz(self) -> u32 {
+        match self {
+            Self::Audio(codec) => codec.clock_hz(),
+            Self::Events { clock_hz } => clock_hz,
+            // Only Opus is sent so.
+            Self::Redundant => Codec::Opus.clock_hz(),
+            Self::ComfortNoise | Self::Unknown => 8_000,
+        }
+    }
+}
+
+/// What the far end of a leg makes use of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// RED (RFC 2198) was negotiated.
+    pub red: bool,
+    /// In-band FEC (`useinbandfec`, RFC 7587 §6.1) was.
+    pub in_band_fec: bool,
+}
+
+/// What a leg accepts: the meaning of each payload type.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LegFormat {
-    meanings: [Meaning; 128],
-    /// The codec sent.
+pub struct Meanings([Meaning; 128]);
+
+/// What a leg sends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SendFormat {
+    /// The codec.
     pub codec: Codec,
     /// Its payload type.
     pub payload_type: PayloadType,
-    /// Samples of 8 kHz audio in a packet sent.
+    /// Samples of 8 kHz audio in a packet.
     pub packet_samples: usize,
-    /// Fixed settings should Opus have to be encoded; without them [`super::encoding`] chooses.
+    /// Fixed settings should Opus have to be encoded; without them [`super::leg::encoding`] chooses.
     pub encoder: Option<EncoderSettings>,
     /// Whether the far end makes use of in-band FEC.
     pub in_band_fec: bool,
-    /// The event format sent.
-    pub send_events: Option<EventFormat>,
+    /// The event format.
+    pub events: Option<EventFormat>,
     /// The payload type of comfort noise, where it may be sent.
-    pub send_comfort_noise: Option<PayloadType>,
+    pub comfort_noise: Option<PayloadType>,
     /// The bounds of the delay, where what is sent is paced.
     pub paced: Option<DelayRange>,
     /// The payload type of RED, where it may be sent.
     pub redundancy: Option<PayloadType>,
+}
+
+/// A leg's format, both ways.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LegFormat {
+    /// What it accepts.
+    pub accepted: Meanings,
+    /// What it sends.
+    pub sent: SendFormat,
 }
 
 impl LegFormat {
@@ -133,39 +165,38 @@ impl LegFormat {
         if clocks.into_iter().any(|event| ![8_000, 48_000].contains(&event.clock_hz)) {
             return refuse("format: an event clock_hz must be 8000 or 48000".to_owned());
         }
-        Ok(Self {
-            meanings,
+        let sent = SendFormat {
             codec: send.coding.codec,
             payload_type: send.coding.payload_type,
-            packet_samples: usize::from(packet_ms) * 8,
+            packet_samples: usize::from(packet_ms) * SAMPLES_PER_MS,
             encoder: send.encoder,
             in_band_fec: send.in_band_fec,
-            send_events: format.send_events,
-            send_comfort_noise: format.send_comfort_noise,
+            events: format.send_events,
+            comfort_noise: format.send_comfort_noise,
             paced,
             redundancy: send.redundancy.map(|redundancy| redundancy.payload_type),
-        })
+        };
+        Ok(Self { accepted: Meanings(meanings), sent })
     }
+}
 
+impl Meanings {
     /// What `payload_type` means when it is received.
     #[inline]
-    pub fn meaning(&self, payload_type: PayloadType) -> Meaning {
-        self.meanings[usize::from(payload_type.value())]
+    pub fn of(&self, payload_type: PayloadType) -> Meaning {
+        self.0[usize::from(payload_type.value())]
     }
 
     /// Whether any payload type is received as audio that `test` accepts.
-    pub fn receives(&self, test: impl Fn(Codec) -> bool) -> bool {
-        self.meanings.iter().any(|meaning| matches!(meaning, Meaning::Audio(codec) if test(*codec)))
+    pub fn any_audio(&self, test: impl Fn(Codec) -> bool) -> bool {
+        self.0.iter().any(|meaning| matches!(meaning, Meaning::Audio(codec) if test(*codec)))
     }
+}
 
+impl SendFormat {
     /// What the far end makes use of when we send Opus.
     pub fn abilities(&self) -> Abilities {
         Abilities { red: self.redundancy.is_some(), in_band_fec: self.in_band_fec }
-    }
-
-    /// Audio in a packet sent.
-    pub fn packet_duration(&self) -> Duration {
-        Duration::from_micros(self.packet_samples as u64 * 125)
     }
 }
 
@@ -199,13 +230,13 @@ mod tests {
             "receive_redundancy": [63],
         }))
         .unwrap();
-        let meaning = |number| format.meaning(PayloadType::new(number).unwrap());
+        let meaning = |number| format.accepted.of(PayloadType::new(number).unwrap());
         assert_eq!(meaning(111), Meaning::Audio(Codec::Opus));
         assert_eq!(meaning(0), Meaning::Audio(Codec::Pcmu));
         assert_eq!(meaning(126), Meaning::Events { clock_hz: 8_000 });
         assert_eq!(meaning(63), Meaning::Redundant);
         assert_eq!(meaning(8), Meaning::Unknown);
-        assert_eq!(format.packet_samples, 160);
+        assert_eq!(format.sent.packet_samples, 160);
     }
 
     #[test]

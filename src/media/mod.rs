@@ -1,33 +1,28 @@
-//! The media process: one thread a core, each with its own ring, browser port, calls and codec
+//! The media process: one thread a core, each with its own network, browser port, calls and codec
 //! states, and one control thread that serves the Unix socket.
 //!
-//! Read [`line`] first: the packet line. [`thread`] is the loop around it, [`call`], [`leg`] and
-//! [`stream`] are its nouns; [`control`] is the way in.
+//! Read [`line`] first: the packet line. [`core`] is the engine around it, without a thread; [`call`],
+//! [`leg`] and [`stream`] are its nouns; [`thread`] is the loop that drives it. [`registry`] is the way
+//! in, [`front`] how JSON lines reach it.
 
-mod budget;
+pub mod budget;
 pub mod call;
-mod channel;
-mod consent;
-mod control;
-pub mod encoding;
+pub mod channel;
+pub mod common;
+pub mod core;
 pub mod format;
+pub mod front;
 pub mod leg;
 pub mod line;
-mod noise;
-pub mod outgoing;
-pub mod paced;
-mod ports;
-pub mod redundancy;
-mod reports;
-pub mod security;
+pub mod ports;
+pub mod registry;
+pub mod rig;
 pub mod stream;
 mod table;
 mod thread;
-pub mod timeline;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -36,18 +31,21 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc;
 use tracing::info;
 
-use self::budget::Weight;
-use self::channel::{CoreEnd, Reports};
-use self::control::{Control, Core, Limits};
+use self::channel::{CoreEnd, CoreHandle, Reports};
+use self::core::Core;
+use self::front::json::Front;
+use self::front::socket::Control;
 use self::ports::PortPool;
+use self::registry::{Limits, Registry};
 use self::thread::Thread;
-use crate::base::discard::DiscardCounters;
 use crate::base::fault::Fault;
 use crate::base::random;
 use crate::config::Media;
 use crate::control::message::ThreadDescription;
+use crate::os::cores;
 use crate::os::directory;
-use crate::os::sockets::{self, Purpose};
+use crate::os::ring::{Ring, RingLimits};
+use crate::os::sockets::{self, BoundSocket, Purpose};
 
 /// How long a port that a killed predecessor held may take to be free, and how often it is tried.
 const PORT_FREED_MAX: Duration = Duration::from_secs(3);
@@ -60,19 +58,24 @@ pub fn run(config: &Media) -> Result<(), Fault> {
         .enable_all()
         .build()
         .map_err(|error| Fault::new(error, "the control thread", "free some memory"))?;
+    // What is asked of the process is not answered in the calls' time.
+    cores::keep_off(&config.cores);
     runtime.block_on(async {
         let listener = listen(&config.control).await?;
         let reports = Reports::new()
             .map_err(|error| Fault::new(error, "eventfd", "raise the limit of open files"))?;
-        let (cores, mut failures) = start_threads(config, &reports).await?;
+        let (handles, cores, mut failures) = start_threads(config, &reports).await?;
         let generation = random::token(&mut random::from_system(), 16);
-        let control = Control::new(cores, Limits::of(config), generation);
+        let limits = Limits::of(config);
+        let front = Front::new(Registry::new(cores, limits, generation, Instant::now()));
         info!(control = %config.control.display(), cores = ?config.cores, "media is ready");
         let serving = tokio::task::LocalSet::new();
         let ended = serving
             .run_until(async {
                 tokio::select! {
-                    () = control.serve(listener, reports) => Ok(()),
+                    error = Control::serve(front, handles, reports, listener) => {
+                        Err(Some(format!("the control thread: {error}")))
+                    }
                     failure = failures.recv() => Err(failure),
                     () = told_to_end() => Ok(()),
                 }
@@ -120,10 +123,10 @@ async fn listen(path: &Path) -> Result<UnixListener, Fault> {
 async fn start_threads(
     config: &Media,
     reports: &Reports,
-) -> Result<(Vec<Core>, mpsc::Receiver<String>), Fault> {
+) -> Result<(Vec<CoreHandle>, Vec<registry::Core>, mpsc::Receiver<String>), Fault> {
     let threads = config.cores.len();
     let (failed, failures) = mpsc::channel(threads.max(1));
-    let mut cores = Vec::with_capacity(threads);
+    let (mut handles, mut cores) = (Vec::with_capacity(threads), Vec::with_capacity(threads));
     for (thread, core) in config.cores.iter().copied().enumerate() {
         let port = config.browser_port.saturating_add(thread as u16);
         let browser = SocketAddr::new(config.address, port);
@@ -131,27 +134,23 @@ async fn start_threads(
         let (handle, end) = reports
             .connect(thread)
             .map_err(|error| Fault::new(error, "eventfd", "raise the limit of open files"))?;
-        start_thread(core, end, socket, config.calls_per_core, failed.clone()).await?;
-        let ports =
-            PortPool::new(config.address, config.trunk_ports, thread, threads, Instant::now());
-        cores.push(Core {
-            description: ThreadDescription { thread, core, browser },
-            handle,
-            ports,
-            calls: 0,
-            weight: Weight::default(),
-            discards: DiscardCounters::default(),
-        });
+        start_thread(core, end, socket.clone(), config.calls_per_core, failed.clone()).await?;
+        let part = (thread, threads);
+        let (address, range) = (config.address, config.trunk_ports);
+        let ports = PortPool::new(address, range, part, BoundSocket::bind, Instant::now());
+        let description = ThreadDescription { thread, core, browser };
+        cores.push(registry::Core::new(description, handle.gauge.clone(), ports, socket));
+        handles.push(handle);
     }
-    Ok((cores, failures))
+    Ok((handles, cores, failures))
 }
 
 /// Binds a thread's browser port. The kernel takes a killed process's ring apart in its own time,
 /// and with it goes the port: our successor gives it a moment.
-async fn bind_browser_port(address: SocketAddr) -> Result<OwnedFd, Fault> {
+async fn bind_browser_port(address: SocketAddr) -> Result<BoundSocket, Fault> {
     let mut patience = PORT_FREED_MAX;
     loop {
-        match sockets::bind(address, Purpose::Shared) {
+        match BoundSocket::bind(address, Purpose::Shared) {
             Ok(socket) => return Ok(socket),
             Err(error) if error.kind() == ErrorKind::AddrInUse && !patience.is_zero() => {
                 patience = patience.saturating_sub(PORT_TRIED_EVERY);
@@ -169,7 +168,7 @@ async fn bind_browser_port(address: SocketAddr) -> Result<OwnedFd, Fault> {
 async fn start_thread(
     core: usize,
     end: CoreEnd,
-    socket: OwnedFd,
+    socket: BoundSocket,
     calls: usize,
     failed: mpsc::Sender<String>,
 ) -> Result<(), Fault> {
@@ -177,7 +176,8 @@ async fn start_thread(
     let number = end.thread;
     let body = move || {
         let pinned = core_affinity::set_for_current(core_affinity::CoreId { id: core });
-        let thread = Thread::new(end, socket, calls);
+        let ring = Ring::new(Core::sockets(calls), RingLimits::THREAD, end.wake.clone());
+        let thread = ring.and_then(|ring| Thread::new(ring, end, socket, calls));
         match thread {
             Ok(thread) => {
                 let _ = ready.send(Ok(pinned));

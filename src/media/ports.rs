@@ -4,11 +4,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use crate::config::PortRange;
-use crate::os::sockets::{self, Purpose};
+use crate::os::sockets::{BoundSocket, Purpose};
 
 /// How long a pair rests after its call ended: longer than any far end goes on sending after BYE.
 const REST: Duration = Duration::from_secs(30);
@@ -36,9 +35,14 @@ pub enum NoPair {
     Refused(io::Error),
 }
 
+/// Binds an address; what is bound is closed when it is dropped.
+pub type Bind = fn(SocketAddr, Purpose) -> io::Result<BoundSocket>;
+
 /// One thread's pairs.
+#[derive(Debug)]
 pub struct PortPool {
     address: IpAddr,
+    bind: Bind,
     /// Free pairs with the time from which they may serve, soonest first.
     free: VecDeque<(Instant, PortPair)>,
     /// How many pairs were found taken by another program.
@@ -47,22 +51,27 @@ pub struct PortPool {
 
 impl PortPool {
     /// The `part`th of `parts` equal slices of `range`, all free.
-    pub fn new(address: IpAddr, range: PortRange, part: usize, parts: usize, now: Instant) -> Self {
+    pub fn new(
+        address: IpAddr,
+        range: PortRange,
+        (part, parts): (usize, usize),
+        bind: Bind,
+        now: Instant,
+    ) -> Self {
         let each = range.pairs() / parts;
         let free = (part * each..(part + 1) * each)
             .map(|pair| (now, PortPair { rtp: range.first + 2 * pair as u16 }))
             .collect();
-        Self { address, free, taken_elsewhere: 0 }
+        Self { address, bind, free, taken_elsewhere: 0 }
     }
 
     /// Binds the pair that rested longest. A pair that another program holds goes to the end of the
     /// queue and the next is tried, once round.
-    pub fn bind(&mut self, now: Instant) -> Result<(PortPair, [OwnedFd; 2]), NoPair> {
+    pub fn bind(&mut self, now: Instant) -> Result<(PortPair, [BoundSocket; 2]), NoPair> {
         let mut refusal = None;
         for _ in 0..self.free.len() {
             let Some((_, pair)) = self.free.pop_front_if(|(from, _)| *from <= now) else { break };
-            let bind = |port| sockets::bind(SocketAddr::new(self.address, port), Purpose::Leg);
-            match bind(pair.rtp).and_then(|rtp| Ok([rtp, bind(pair.rtcp())?])) {
+            match self.bind_pair(pair) {
                 Ok(sockets) => return Ok((pair, sockets)),
                 Err(error) => {
                     let taken = error.kind() == io::ErrorKind::AddrInUse;
@@ -76,6 +85,31 @@ impl PortPool {
             }
         }
         Err(refusal.map_or(NoPair::Exhausted, NoPair::Refused))
+    }
+
+    /// Binds the pair that was asked for; whether it rests is for who asks to judge. `None`: it is not
+    /// among the free ones of this thread.
+    pub fn bind_at(
+        &mut self,
+        local: SocketAddr,
+    ) -> Option<io::Result<(PortPair, [BoundSocket; 2])>> {
+        let pair = PortPair { rtp: local.port() };
+        let is_it = |(_, free): &(Instant, PortPair)| *free == pair;
+        let place = self.free.iter().position(is_it).filter(|_| local.ip() == self.address)?;
+        let bound = self.bind_pair(pair);
+        match &bound {
+            Ok(_) => drop(self.free.remove(place)),
+            Err(error) => {
+                self.taken_elsewhere += u64::from(error.kind() == io::ErrorKind::AddrInUse);
+            }
+        }
+        Some(bound.map(|sockets| (pair, sockets)))
+    }
+
+    fn bind_pair(&self, pair: PortPair) -> io::Result<[BoundSocket; 2]> {
+        let bind = |port| (self.bind)(SocketAddr::new(self.address, port), Purpose::Leg);
+        let rtp = bind(pair.rtp)?;
+        Ok([rtp, bind(pair.rtcp())?])
     }
 
     /// Takes a pair back; it rests first.
@@ -116,7 +150,7 @@ mod tests {
     #[test]
     fn a_released_pair_rests_before_it_serves_again() {
         let now = Instant::now();
-        let mut pool = PortPool::new(HOST, free_range(1), 0, 1, now);
+        let mut pool = PortPool::new(HOST, free_range(1), (0, 1), BoundSocket::bind, now);
         let (pair, sockets) = pool.bind(now).unwrap();
         assert!(matches!(pool.bind(now), Err(NoPair::Exhausted)));
         drop(sockets);
@@ -130,9 +164,26 @@ mod tests {
         let now = Instant::now();
         let range = free_range(2);
         let _other = UdpSocket::bind((HOST, range.first + 1)).unwrap();
-        let mut pool = PortPool::new(HOST, range, 0, 1, now);
+        let mut pool = PortPool::new(HOST, range, (0, 1), BoundSocket::bind, now);
         assert_eq!(pool.bind(now).unwrap().0.rtp, range.first + 2);
         assert_eq!(pool.taken_elsewhere(), 1);
+    }
+
+    #[test]
+    fn a_pair_is_bound_by_number_where_it_is_free_and_this_threads() {
+        let now = Instant::now();
+        let range = free_range(2);
+        let mut pool = PortPool::new(HOST, range, (0, 1), BoundSocket::bind, now);
+        let wanted = SocketAddr::new(HOST, range.first + 2);
+        let (pair, sockets) = pool.bind_at(wanted).unwrap().unwrap();
+        assert_eq!((pair.rtp, pool.free()), (wanted.port(), 1));
+        assert!(pool.bind_at(wanted).is_none(), "it is in use");
+        drop(sockets);
+        pool.release(pair, now);
+        assert!(pool.bind_at(wanted).unwrap().is_ok(), "though it rests");
+        for elsewhere in [SocketAddr::new(HOST, 9), "192.0.2.1:9".parse().unwrap()] {
+            assert!(pool.bind_at(elsewhere).is_none());
+        }
     }
 
     #[test]
@@ -140,7 +191,7 @@ mod tests {
         let range = PortRange { first: 30_000, last: 30_009 };
         let now = Instant::now();
         let rtp = |part| {
-            let pool = PortPool::new(HOST, range, part, 2, now);
+            let pool = PortPool::new(HOST, range, (part, 2), BoundSocket::bind, now);
             pool.free.iter().map(|(_, pair)| pair.rtp).collect::<Vec<_>>()
         };
         assert_eq!(rtp(0), [30_000, 30_002]);

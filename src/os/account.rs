@@ -43,6 +43,12 @@ impl SchedulerAccount {
     }
 }
 
+/// CPU time of this thread, by the kernel's accounting.
+pub fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 fn parse(text: &[u8]) -> Option<Account> {
     let mut words = std::str::from_utf8(text).ok()?.split_ascii_whitespace();
     let mut nanoseconds = || Some(Duration::from_nanos(words.next()?.parse().ok()?));

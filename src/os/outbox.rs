@@ -1,11 +1,7 @@
 //! Send slots: fixed buffers in which the packet line writes what leaves, and from which the kernel
 //! takes it at the next submission. A slot is free, or queued until that submission is done.
 
-use std::net::SocketAddr;
-
-use socket2::SockAddr;
-
-use super::ring::SocketIndex;
+use super::network::{Destination, SocketIndex};
 
 /// Bytes of a slot: an Ethernet payload; nothing larger is ever sent.
 pub const SLOT_BYTES: usize = 1500;
@@ -14,8 +10,8 @@ pub const SLOT_BYTES: usize = 1500;
 pub struct Queued {
     /// The socket that sends it.
     pub socket: SocketIndex,
-    /// Where to, as the kernel wants it; `None` on a connected socket.
-    pub to: Option<SockAddr>,
+    /// Where to; `None` on a connected socket.
+    pub to: Option<Destination>,
     /// How many bytes of the slot are the datagram.
     pub length: usize,
     /// The slot itself.
@@ -29,7 +25,6 @@ pub struct Slot(&'static mut [u8]);
 pub struct Outbox {
     free: Vec<Slot>,
     queued: Vec<Queued>,
-    slots: usize,
 }
 
 impl Outbox {
@@ -40,7 +35,7 @@ impl Outbox {
         let memory = vec![u8::MAX; slots * SLOT_BYTES];
         let memory: &'static mut [u8] = Box::leak(memory.into_boxed_slice());
         let free = memory.chunks_exact_mut(SLOT_BYTES).map(Slot).collect();
-        Self { free, queued: Vec::with_capacity(slots), slots }
+        Self { free, queued: Vec::with_capacity(slots) }
     }
 
     /// Lets `write` fill a slot and queues the result: `write` gets the whole slot and returns how
@@ -48,14 +43,14 @@ impl Outbox {
     pub fn queue<E>(
         &mut self,
         socket: SocketIndex,
-        to: Option<SocketAddr>,
+        to: Option<Destination>,
         write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
     ) -> Option<Result<usize, E>> {
         let slot = self.free.pop()?;
         match write(slot.0) {
             Ok(length) => {
                 let length = length.min(SLOT_BYTES);
-                self.queued.push(Queued { socket, to: to.map(SockAddr::from), length, slot });
+                self.queued.push(Queued { socket, to, length, slot });
                 Some(Ok(length))
             }
             Err(refusal) => {
@@ -80,11 +75,6 @@ impl Outbox {
     pub fn free_slots(&self) -> usize {
         self.free.len()
     }
-
-    /// All slots there are.
-    pub fn slots(&self) -> usize {
-        self.slots
-    }
 }
 
 impl Queued {
@@ -101,7 +91,7 @@ mod tests {
     #[test]
     fn a_slot_is_queued_once_and_comes_back() {
         let mut outbox = Outbox::new(1);
-        let socket = SocketIndex::detached(0);
+        let socket = SocketIndex::first(0);
         let wrote = outbox.queue::<()>(socket, None, |slot| {
             slot[..3].copy_from_slice(b"abc");
             Ok(3)
@@ -116,7 +106,7 @@ mod tests {
     #[test]
     fn a_refused_write_frees_its_slot() {
         let mut outbox = Outbox::new(1);
-        let refused = outbox.queue(SocketIndex::detached(0), None, |_| Err("no"));
+        let refused = outbox.queue(SocketIndex::first(0), None, |_| Err("no"));
         assert_eq!(refused, Some(Err("no")));
         assert_eq!(outbox.free_slots(), 1);
         assert!(outbox.queued().is_empty());

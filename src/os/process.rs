@@ -11,6 +11,17 @@ pub fn forbid_core_dumps() -> io::Result<()> {
     Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
+/// Ends the process when any of its threads panics, once that has been reported. Half a process would
+/// hold its calls' ports, and its controller would wait for it; whoever supervises a whole one that ended
+/// starts another.
+pub fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
 /// Whether the process that should be watched is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parent {
@@ -33,5 +44,34 @@ pub fn ask_to_end(pid: u32) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // It may have ended already.
         let _ = rustix::process::kill_process(pid, Signal::TERM);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use super::*;
+
+    const ENDS: &str = "LINECARD_TEST_ENDS_ON_PANIC";
+
+    /// The test is its own child process: there the panic of one thread is to end another's sleep.
+    #[test]
+    fn a_panic_in_any_thread_ends_the_process_with_a_message() {
+        if std::env::var_os(ENDS).is_some() {
+            end_on_panic();
+            let _ = std::thread::spawn(|| panic!("a thread fails")).join();
+            unreachable!("the process goes on");
+        }
+        let name = "os::process::tests::a_panic_in_any_thread_ends_the_process_with_a_message";
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(ENDS, "1")
+            .output()
+            .unwrap();
+        assert_eq!(child.status.signal(), Some(Signal::ABORT.as_raw()));
+        let said = String::from_utf8_lossy(&child.stderr);
+        assert!(said.contains("a thread fails") && !said.contains("goes on"), "{said}");
     }
 }

@@ -1,9 +1,9 @@
 //! The io_uring of one media thread: the only file that knows io_uring.
 //!
-//! In: datagrams of the shared browser port (multishot `recvmsg`, with their source), datagrams of
-//! connected leg sockets (multishot `recv`), and wake-ups. Out: what the packet line queued in the
-//! [`Outbox`]. Sockets are registered, and receive buffers come from one ring-mapped group that they
-//! all share.
+//! In: datagrams with their sources (multishot `recvmsg`), and wake-ups. Out: what the packet line queued
+//! in the [`Outbox`]. Sockets are registered, and receive buffers come from one ring-mapped group that
+//! they all share. No socket is connected: the kernel would drop what strangers send, uncounted, and
+//! answer it with ICMP.
 //!
 //! A wait ends with the first arrival. Gathering more for 50 to 150 us saved nothing that could be told
 //! from noise (280 transcoded calls: 2.57 to 2.93 ms of CPU per call-second without, 2.61 to 2.95 with
@@ -38,16 +38,17 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Instant;
 
 use io_uring::types::{BufRingEntry, Fd, Fixed, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
+use super::network::{Arrival, Datagram, Network, NetworkCounters, SocketIndex, address_of};
 use super::outbox::Outbox;
-use super::sockets;
+use super::sockets::{self, BoundSocket};
 use super::wake::Wake;
 
 /// Tries to hand over a submission for which the kernel has no memory.
@@ -56,7 +57,7 @@ const SUBMIT_TRIES: usize = 1_000;
 const BUFFER_BYTES: usize = 2048;
 /// The one buffer group.
 const GROUP: u16 = 0;
-/// Room for a source address in front of a datagram of the shared port.
+/// Room for a source address in front of a datagram.
 const NAME_BYTES: usize = size_of::<libc::sockaddr_in6>();
 
 /// How much a ring holds. Running out of any of it is counted, and ends nothing.
@@ -76,90 +77,9 @@ impl RingLimits {
     pub const THREAD: Self = Self { submissions: 1024, completions: 8192, buffers: 2048 };
 }
 
-/// A socket of this ring. Generational: an index that was removed never reaches its successor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SocketIndex {
-    index: u32,
-    generation: u32,
-}
-
-impl SocketIndex {
-    /// An index that belongs to no ring, for tests, benches and simulation.
-    pub const fn detached(index: u32) -> Self {
-        Self { index, generation: 0 }
-    }
-
-    /// The socket's place in the ring's table, from 0, less than the ring's `sockets`.
-    pub const fn position(self) -> usize {
-        self.index as usize
-    }
-}
-
-/// What a wait brought.
-pub enum Arrival {
-    /// A datagram; [`Ring::recycle`] takes its buffer back.
-    Datagram(Datagram),
-    /// Somebody rang the wake.
-    Wake,
-}
-
-/// A received datagram in its buffer.
-pub struct Datagram {
-    /// The socket it came in by.
-    pub socket: SocketIndex,
-    /// Its source, on the shared port.
-    pub from: Option<SocketAddr>,
-    /// Whether its end did not fit the buffer.
-    pub truncated: bool,
-    buffer: &'static mut [u8],
-    start: usize,
-    end: usize,
-    id: u16,
-}
-
-impl Datagram {
-    /// The datagram, to be worked on in place.
-    pub fn bytes(&mut self) -> &mut [u8] {
-        &mut self.buffer[self.start..self.end]
-    }
-}
-
-/// Counters of a ring.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RingCounters {
-    /// Receives that found no buffer.
-    pub receive_buffers_exhausted: u64,
-    /// Receives that ended with another error (ICMP refusals, mostly).
-    pub receive_errors: u64,
-    /// Sends for which the socket or the device had no room.
-    pub send_space_exhausted: u64,
-    /// Sends that the kernel refused for another reason.
-    pub send_errors: u64,
-    /// Times the submission queue was full in the middle of a batch.
-    pub submissions_full: u64,
-    /// Times the completion queue was too small and the kernel kept completions back.
-    pub completions_overflowed: u64,
-    /// Datagrams handed to the kernel.
-    pub sent: u64,
-    /// Datagrams received.
-    pub received: u64,
-}
-
-/// How a socket receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Receive {
-    /// From anybody, with the source.
-    Shared,
-    /// From the connected remote.
-    Connected,
-    /// Not yet: its remote is not known.
-    NotYet,
-}
-
 struct Socket {
-    fd: Option<OwnedFd>,
+    bound: Option<BoundSocket>,
     generation: u32,
-    receive: Receive,
 }
 
 /// What a completion belongs to, packed into its user data.
@@ -206,9 +126,9 @@ pub struct Ring {
     message_header: Box<libc::msghdr>,
     wake: Wake,
     wake_count: Box<u64>,
-    counters: RingCounters,
-    /// What the kernel had dropped at sockets that are gone, see [`Ring::receive_space_exhausted`].
-    dropped_at_removed: u64,
+    counters: NetworkCounters,
+    /// The buffer that the last arrival was lent.
+    lent: Option<u16>,
 }
 
 impl Ring {
@@ -229,71 +149,52 @@ impl Ring {
         let mut this = Self {
             ring,
             buffers,
-            sockets: (0..sockets)
-                .map(|_| Socket { fd: None, generation: 0, receive: Receive::NotYet })
-                .collect(),
+            sockets: (0..sockets).map(|_| Socket { bound: None, generation: 0 }).collect(),
             free_sockets: (0..sockets as u32).rev().collect(),
             completions: VecDeque::with_capacity(limits.completions as usize),
             message_header,
             wake,
             wake_count: Box::new(0),
-            counters: RingCounters::default(),
-            dropped_at_removed: 0,
+            counters: NetworkCounters::default(),
+            lent: None,
         };
         this.arm_wake();
         Ok(this)
     }
+}
 
-    /// Takes a socket in and, unless told otherwise, starts to receive on it.
-    pub fn add_socket(&mut self, fd: OwnedFd, receive: Receive) -> io::Result<SocketIndex> {
+impl Network for Ring {
+    fn add(&mut self, bound: BoundSocket) -> io::Result<SocketIndex> {
+        let descriptor = bound.descriptor().ok_or(io::ErrorKind::InvalidInput)?.as_raw_fd();
         let Some(index) = self.free_sockets.pop() else {
             return Err(io::Error::other("every socket slot of the ring is taken"));
         };
-        if let Err(error) = self.ring.submitter().register_files_update(index, &[fd.as_raw_fd()]) {
+        if let Err(error) = self.ring.submitter().register_files_update(index, &[descriptor]) {
             self.free_sockets.push(index);
             return Err(error);
         }
         let entry = &mut self.sockets[index as usize];
-        entry.fd = Some(fd);
-        entry.receive = Receive::NotYet;
+        entry.bound = Some(bound);
         let socket = SocketIndex { index, generation: entry.generation };
-        self.receive_on(socket, receive);
+        self.arm(socket);
         Ok(socket)
     }
 
-    /// Starts to receive on a socket that was added with [`Receive::NotYet`].
-    pub fn receive_on(&mut self, socket: SocketIndex, receive: Receive) {
-        if self.entry(socket).is_some_and(|entry| entry.receive == Receive::NotYet) {
-            self.sockets[socket.position()].receive = receive;
-            self.arm(socket);
-        }
-    }
-
-    /// The descriptor of a socket.
-    pub fn descriptor(&self, socket: SocketIndex) -> Option<&OwnedFd> {
-        self.entry(socket).and_then(|entry| entry.fd.as_ref())
-    }
-
-    /// Ends a socket: what is still in flight completes into nothing.
-    pub fn remove_socket(&mut self, socket: SocketIndex) {
+    fn remove(&mut self, socket: SocketIndex) {
         if self.entry(socket).is_none() {
             return;
         }
         let receive = Operation::Receive(socket).pack();
         self.push(opcode::AsyncCancel::new(receive).build(), Operation::Cancel);
         let entry = &mut self.sockets[socket.position()];
-        let dropped = entry.fd.as_ref().map_or(0, sockets::receive_space_exhausted);
-        self.dropped_at_removed += dropped;
         entry.generation = (entry.generation + 1) & ((1 << GENERATION_BITS) - 1);
-        entry.receive = Receive::NotYet;
-        entry.fd = None;
+        entry.bound = None;
         // Cannot fail for an index inside the table; were it to, the next update replaces it.
         let _ = self.ring.submitter().register_files_update(socket.index, &[-1]);
         self.free_sockets.push(socket.index);
     }
 
-    /// Sends what is queued and waits until something arrived, or until `until`.
-    pub fn wait(&mut self, outbox: &mut Outbox, until: Instant) -> io::Result<()> {
+    fn wait(&mut self, outbox: &mut Outbox, until: Instant) -> io::Result<()> {
         self.push_sends(outbox);
         let left = until.saturating_duration_since(Instant::now());
         let timespec = Timespec::new().sec(left.as_secs()).nsec(left.subsec_nanos());
@@ -312,14 +213,53 @@ impl Ring {
         Ok(())
     }
 
-    /// Sends what is queued, in the middle of a long batch.
-    pub fn send(&mut self, outbox: &mut Outbox) -> io::Result<()> {
+    fn send(&mut self, outbox: &mut Outbox) -> io::Result<()> {
         self.push_sends(outbox);
         self.submit_rest()?;
         outbox.clear();
         Ok(())
     }
 
+    fn next_arrival(&mut self) -> Option<Arrival<'_>> {
+        if let Some(id) = self.lent.take() {
+            self.buffers.provide(id);
+        }
+        while let Some((user_data, result, flags)) = self.completions.pop_front() {
+            match Operation::unpack(user_data) {
+                Operation::Receive(socket) => {
+                    if let Some((from, truncated, place)) = self.received(socket, result, flags) {
+                        let bytes = self.buffers.bytes(place);
+                        self.lent = Some(place.id);
+                        let datagram = Datagram { socket, from, truncated, bytes };
+                        return Some(Arrival::Datagram(datagram));
+                    }
+                }
+                Operation::Wake => {
+                    self.arm_wake();
+                    return Some(Arrival::Wake);
+                }
+                Operation::Send => match -result {
+                    libc::EAGAIN | libc::ENOBUFS => self.counters.send_space_exhausted += 1,
+                    _ => self.counters.send_errors += 1,
+                },
+                Operation::Cancel => {}
+            }
+        }
+        None
+    }
+
+    /// They are read one by one, for this is not a matter of every packet.
+    fn discard_waiting(&mut self) -> u64 {
+        let bound = self.sockets.iter().filter_map(|socket| socket.bound.as_ref());
+        bound.filter_map(BoundSocket::descriptor).map(sockets::discard_waiting).sum()
+    }
+
+    fn counters(&self) -> NetworkCounters {
+        self.counters
+    }
+}
+
+impl Ring {
     fn push_sends(&mut self, outbox: &Outbox) {
         for queued in outbox.queued() {
             if self.entry(queued.socket).is_none() {
@@ -331,7 +271,10 @@ impl Ring {
             let send = opcode::Send::new(socket, bytes.as_ptr(), bytes.len() as u32)
                 .flags(libc::MSG_DONTWAIT);
             let send = match &queued.to {
-                Some(to) => send.dest_addr(to.as_ptr().cast()).dest_addr_len(to.len()),
+                Some(to) => {
+                    let name = to.name();
+                    send.dest_addr(name.as_ptr().cast()).dest_addr_len(name.len() as u32)
+                }
                 None => send,
             };
             self.counters.sent += 1;
@@ -356,53 +299,6 @@ impl Ring {
         Err(io::ErrorKind::OutOfMemory.into())
     }
 
-    /// The next arrival of the last wait.
-    pub fn next_arrival(&mut self) -> Option<Arrival> {
-        while let Some((user_data, result, flags)) = self.completions.pop_front() {
-            match Operation::unpack(user_data) {
-                Operation::Receive(socket) => {
-                    if let Some(datagram) = self.received(socket, result, flags) {
-                        return Some(Arrival::Datagram(datagram));
-                    }
-                }
-                Operation::Wake => {
-                    self.arm_wake();
-                    return Some(Arrival::Wake);
-                }
-                Operation::Send => match -result {
-                    libc::EAGAIN | libc::ENOBUFS => self.counters.send_space_exhausted += 1,
-                    _ => self.counters.send_errors += 1,
-                },
-                Operation::Cancel => {}
-            }
-        }
-        None
-    }
-
-    /// Throws away what waits at the sockets, and says how much: they are read one by one, for this
-    /// is not a matter of every packet.
-    pub fn discard_waiting(&mut self) -> u64 {
-        let receiving = self.sockets.iter().filter(|socket| socket.receive != Receive::NotYet);
-        receiving.filter_map(|socket| socket.fd.as_ref()).map(sockets::discard_waiting).sum()
-    }
-
-    /// Gives a datagram's buffer back to the kernel.
-    pub fn recycle(&mut self, datagram: Datagram) {
-        self.buffers.provide(datagram.id);
-    }
-
-    /// Datagrams that the kernel dropped since the start because a socket's receive buffer was full.
-    /// Asks every socket.
-    pub fn receive_space_exhausted(&self) -> u64 {
-        let open = self.sockets.iter().filter_map(|socket| socket.fd.as_ref());
-        self.dropped_at_removed + open.map(sockets::receive_space_exhausted).sum::<u64>()
-    }
-
-    /// Counters since the start.
-    pub fn counters(&self) -> RingCounters {
-        self.counters
-    }
-
     fn take_completions(&mut self) {
         if self.ring.submission().cq_overflow() {
             self.counters.completions_overflowed += 1;
@@ -419,15 +315,20 @@ impl Ring {
     fn entry(&self, socket: SocketIndex) -> Option<&Socket> {
         self.sockets
             .get(socket.position())
-            .filter(|entry| entry.generation == socket.generation && entry.fd.is_some())
+            .filter(|entry| entry.generation == socket.generation && entry.bound.is_some())
     }
 
-    fn received(&mut self, socket: SocketIndex, result: i32, flags: u32) -> Option<Datagram> {
-        let receive = self.entry(socket).map(|entry| entry.receive);
-        if receive.is_some() && !cqueue::more(flags) {
+    /// What a completed receive brought: the source, whether the datagram is whole, and where it lies.
+    fn received(
+        &mut self,
+        socket: SocketIndex,
+        result: i32,
+        flags: u32,
+    ) -> Option<(SocketAddr, bool, Place)> {
+        let is_open = self.entry(socket).is_some();
+        if is_open && !cqueue::more(flags) {
             self.arm(socket);
         }
-        let id = cqueue::buffer_select(flags);
         if result < 0 {
             match -result {
                 libc::ENOBUFS => self.counters.receive_buffers_exhausted += 1,
@@ -435,40 +336,29 @@ impl Ring {
                 _ => self.counters.receive_errors += 1,
             }
         }
-        let (id, Some(receive), Ok(length)) = (id?, receive, usize::try_from(result)) else {
-            if let Some(id) = id {
-                self.buffers.provide(id);
-            }
-            return None;
+        let id = cqueue::buffer_select(flags)?;
+        let arrival = match usize::try_from(result) {
+            Ok(length) if is_open => self.read(id, length),
+            _ => None,
         };
-        self.counters.received += 1;
-        let buffer = self.buffers.take(id);
-        let mut datagram =
-            Datagram { socket, from: None, truncated: false, buffer, start: 0, end: length, id };
-        if receive == Receive::Shared {
-            let Ok(message) = RecvMsgOut::parse(&datagram.buffer[..length], &self.message_header)
-            else {
-                self.buffers.provide(id);
-                return None;
-            };
-            datagram.from = source_address(message.name_data());
-            datagram.truncated = message.is_payload_truncated();
-            let payload = message.payload_data().len();
-            datagram.start = length - payload;
-        } else {
-            datagram.truncated = length == BUFFER_BYTES;
+        match arrival {
+            Some(_) => self.counters.received += 1,
+            None => self.buffers.provide(id),
         }
-        Some(datagram)
+        arrival
+    }
+
+    fn read(&mut self, id: u16, length: usize) -> Option<(SocketAddr, bool, Place)> {
+        let buffer = self.buffers.bytes(Place { id, start: 0, end: length });
+        let message = RecvMsgOut::parse(buffer, &self.message_header).ok()?;
+        let from = address_of(message.name_data())?;
+        let start = length - message.payload_data().len();
+        Some((from, message.is_payload_truncated(), Place { id, start, end: length }))
     }
 
     fn arm(&mut self, socket: SocketIndex) {
-        let entry = match self.sockets[socket.position()].receive {
-            Receive::NotYet => return,
-            Receive::Shared => {
-                opcode::RecvMsgMulti::new(Fixed(socket.index), &*self.message_header, GROUP).build()
-            }
-            Receive::Connected => opcode::RecvMulti::new(Fixed(socket.index), GROUP).build(),
-        };
+        let header = &*self.message_header;
+        let entry = opcode::RecvMsgMulti::new(Fixed(socket.index), header, GROUP).build();
         self.push(entry, Operation::Receive(socket));
     }
 
@@ -498,16 +388,12 @@ impl Ring {
     }
 }
 
-/// The address in a received name: `sockaddr_in` or `sockaddr_in6`, in the kernel's layout.
-fn source_address(name: &[u8]) -> Option<SocketAddr> {
-    let family = u16::from_ne_bytes(name.get(..2)?.try_into().ok()?);
-    let port = u16::from_be_bytes(name.get(2..4)?.try_into().ok()?);
-    let ip = match i32::from(family) {
-        libc::AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(name.get(4..8)?).ok()?)),
-        libc::AF_INET6 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(name.get(8..24)?).ok()?)),
-        _ => return None,
-    };
-    Some(SocketAddr::new(ip, port))
+/// A datagram's place in the group's memory.
+#[derive(Clone, Copy)]
+struct Place {
+    id: u16,
+    start: usize,
+    end: usize,
 }
 
 /// The ring-mapped buffer group: a ring of descriptors that the kernel takes buffers from.
@@ -560,17 +446,18 @@ impl BufferGroup {
         tail.store(self.tail, Ordering::Release);
     }
 
-    /// Takes buffer `id`, which the kernel just handed over, until it is provided again.
-    fn take(&mut self, id: u16) -> &'static mut [u8] {
-        debug_assert!(usize::from(id) < self.entries.len());
+    /// A part of a buffer that the kernel handed over and that was not provided again.
+    fn bytes(&mut self, place: Place) -> &mut [u8] {
+        assert!(usize::from(place.id) < self.entries.len() && place.end <= BUFFER_BYTES);
         // SAFETY: `id` came from a completion, so the buffer is inside `memory` and the kernel no
-        // longer writes to it; the datagram that holds this slice is consumed by `provide`.
-        unsafe {
+        // longer writes to it; the borrow ends before it is provided again, which needs `self`.
+        let buffer = unsafe {
             std::slice::from_raw_parts_mut(
-                self.memory.add(usize::from(id) * BUFFER_BYTES),
+                self.memory.add(usize::from(place.id) * BUFFER_BYTES),
                 BUFFER_BYTES,
             )
-        }
+        };
+        &mut buffer[place.start..place.end]
     }
 }
 
@@ -584,27 +471,22 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
-    fn bound(purpose: Purpose) -> (OwnedFd, SocketAddr) {
-        let socket = sockets::bind("127.0.0.1:0".parse().unwrap(), purpose).unwrap();
-        let address = sockets::local_address(&socket).unwrap();
+    fn bound(purpose: Purpose) -> (BoundSocket, SocketAddr) {
+        let socket = BoundSocket::bind("127.0.0.1:0".parse().unwrap(), purpose).unwrap();
+        let address = socket.address();
         (socket, address)
     }
 
     /// Datagrams until `count` came.
-    fn gather(
-        ring: &mut Ring,
-        outbox: &mut Outbox,
-        count: usize,
-    ) -> Vec<(Option<SocketAddr>, Vec<u8>)> {
+    fn gather(ring: &mut Ring, outbox: &mut Outbox, count: usize) -> Vec<(SocketAddr, Vec<u8>)> {
         let until = Instant::now() + PATIENCE;
         let mut gathered = Vec::new();
         while gathered.len() < count {
             assert!(Instant::now() < until, "only {} of {count} came", gathered.len());
             ring.wait(outbox, until).unwrap();
             while let Some(arrival) = ring.next_arrival() {
-                if let Arrival::Datagram(mut datagram) = arrival {
-                    gathered.push((datagram.from, datagram.bytes().to_vec()));
-                    ring.recycle(datagram);
+                if let Arrival::Datagram(datagram) = arrival {
+                    gathered.push((datagram.from, datagram.bytes.to_vec()));
                 }
             }
         }
@@ -616,14 +498,14 @@ mod tests {
         let mut ring = Ring::new(8, RingLimits::THREAD, Wake::new().unwrap()).unwrap();
         let mut outbox = Outbox::new(8);
         let (fd, address) = bound(Purpose::Shared);
-        let socket = ring.add_socket(fd, Receive::Shared).unwrap();
+        let socket = ring.add(fd).unwrap();
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.send_to(b"question", address).unwrap();
 
         let gathered = gather(&mut ring, &mut outbox, 1);
-        assert_eq!(gathered, [(Some(peer.local_addr().unwrap()), b"question".to_vec())]);
+        assert_eq!(gathered, [(peer.local_addr().unwrap(), b"question".to_vec())]);
 
-        outbox.queue::<()>(socket, gathered[0].0, |slot| {
+        outbox.queue::<()>(socket, Some(gathered[0].0.into()), |slot| {
             slot[..6].copy_from_slice(b"answer");
             Ok(6)
         });
@@ -635,55 +517,20 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_beyond_the_receive_buffers_is_counted_and_the_socket_lives_on() {
+    fn a_socket_whose_far_end_is_closed_sends_and_receives_on() {
         let mut ring = Ring::new(8, RingLimits::THREAD, Wake::new().unwrap()).unwrap();
         let mut outbox = Outbox::new(8);
-        let (fd, address) = bound(Purpose::Shared);
-        ring.add_socket(fd, Receive::Shared).unwrap();
-        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let mut held = Vec::new();
-        let until = Instant::now() + PATIENCE;
-        while ring.counters().receive_buffers_exhausted == 0 {
-            assert!(Instant::now() < until, "the buffers never ran dry");
-            for _ in 0..64 {
-                peer.send_to(b"flood", address).unwrap();
-            }
-            ring.wait(&mut outbox, Instant::now() + Duration::from_millis(1)).unwrap();
-            while let Some(arrival) = ring.next_arrival() {
-                if let Arrival::Datagram(datagram) = arrival {
-                    held.push(datagram);
-                }
-            }
-        }
-        assert_eq!(held.len(), usize::from(RingLimits::THREAD.buffers));
-        for datagram in held {
-            ring.recycle(datagram);
-        }
-        peer.send_to(b"after", address).unwrap();
-        let mut last = Vec::new();
-        while last != b"after" {
-            last = gather(&mut ring, &mut outbox, 1).pop().unwrap().1;
-        }
-    }
-
-    #[test]
-    fn a_connected_socket_receives_after_an_icmp_refusal() {
-        let mut ring = Ring::new(8, RingLimits::THREAD, Wake::new().unwrap()).unwrap();
-        let mut outbox = Outbox::new(8);
-        let (fd, address) = bound(Purpose::Leg);
+        let (socket, address) = bound(Purpose::Leg);
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         let remote = peer.local_addr().unwrap();
         drop(peer);
-        sockets::connect(&fd, remote).unwrap();
-        let socket = ring.add_socket(fd, Receive::Connected).unwrap();
-        outbox.queue::<()>(socket, None, |_| Ok(20));
-        ring.send(&mut outbox).unwrap();
+        let socket = ring.add(socket).unwrap();
         for _ in 0..3 {
+            outbox.queue::<()>(socket, Some(remote.into()), |_| Ok(20));
+            ring.send(&mut outbox).unwrap();
             ring.wait(&mut outbox, Instant::now() + Duration::from_millis(20)).unwrap();
             assert!(ring.next_arrival().is_none());
         }
-        assert!(ring.counters().receive_errors >= 1);
-
         let peer = UdpSocket::bind(remote).unwrap();
         peer.send_to(b"back", address).unwrap();
         assert_eq!(gather(&mut ring, &mut outbox, 1)[0].1, b"back");
@@ -694,16 +541,15 @@ mod tests {
         let mut ring = Ring::new(1, RingLimits::THREAD, Wake::new().unwrap()).unwrap();
         let mut outbox = Outbox::new(8);
         let (fd, address) = bound(Purpose::Shared);
-        let old = ring.add_socket(fd, Receive::Shared).unwrap();
+        let old = ring.add(fd).unwrap();
         ring.wait(&mut outbox, Instant::now()).unwrap();
-        ring.remove_socket(old);
+        ring.remove(old);
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         let _ = peer.send_to(b"ghost", address);
         let (fd, address) = bound(Purpose::Shared);
-        let new = ring.add_socket(fd, Receive::Shared).unwrap();
+        let new = ring.add(fd).unwrap();
         assert_eq!(old.position(), new.position());
         assert_ne!(old, new);
-        assert!(ring.descriptor(old).is_none());
         peer.send_to(b"alive", address).unwrap();
         assert_eq!(gather(&mut ring, &mut outbox, 1)[0].1, b"alive");
     }
@@ -735,8 +581,7 @@ mod tests {
             .map(|_| {
                 let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
                 let (fd, address) = bound(Purpose::Leg);
-                sockets::connect(&fd, peer.local_addr().unwrap()).unwrap();
-                ring.add_socket(fd, Receive::Connected).unwrap();
+                ring.add(fd).unwrap();
                 peer.connect(address).unwrap();
                 peer
             })
@@ -755,7 +600,7 @@ mod tests {
     }
 
     fn queue(outbox: &mut Outbox, socket: SocketIndex, to: Option<SocketAddr>, content: u8) {
-        let queued = outbox.queue::<()>(socket, to, |slot| {
+        let queued = outbox.queue::<()>(socket, to.map(Into::into), |slot| {
             slot[0] = content;
             Ok(1)
         });
@@ -767,7 +612,7 @@ mod tests {
         let mut ring = small(4, 64, 64);
         let mut outbox = Outbox::new(50);
         let (fd, _) = bound(Purpose::Shared);
-        let socket = ring.add_socket(fd, Receive::Shared).unwrap();
+        let socket = ring.add(fd).unwrap();
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
         for _ in 0..3 {
@@ -789,7 +634,7 @@ mod tests {
         let addresses: Vec<_> = (0..8)
             .map(|_| {
                 let (fd, address) = bound(Purpose::Shared);
-                ring.add_socket(fd, Receive::Shared).unwrap();
+                ring.add(fd).unwrap();
                 address
             })
             .collect();
@@ -819,7 +664,8 @@ mod tests {
         let (ours, far) = UnixDatagram::pair().unwrap();
         far.set_nonblocking(true).unwrap();
         let mut buffer = [0; 16];
-        let socket = ring.add_socket(ours.into(), Receive::NotYet).unwrap();
+        let unused = "127.0.0.1:1".parse().unwrap();
+        let socket = ring.add(BoundSocket::from_descriptor(ours.into(), unused)).unwrap();
         for _ in 0..3 {
             let exhausted = ring.counters().send_space_exhausted;
             (0..50).for_each(|n| queue(&mut outbox, socket, None, n));
@@ -839,9 +685,9 @@ mod tests {
         let mut ring = Ring::new(1, limits, Wake::new().unwrap()).unwrap();
         let mut outbox = Outbox::new(1);
         let (fd, address) = bound(Purpose::Shared);
-        ring.add_socket(fd, Receive::Shared).unwrap();
+        ring.add(fd).unwrap();
         let (another, _) = bound(Purpose::Shared);
-        assert!(ring.add_socket(another, Receive::Shared).is_err());
+        assert!(ring.add(another).is_err());
         UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"alive", address).unwrap();
         assert_eq!(gather(&mut ring, &mut outbox, 1)[0].1, b"alive");
     }

@@ -5,12 +5,13 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::net::{RecvFlags, recv};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-/// DSCP Expedited Forwarding in the TOS byte (RFC 4594 §4.1: telephony).
-const TOS_EXPEDITED_FORWARDING: u32 = 46 << 2;
+/// DSCP Expedited Forwarding (RFC 4594 §4.1: telephony).
+pub const EXPEDITED_FORWARDING: u8 = 46;
 /// Receive buffer of a thread's shared port: a second of 1,000 calls (50,000 datagrams of 256 bytes
 /// with the kernel's bookkeeping) would be 40 MB; a tenth of that outlasts any stall worth keeping.
 const SHARED_RECEIVE_BYTES: usize = 4 << 20;
@@ -32,38 +33,70 @@ pub enum Purpose {
     Leg,
 }
 
-/// A bound UDP socket.
-pub fn bind(address: SocketAddr, purpose: Purpose) -> io::Result<OwnedFd> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM.nonblocking().cloexec(),
-        Some(Protocol::UDP),
-    )?;
-    if address.is_ipv4() {
+/// A bound UDP socket, held by the thread that receives on it and by whoever asks what the kernel dropped
+/// there. It closes with the last of them.
+#[derive(Clone, Debug)]
+pub struct BoundSocket {
+    address: SocketAddr,
+    /// `None` on a network that is made up.
+    descriptor: Option<Arc<OwnedFd>>,
+}
+
+impl BoundSocket {
+    /// Binds one.
+    pub fn bind(address: SocketAddr, purpose: Purpose) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM.nonblocking().cloexec(),
+            Some(Protocol::UDP),
+        )?;
+        // The kernel caps this at net.core.rmem_max without complaint.
+        socket.set_recv_buffer_size(match purpose {
+            Purpose::Shared => SHARED_RECEIVE_BYTES,
+            Purpose::Leg => LEG_RECEIVE_BYTES,
+        })?;
+        socket.bind(&address.into())?;
+        let address = socket.local_addr()?.as_socket().unwrap_or(address);
+        let bound = Self { address, descriptor: Some(Arc::new(socket.into())) };
         // Refused in some containers; the call works without.
-        let _ = socket.set_tos_v4(TOS_EXPEDITED_FORWARDING);
+        let _ = bound.set_dscp(EXPEDITED_FORWARDING);
+        Ok(bound)
     }
-    // The kernel caps this at net.core.rmem_max without complaint.
-    socket.set_recv_buffer_size(match purpose {
-        Purpose::Shared => SHARED_RECEIVE_BYTES,
-        Purpose::Leg => LEG_RECEIVE_BYTES,
-    })?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
-}
 
-/// The address a socket is bound to.
-pub fn local_address(socket: &OwnedFd) -> io::Result<SocketAddr> {
-    let address: SockAddr = socket2::SockRef::from(socket).local_addr()?;
-    address.as_socket().ok_or_else(|| io::Error::other("not an IP socket"))
-}
+    /// A socket of a network that is made up.
+    pub const fn made_up(address: SocketAddr) -> Self {
+        Self { address, descriptor: None }
+    }
 
-/// Connects a leg's socket, so that the kernel delivers datagrams from exactly `remote`, and throws
-/// away what strangers sent before.
-pub fn connect(socket: &OwnedFd, remote: SocketAddr) -> io::Result<()> {
-    rustix::net::connect(socket, &remote)?;
-    discard_waiting(socket);
-    Ok(())
+    /// A descriptor that is a socket already.
+    pub fn from_descriptor(descriptor: OwnedFd, address: SocketAddr) -> Self {
+        Self { address, descriptor: Some(Arc::new(descriptor)) }
+    }
+
+    /// Where it is bound.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its descriptor, where it has one.
+    pub fn descriptor(&self) -> Option<&OwnedFd> {
+        self.descriptor.as_deref()
+    }
+
+    /// Marks what it sends (RFC 2474 §3): six bits, 0 to 63.
+    pub fn set_dscp(&self, dscp: u8) -> io::Result<()> {
+        let Some(descriptor) = self.descriptor() else { return Ok(()) };
+        let (socket, class) = (SockRef::from(descriptor), u32::from(dscp) << 2);
+        match self.address {
+            SocketAddr::V4(_) => socket.set_tos_v4(class),
+            SocketAddr::V6(_) => socket.set_tclass_v6(class),
+        }
+    }
+
+    /// How many datagrams the kernel has dropped because its receive buffer was full.
+    pub fn receive_space_exhausted(&self) -> u64 {
+        self.descriptor().map_or(0, receive_space_exhausted)
+    }
 }
 
 /// Throws away what waits at a socket, and says how much.
@@ -73,8 +106,7 @@ pub fn discard_waiting(socket: &OwnedFd) -> u64 {
     (0..DISCARDED_MAX).map(took).take_while(|took| *took).count() as u64
 }
 
-/// How many datagrams the kernel has dropped because the socket's receive buffer was full.
-pub fn receive_space_exhausted(socket: &OwnedFd) -> u64 {
+fn receive_space_exhausted(socket: &OwnedFd) -> u64 {
     let mut variables = [0_u32; MEMORY_VARIABLES];
     let mut length = size_of_val(&variables) as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes to `variables`, and to `length` how many.
@@ -106,33 +138,32 @@ mod tests {
 
     #[test]
     fn datagrams_without_room_at_a_socket_are_counted_and_it_receives_again() {
-        let socket = bind("127.0.0.1:0".parse().unwrap(), Purpose::Leg).unwrap();
+        let socket = BoundSocket::bind("127.0.0.1:0".parse().unwrap(), Purpose::Leg).unwrap();
         let remote = UdpSocket::bind("127.0.0.1:0").unwrap();
-        remote.connect(local_address(&socket).unwrap()).unwrap();
+        remote.connect(socket.address()).unwrap();
         for _ in 0..3 {
-            let dropped = receive_space_exhausted(&socket);
+            let dropped = socket.receive_space_exhausted();
             (0..500).for_each(|_| assert_eq!(remote.send(&[0; 160]).unwrap(), 160));
-            let dropped = receive_space_exhausted(&socket) - dropped;
+            let dropped = socket.receive_space_exhausted() - dropped;
             assert!(dropped > 0);
-            assert_eq!(discard_waiting(&socket) + dropped, 500);
+            assert_eq!(discard_waiting(socket.descriptor().unwrap()) + dropped, 500);
         }
     }
 
     #[test]
-    fn a_connected_socket_hears_its_remote_only_and_nothing_from_before() {
-        let socket = bind("127.0.0.1:0".parse().unwrap(), Purpose::Leg).unwrap();
-        let local = local_address(&socket).unwrap();
-        let remote = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
-
-        stranger.send_to(b"before", local).unwrap();
-        connect(&socket, remote.local_addr().unwrap()).unwrap();
-        stranger.send_to(b"after", local).unwrap();
-        remote.send_to(b"wanted", local).unwrap();
-
-        let mut buffer = [0_u8; 64];
-        let (_, length) = recv(&socket, &mut buffer, RecvFlags::DONTWAIT).unwrap();
-        assert_eq!(&buffer[..length], b"wanted");
-        assert!(recv(&socket, &mut buffer, RecvFlags::DONTWAIT).is_err());
+    fn what_is_sent_is_marked_as_asked_in_both_families() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let socket = BoundSocket::bind(address.parse().unwrap(), Purpose::Leg).unwrap();
+            let class = |socket: &BoundSocket| {
+                let descriptor = SockRef::from(socket.descriptor().unwrap());
+                match socket.address() {
+                    SocketAddr::V4(_) => descriptor.tos_v4().unwrap(),
+                    SocketAddr::V6(_) => descriptor.tclass_v6().unwrap(),
+                }
+            };
+            assert_eq!(class(&socket), 46 << 2);
+            socket.set_dscp(10).unwrap();
+            assert_eq!(class(&socket), 10 << 2);
+        }
     }
 }

@@ -7,7 +7,7 @@ use linecard::audio::opus::OpusArena;
 use linecard::base::discard::Discard;
 use linecard::base::random::{self, Random};
 use linecard::control::message::{LegStatistics, Side};
-use linecard::media::encoding::Load;
+use linecard::media::leg::encoding::Load;
 use linecard::wire::rtcp::ReportBlock;
 use linecard::wire::rtp::{PayloadType, Ssrc};
 use linecard::wire::telephone_event::{EVENT_BYTES, TelephoneEvent, VOLUME_DEFAULT, event_of};
@@ -159,7 +159,7 @@ fn call(legs: [(LegKind, Value); 2], load: Load) -> Ended {
     let kinds = [legs[0].0, legs[1].0];
     let mut talkers = [Side::A, Side::B].map(|side| Talker::new(&arena, side, kinds[side.index()]));
     let mut line = Line::with_formats(&arena, legs);
-    line.load = load;
+    line.set_load(load);
     let mut made = 0;
     for n in 0..PACKETS {
         for talker in &mut talkers {
@@ -173,17 +173,19 @@ fn call(legs: [(LegKind, Value); 2], load: Load) -> Ended {
                 }
             }
             if n.is_multiple_of(50) {
-                let ours = line.call.legs[talker.side.index()].outgoing.ssrc();
+                let side = talker.side.index();
+                let ours = line.parts().0.legs[side].sending.outgoing.ssrc();
                 let mut report = talker.report(n, ours);
                 made += allocations(|| line.hear_rtcp(talker.side, &mut report));
             }
-            let leg = &line.call.legs[talker.side.index()];
-            talker.rungs.extend(leg.encoding.name().map(str::to_owned));
+            let side = talker.side.index();
+            let rung = line.parts().0.legs[side].sending.encoding.name();
+            talker.rungs.extend(rung.map(str::to_owned));
         }
         made += allocations(|| line.pass(PACKET_TIME));
         assert_eq!(made, 0, "packet {n}");
     }
-    let statistics = line.call.statistics(0, line.now());
+    let statistics = line.statistics();
     let [a, b] = talkers;
     Ended {
         legs: [statistics.a, statistics.b],

@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use io_uring::types::{Fd, Fixed, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode, squeue};
+use linecard::os::network::{Arrival, Network};
 use linecard::os::outbox::Outbox;
-use linecard::os::ring::{Arrival, Receive, Ring, RingLimits};
-use linecard::os::sockets::{self, Purpose};
+use linecard::os::ring::{Ring, RingLimits};
+use linecard::os::sockets::{self, BoundSocket, Purpose};
 use linecard::os::wake::Wake;
 use serde::{Deserialize, Serialize};
 use socket2::SockAddr;
@@ -54,7 +55,7 @@ impl Strategy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Layout {
-    /// One for each call, connected to its far end.
+    /// One for each call; connected to its far end, but for the strategy that linecard has.
     Each,
     /// One for all of them.
     Shared,
@@ -129,7 +130,8 @@ pub fn forward(arguments: &ForwardArguments) -> Result<std::convert::Infallible,
 }
 
 struct Forwarder {
-    sockets: Vec<OwnedFd>,
+    sockets: Vec<BoundSocket>,
+    is_connected: bool,
     far_ports: [u16; 2],
     layout: Layout,
 }
@@ -139,33 +141,41 @@ type Onward = (usize, Option<SocketAddrV4>);
 
 impl Forwarder {
     fn bind(arguments: &ForwardArguments) -> io::Result<Self> {
-        let ForwardArguments { calls, browsers, trunks, layout, .. } = *arguments;
+        let ForwardArguments { calls, browsers, trunks, layout, strategy } = *arguments;
+        let is_connected = layout == Layout::Each && strategy != Strategy::Multishot;
         sockets::raise_descriptor_limit();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut bound = vec![sockets::bind(any, Purpose::Shared)?];
+        let mut bound = vec![BoundSocket::bind(any, Purpose::Shared)?];
         match layout {
-            Layout::Shared => bound.push(sockets::bind(any, Purpose::Shared)?),
+            Layout::Shared => bound.push(BoundSocket::bind(any, Purpose::Shared)?),
             Layout::Each => {
                 for call in 0..calls {
-                    let socket = sockets::bind(any, Purpose::Leg)?;
-                    sockets::connect(&socket, (address_of(call, 1), trunks).into())?;
+                    let socket = BoundSocket::bind(any, Purpose::Leg)?;
+                    if is_connected {
+                        let far_end = SocketAddr::from((address_of(call, 1), trunks));
+                        rustix::net::connect(descriptor(&socket)?, &far_end)?;
+                    }
                     bound.push(socket);
                 }
             }
         }
-        Ok(Self { sockets: bound, far_ports: [browsers, trunks], layout })
+        let far_ports = [browsers, trunks];
+        Ok(Self { sockets: bound, is_connected, far_ports, layout })
     }
 
     fn ports(&self) -> Result<Ports, String> {
-        let port = |socket| sockets::local_address(socket).map(|address| address.port());
-        let ports: io::Result<Vec<u16>> = self.sockets.iter().map(port).collect();
-        let mut ports = ports.map_err(|error| error.to_string())?;
+        let mut ports: Vec<u16> =
+            self.sockets.iter().map(|socket| socket.address().port()).collect();
         Ok(Ports { browsers: ports.remove(BROWSERS), trunks: ports })
     }
 
     /// Whether a datagram's source has to be known.
     fn is_shared(&self, socket: usize) -> bool {
-        socket == BROWSERS || self.layout == Layout::Shared
+        socket == BROWSERS || !self.is_connected
+    }
+
+    fn descriptors(&self) -> io::Result<Vec<&OwnedFd>> {
+        self.sockets.iter().map(descriptor).collect()
     }
 
     fn onward(&self, socket: usize, from: Option<SocketAddrV4>) -> Option<Onward> {
@@ -176,7 +186,9 @@ impl Forwarder {
         let far =
             |side: usize| Some(SocketAddrV4::new(address_of(call, side), self.far_ports[side]));
         Some(match (socket, self.layout) {
-            (BROWSERS, Layout::Each) => (1 + usize::from(call), None),
+            (BROWSERS, Layout::Each) => {
+                (1 + usize::from(call), if self.is_connected { None } else { far(1) })
+            }
             (BROWSERS, Layout::Shared) => (1, far(1)),
             _ => (BROWSERS, far(0)),
         })
@@ -187,46 +199,45 @@ impl Forwarder {
         let sockets = std::mem::take(&mut self.sockets);
         let mut ring = Ring::new(sockets.len(), RingLimits::THREAD, Wake::new()?)?;
         let mut indexes = Vec::with_capacity(sockets.len());
-        for (at, socket) in sockets.into_iter().enumerate() {
-            let receive = if self.is_shared(at) { Receive::Shared } else { Receive::Connected };
-            indexes.push(ring.add_socket(socket, receive)?);
+        for socket in sockets {
+            indexes.push(ring.add(socket)?);
         }
         let mut outbox = Outbox::new(SUBMISSIONS as usize);
         loop {
             ring.wait(&mut outbox, Instant::now() + TURN)?;
             while let Some(arrival) = ring.next_arrival() {
-                let Arrival::Datagram(mut datagram) = arrival else { continue };
+                let Arrival::Datagram(datagram) = arrival else { continue };
                 let from = match datagram.from {
-                    Some(SocketAddr::V4(from)) => Some(from),
-                    _ => None,
+                    SocketAddr::V4(from) => Some(from),
+                    SocketAddr::V6(_) => None,
                 };
                 if let Some((to, address)) = self.onward(datagram.socket.position(), from) {
-                    let address = address.map(SocketAddr::V4);
-                    let bytes = datagram.bytes();
+                    let address = address.map(|address| SocketAddr::V4(address).into());
+                    let bytes = datagram.bytes;
                     outbox.queue::<()>(indexes[to], address, |slot| {
                         slot[..bytes.len()].copy_from_slice(bytes);
                         Ok(bytes.len())
                     });
                 }
-                ring.recycle(datagram);
             }
         }
     }
 
     fn system_calls(&self) -> io::Result<std::convert::Infallible> {
-        let mut ready = Ready::new(&self.sockets)?;
+        let descriptors = self.descriptors()?;
+        let mut ready = Ready::new(&descriptors)?;
         let mut buffer = [0_u8; BUFFER_BYTES];
         loop {
             for at in ready.wait()? {
                 // A socket that has more is told of again.
                 let most = if self.is_shared(at) { SHARED_RECEIVES } else { 1 };
                 for _ in 0..most {
-                    let Some((length, from)) = receive(&self.sockets[at], &mut buffer) else {
+                    let Some((length, from)) = receive(descriptors[at], &mut buffer) else {
                         break;
                     };
                     let from = from.filter(|_| self.is_shared(at));
                     if let Some((to, address)) = self.onward(at, from) {
-                        let socket = socket2::SockRef::from(&self.sockets[to]);
+                        let socket = socket2::SockRef::from(descriptors[to]);
                         let _ = match address {
                             Some(address) => socket.send_to(&buffer[..length], &address.into()),
                             None => socket.send(&buffer[..length]),
@@ -236,6 +247,10 @@ impl Forwarder {
             }
         }
     }
+}
+
+fn descriptor(socket: &BoundSocket) -> io::Result<&OwnedFd> {
+    socket.descriptor().ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// One datagram, if there is one.
@@ -258,11 +273,11 @@ struct Ready {
 }
 
 impl Ready {
-    fn new(sockets: &[OwnedFd]) -> io::Result<Self> {
+    fn new(sockets: &[&OwnedFd]) -> io::Result<Self> {
         use rustix::event::epoll::{CreateFlags, EventData, EventFlags, add, create};
         let epoll = create(CreateFlags::CLOEXEC)?;
         for (at, socket) in sockets.iter().enumerate() {
-            add(&epoll, socket, EventData::new_u64(at as u64), EventFlags::IN)?;
+            add(&epoll, *socket, EventData::new_u64(at as u64), EventFlags::IN)?;
         }
         Ok(Self { epoll, events: Vec::with_capacity(READY_MAX) })
     }
@@ -303,6 +318,7 @@ struct Direct<'a> {
     slots: Vec<Slot>,
     /// Where each socket's slots begin.
     first: Vec<usize>,
+    descriptors: Vec<RawFd>,
     completions: Vec<(u64, i32)>,
 }
 
@@ -318,7 +334,8 @@ impl<'a> Direct<'a> {
             .setup_submit_all()
             .setup_cqsize(2 * SUBMISSIONS)
             .build(SUBMISSIONS)?;
-        let descriptors: Vec<RawFd> = forwarder.sockets.iter().map(AsRawFd::as_raw_fd).collect();
+        let descriptors = forwarder.descriptors()?;
+        let descriptors: Vec<RawFd> = descriptors.into_iter().map(AsRawFd::as_raw_fd).collect();
         ring.submitter().register_files(&descriptors)?;
         let (mut slots, mut first) = (Vec::new(), Vec::new());
         for socket in 0..forwarder.sockets.len() {
@@ -327,7 +344,7 @@ impl<'a> Direct<'a> {
             slots.extend((0..receives).map(|_| Slot::new(socket)));
         }
         first.push(slots.len());
-        Ok(Self { forwarder, files, ring, slots, first, completions: Vec::new() })
+        Ok(Self { forwarder, files, ring, slots, first, descriptors, completions: Vec::new() })
     }
 
     fn one_shot(&mut self) -> io::Result<std::convert::Infallible> {
@@ -347,7 +364,7 @@ impl<'a> Direct<'a> {
     }
 
     fn ready_batch(&mut self) -> io::Result<std::convert::Infallible> {
-        let mut ready = Ready::new(&self.forwarder.sockets)?;
+        let mut ready = Ready::new(&self.forwarder.descriptors()?)?;
         loop {
             let mut wanted = 0;
             for socket in ready.wait()? {
@@ -398,7 +415,7 @@ impl<'a> Direct<'a> {
     }
 
     fn descriptor(&self, slot: usize) -> Fd {
-        Fd(self.forwarder.sockets[self.slots[slot].socket].as_raw_fd())
+        Fd(self.descriptors[self.slots[slot].socket])
     }
 
     fn pass_on(&mut self, slot: u64, result: i32) {
@@ -410,9 +427,7 @@ impl<'a> Direct<'a> {
         at.to = address.map(SockAddr::from);
         let send = match self.files {
             Files::Registered => opcode::Send::new(Fixed(to as u32), bytes, length),
-            Files::Plain => {
-                opcode::Send::new(Fd(self.forwarder.sockets[to].as_raw_fd()), bytes, length)
-            }
+            Files::Plain => opcode::Send::new(Fd(self.descriptors[to]), bytes, length),
         };
         let send = match &at.to {
             Some(to) => send.dest_addr(to.as_ptr().cast()).dest_addr_len(to.len()),

@@ -2,23 +2,18 @@
 //! packets lost, and then the product's own packet line under a virtual clock: repair window, in-band
 //! FEC or RED, concealment, µ-law. What leaves is put where its timestamps say.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use linecard::audio::g711::{self, Law};
 use linecard::audio::opus::OpusArena;
-use linecard::base::clock::WallAnchor;
-use linecard::base::random::{self, Random};
-use linecard::control::message::{Format, Security, Side};
-use linecard::media::call::Call;
-use linecard::media::encoding::Load;
-use linecard::media::format::LegFormat;
-use linecard::media::leg::{Leg, LegTransport};
-use linecard::media::line::{self, FrameCounters, Surroundings};
-use linecard::media::outgoing::Outgoing;
-use linecard::media::security::{Keys, SecurityContext};
-use linecard::os::outbox::Outbox;
-use linecard::os::ring::SocketIndex;
+use linecard::control::message::{
+    Format, LegParameters, LegStatistics, PlainTransport, Security, SrtpKeys, Transport,
+};
+use linecard::media::channel::{CallKey, Command, NewLeg, Reply};
+use linecard::media::rig::{Flying, Rig};
+use linecard::os::sockets::BoundSocket;
 use linecard::wire::rtp::{RtpPacket, RtpTimestamp};
 use serde_json::{Value, json};
 
@@ -37,17 +32,17 @@ pub fn run(protection: Protection, run: &Run) -> Result<Value, String> {
     let mut concealed = 0;
     let heard = material::each(run, |samples, condition, seed| {
         let mut browser = Browser::new(&arena, protection, condition, master_key()?)?;
-        let mut line = Line::new(&arena, seed)?;
+        let mut line = Line::new(&arena)?;
         let frames = samples.chunks_exact(FRAME);
         for (pcm, lost) in frames.zip(condition.lost(samples.len() / FRAME, seed)) {
-            let mut packet = browser.packet(pcm)?;
+            let packet = browser.packet(pcm)?;
             line.pass(PACKET_TIME);
             if !lost {
-                line.hear(&mut packet);
+                line.hear(&packet);
             }
         }
         line.pass(DRAIN);
-        let counters = &line.call.legs[Side::A.index()].counters;
+        let counters = line.statistics()?;
         recovered += counters.packets_recovered + counters.frames_recovered;
         concealed += counters.frames_concealed;
         Ok(line.heard(samples.len()))
@@ -55,84 +50,75 @@ pub fn run(protection: Protection, run: &Run) -> Result<Value, String> {
     Ok(json!({"heard": heard, "recovered": recovered, "concealed": concealed}))
 }
 
-/// A call, its surroundings and what it sent to the trunk.
+/// Where the trunk's leg has its socket, and the browser's.
+const OURS: [u16; 2] = [30_000, 30_002];
+
+fn ours(leg: usize) -> SocketAddr {
+    ([192, 0, 2, 10], OURS[leg]).into()
+}
+
+fn theirs(leg: usize) -> SocketAddr {
+    ([198, 51, 100, 7], OURS[leg]).into()
+}
+
+/// A call from a browser's leg to a trunk's, on the product's own core.
 struct Line {
-    call: Call,
-    outbox: Outbox,
-    frames: FrameCounters,
-    wall: WallAnchor,
-    random: Random,
-    now: Instant,
-    notices: Vec<line::Notice>,
+    rig: Rig,
+    key: CallKey,
     sent: Vec<(RtpTimestamp, Vec<u8>)>,
 }
 
 impl Line {
-    fn new(arena: &Rc<OpusArena>, seed: u64) -> Result<Self, String> {
-        let now = Instant::now();
-        let mut random = random::from_seed(seed);
+    fn new(arena: &Rc<OpusArena>) -> Result<Self, String> {
         let opus = json!({"codec": "opus", "payload_type": 111});
         let pcmu = json!({"codec": "pcmu", "payload_type": 0});
-        let keys = Keys::Srtp { send: master_key()?, receive: master_key()? };
+        let keys = SrtpKeys { send: master_key()?, receive: master_key()? };
         let browser = json!({"send": opus, "receive": [opus], "receive_redundancy": [63]});
         let trunk = json!({"send": pcmu, "receive": [pcmu]});
-        let plain = Keys::new(&Security::None).map_err(|error| error.message)?;
-        let legs = [
-            make_leg(browser, keys, 0, &mut random, now)?,
-            make_leg(trunk, plain, 2, &mut random, now)?,
-        ];
-        let call = Call::new("quality".into(), legs, arena, Load::NONE, now)
-            .map_err(|refused| refused.error.message)?;
-        Ok(Self {
-            call,
-            outbox: Outbox::new(64),
-            frames: FrameCounters::default(),
-            wall: WallAnchor::at(now, Duration::from_secs(1_700_000_000)),
-            random,
-            now,
-            notices: Vec::new(),
-            sent: Vec::new(),
-        })
+        let legs = Box::new([
+            new_leg(browser, Security::Srtp(keys), 0)?,
+            new_leg(trunk, Security::None, 1)?,
+        ]);
+        let rig = Rig::with_codecs(1, Rc::clone(arena), Instant::now());
+        let mut rig = rig.map_err(|error| error.to_string())?;
+        match rig.command(Command::Create { name: "quality".into(), legs }) {
+            Ok(Reply::Created(key)) => Ok(Self { rig, key, sent: Vec::new() }),
+            Ok(other) => Err(format!("the core did something else: {other:?}")),
+            Err(refused) => Err(refused.message),
+        }
     }
 
-    fn with<T>(&mut self, work: impl FnOnce(&mut Call, Instant, &mut Surroundings<'_>) -> T) -> T {
-        let mut around = Surroundings {
-            outbox: &mut self.outbox,
-            notices: &mut self.notices,
-            frames: &mut self.frames,
-            wall: &self.wall,
-            random: &mut self.random,
-            load: Load::NONE,
-        };
-        work(&mut self.call, self.now, &mut around)
-    }
-
-    fn hear(&mut self, packet: &mut [u8]) {
-        // What is discarded is missing in what the trunk hears, and scored so.
-        let _ = self.with(|call, now, around| line::rtp(call, Side::A, packet, now, around));
+    /// What is discarded is missing in what the trunk hears, and scored so.
+    fn hear(&mut self, packet: &[u8]) {
+        self.rig.receive(Flying { from: theirs(0), to: ours(0), bytes: packet.to_vec() });
         self.collect();
     }
 
     fn pass(&mut self, time: Duration) {
-        let until = self.now + time;
-        while let Some(at) = self.call.next_timeout().filter(|at| *at <= until) {
-            self.now = self.now.max(at);
-            self.with(line::wake);
-            self.collect();
+        self.rig.pass(time);
+        self.collect();
+    }
+
+    /// Of the browser's leg.
+    fn statistics(&mut self) -> Result<LegStatistics, String> {
+        match self.rig.command(Command::Query(vec![self.key])) {
+            Ok(Reply::Calls(calls)) => {
+                let call = calls.into_iter().flatten().next();
+                call.map(|call| call.a).ok_or_else(|| "the call is gone".to_owned())
+            }
+            Ok(other) => Err(format!("the core did something else: {other:?}")),
+            Err(refused) => Err(refused.message),
         }
-        self.now = until;
     }
 
     fn collect(&mut self) {
-        self.notices.clear();
-        for queued in self.outbox.queued() {
-            if queued.socket == SocketIndex::detached(2)
-                && let Ok(packet) = RtpPacket::parse(queued.bytes())
+        for Flying { from, bytes, .. } in self.rig.sent() {
+            if from == ours(1)
+                && let Ok(packet) = RtpPacket::parse(&bytes)
             {
                 self.sent.push((packet.header.timestamp, packet.payload.to_vec()));
             }
         }
-        self.outbox.clear();
     }
 
     /// What the trunk heard; silence where nothing came.
@@ -149,21 +135,11 @@ impl Line {
     }
 }
 
-fn make_leg(
-    format: Value,
-    keys: Keys,
-    socket: u32,
-    random: &mut Random,
-    now: Instant,
-) -> Result<Leg, String> {
+fn new_leg(format: Value, security: Security, leg: usize) -> Result<NewLeg, String> {
+    let transport = PlainTransport { remote: Some(theirs(leg)), ..PlainTransport::default() };
+    let mut parameters = LegParameters::new(Transport::Plain(transport));
     let format: Format = serde_json::from_value(format).map_err(|error| error.to_string())?;
-    let format = LegFormat::new(&format).map_err(|error| error.message)?;
-    let transport = LegTransport::Plain {
-        rtp: SocketIndex::detached(socket),
-        rtcp: SocketIndex::detached(socket + 1),
-        remote: Some([([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()]),
-    };
-    let outgoing = Outgoing::new(random);
-    let security = SecurityContext::new(keys, outgoing.ssrc());
-    Ok(Leg::new(transport, security, Some(format), outgoing, "cname".into(), now))
+    (parameters.security, parameters.format) = (security, Some(format));
+    let rtcp = SocketAddr::new(ours(leg).ip(), ours(leg).port() + 1);
+    Ok(NewLeg { parameters, sockets: Some([ours(leg), rtcp].map(BoundSocket::made_up)) })
 }

@@ -9,7 +9,7 @@ const OPUS_WITH_RED: &str = r#"{
     "receive": [{"codec": "opus", "payload_type": 111}], "receive_redundancy": [63]}"#;
 
 /// A leg's far end reports that it lost `fraction_lost` 256ths of what came to it.
-fn report(exchange: &mut Exchange, ssrc: Ssrc, heard: u32, fraction_lost: u8) {
+fn report(line: &mut Line, ssrc: Ssrc, heard: u32, fraction_lost: u8) {
     let block = ReportBlock {
         ssrc,
         fraction_lost,
@@ -28,78 +28,71 @@ fn report(exchange: &mut Exchange, ssrc: Ssrc, heard: u32, fraction_lost: u8) {
     };
     let mut datagram = vec![0; 500];
     let length = rtcp::write_compound(&mut datagram, &compound).unwrap();
-    let now = exchange.now;
-    let (call, mut around) = exchange.around();
-    line::rtcp(call, Side::A, &mut datagram[..length], now, &mut around).unwrap();
+    line.hear_rtcp(Side::A, &datagram[..length]);
 }
 
 /// Speech from the trunk for some seconds, each of which ends with the browser's report.
-fn speak(
-    exchange: &mut Exchange,
-    speaker: &mut Speaker,
-    seconds: u32,
-    fraction_lost: u8,
-) -> Vec<Sent> {
+fn speak(line: &mut Line, speaker: &mut Speaker, seconds: u32, fraction_lost: u8) -> Vec<Sent> {
     let mut sent = Vec::new();
     for _ in 0..seconds {
         for _ in 0..50 {
-            sent.extend(exchange.hear(Side::B, &speaker.packet(160)).unwrap());
-            sent.extend(exchange.pass(MS_20));
+            sent.extend(line.hear(Side::B, &speaker.packet(160)).unwrap());
+            sent.extend(line.pass(MS_20));
         }
         let last: &Sent = sent.last().unwrap();
         let (ssrc, heard) = (last.header.ssrc, u32::from(last.header.sequence_number.0));
-        report(exchange, ssrc, heard, fraction_lost);
+        report(line, ssrc, heard, fraction_lost);
     }
     sent
 }
 
-fn speaker(exchange: &Exchange) -> Speaker {
-    let mut speaker = Speaker::new(&exchange.arena, 0);
+fn speaker(line: &Line) -> Speaker {
+    let mut speaker = Speaker::new(&line.arena, 0);
     speaker.speech = Some(crate::audio::synthetic::speech(3 * 8_000));
     speaker
 }
 
-fn rung(exchange: &Exchange) -> Option<String> {
-    exchange.statistics(Side::A).encoder
+fn rung(line: &Line) -> Option<String> {
+    line.statistics(Side::A).encoder
 }
 
 #[test]
 fn without_red_a_call_has_fec_that_the_far_end_can_use() {
-    let mut exchange = Exchange::new(OPUS, PCMU);
-    let mut speaker = speaker(&exchange);
-    let sent = speak(&mut exchange, &mut speaker, 3, 0);
-    assert_eq!(rung(&exchange).as_deref(), Some("silk_48k_fec"));
+    let mut line = Line::new(OPUS, PCMU);
+    let mut speaker = speaker(&line);
+    let sent = speak(&mut line, &mut speaker, 3, 0);
+    assert_eq!(rung(&line).as_deref(), Some("silk_48k_fec"));
     assert!(sent.iter().filter(|packet| carries_fec(&packet.payload)).count() > sent.len() / 2);
 }
 
 #[test]
 fn red_is_sent_until_the_path_is_proven_clean_and_again_when_it_loses() {
-    let mut exchange = Exchange::new(OPUS_WITH_RED, PCMU);
-    let mut speaker = speaker(&exchange);
+    let mut line = Line::new(OPUS_WITH_RED, PCMU);
+    let mut speaker = speaker(&line);
     let share_of_red = |sent: &[Sent]| {
         let red = sent.iter().filter(|packet| packet.header.payload_type.value() == 63).count();
         red as f64 / sent.len() as f64
     };
-    let begin = speak(&mut exchange, &mut speaker, 5, 0);
-    assert_eq!(rung(&exchange).as_deref(), Some("celt_48k_red"));
+    let begin = speak(&mut line, &mut speaker, 5, 0);
+    assert_eq!(rung(&line).as_deref(), Some("celt_48k_red"));
     assert!(share_of_red(&begin) > 0.98);
 
-    speak(&mut exchange, &mut speaker, 20, 0);
-    assert_eq!(rung(&exchange).as_deref(), Some("celt_48k"));
-    assert_eq!(share_of_red(&speak(&mut exchange, &mut speaker, 5, 0)), 0.0);
+    speak(&mut line, &mut speaker, 20, 0);
+    assert_eq!(rung(&line).as_deref(), Some("celt_48k"));
+    assert_eq!(share_of_red(&speak(&mut line, &mut speaker, 5, 0)), 0.0);
 
-    speak(&mut exchange, &mut speaker, 1, 5);
-    assert!(share_of_red(&speak(&mut exchange, &mut speaker, 5, 5)) > 0.98);
-    assert_eq!(rung(&exchange).as_deref(), Some("celt_48k_red"));
+    speak(&mut line, &mut speaker, 1, 5);
+    assert!(share_of_red(&speak(&mut line, &mut speaker, 5, 5)) > 0.98);
+    assert_eq!(rung(&line).as_deref(), Some("celt_48k_red"));
 }
 
 #[test]
 fn a_change_of_rung_leaves_the_sequence_and_the_time_line_whole() {
-    let mut exchange = Exchange::new(OPUS_WITH_RED, PCMU);
-    let mut speaker = speaker(&exchange);
-    let mut sent = speak(&mut exchange, &mut speaker, 2, 0);
+    let mut line = Line::new(OPUS_WITH_RED, PCMU);
+    let mut speaker = speaker(&line);
+    let mut sent = speak(&mut line, &mut speaker, 2, 0);
     for fraction_lost in [0, 40, 3, 200] {
-        sent.extend(speak(&mut exchange, &mut speaker, 25, fraction_lost));
+        sent.extend(speak(&mut line, &mut speaker, 25, fraction_lost));
     }
     let configurations: std::collections::HashSet<u8> = sent
         .iter()
@@ -120,10 +113,10 @@ fn settings_that_the_controller_fixed_stay() {
         r#""payload_type": 111, "encoder": {"mode": "celt", "bit_rate": 32000}}"#,
         1,
     );
-    let mut exchange = Exchange::new(&format, PCMU);
-    let mut speaker = speaker(&exchange);
-    let sent = speak(&mut exchange, &mut speaker, 3, 50);
-    assert_eq!(rung(&exchange).as_deref(), Some("fixed"));
+    let mut line = Line::new(&format, PCMU);
+    let mut speaker = speaker(&line);
+    let sent = speak(&mut line, &mut speaker, 3, 50);
+    assert_eq!(rung(&line).as_deref(), Some("fixed"));
     let bytes: usize = sent.iter().map(|packet| packet.payload.len()).sum();
     assert!((8 * bytes / 3).abs_diff(32_000) < 8_000, "{bytes}");
     assert!(sent.iter().all(|packet| packet_samples(&packet.payload) == Ok(160)));
@@ -132,7 +125,7 @@ fn settings_that_the_controller_fixed_stay() {
 
 #[test]
 fn a_leg_that_is_sent_g711_or_what_passes_unchanged_has_no_rung() {
-    let exchange = Exchange::new(OPUS, PCMU);
-    assert_eq!(exchange.statistics(Side::B).encoder, None);
-    assert_eq!(rung(&Exchange::new(OPUS, OPUS)), None);
+    let line = Line::new(OPUS, PCMU);
+    assert_eq!(line.statistics(Side::B).encoder, None);
+    assert_eq!(rung(&Line::new(OPUS, OPUS)), None);
 }

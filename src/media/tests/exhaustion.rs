@@ -4,28 +4,28 @@ use super::*;
 
 #[test]
 fn without_a_send_slot_packets_are_counted_and_the_streams_go_on_afterwards() {
-    let mut exchange = Exchange::new(OPUS, PCMU);
+    let mut line = Line::new(OPUS, PCMU);
     let mut speakers = [(Side::A, 111), (Side::B, 0)]
-        .map(|(side, number)| (side, Speaker::new(&exchange.arena, number)));
-    let mut round = |exchange: &mut Exchange| {
+        .map(|(side, number)| (side, Speaker::new(&line.arena, number)));
+    let mut round = |line: &mut Line| {
         let mut sent = Vec::new();
         for (side, speaker) in &mut speakers {
             // Audio that cannot leave is no fault of the packet that brought it.
-            sent.extend(exchange.hear(*side, &speaker.packet(160)).unwrap());
+            sent.extend(line.hear(*side, &speaker.packet(160)).unwrap());
         }
-        sent.extend(exchange.pass(MS_20));
+        sent.extend(line.pass(MS_20));
         sent
     };
-    let before: Vec<Sent> = (0..20).flat_map(|_| round(&mut exchange)).collect();
-    let slots = std::mem::replace(&mut exchange.outbox, Outbox::new(0));
-    let during: Vec<Sent> = (0..20).flat_map(|_| round(&mut exchange)).collect();
-    exchange.outbox = slots;
-    let after: Vec<Sent> = (0..20).flat_map(|_| round(&mut exchange)).collect();
+    let before: Vec<Sent> = (0..20).flat_map(|_| round(&mut line)).collect();
+    let slots = std::mem::replace(line.rig.borrow_mut().core.outbox(), Outbox::new(0));
+    let during: Vec<Sent> = (0..20).flat_map(|_| round(&mut line)).collect();
+    *line.rig.borrow_mut().core.outbox() = slots;
+    let after: Vec<Sent> = (0..20).flat_map(|_| round(&mut line)).collect();
 
     assert_eq!((before.len(), during.len(), after.len()), (40, 0, 40));
     for side in Side::BOTH {
-        let discards = exchange.statistics(side).discards;
-        assert!(discards["send_slots_exhausted"].as_u64() >= Some(20), "{discards:?}");
+        let discards = line.statistics(side).discards;
+        assert!(discards.of(Discard::SendSlotsExhausted) >= 20, "{discards:?}");
         // The far end sees the time that passed.
         let of_leg = |sent: &[Sent]| {
             let mut headers =

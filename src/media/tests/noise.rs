@@ -37,11 +37,11 @@ fn on_rung(rung: Rung) -> String {
 #[test]
 fn a_trunks_comfort_noise_is_heard_by_the_browser_at_its_level_and_nothing_is_encoded() {
     for (rung, level) in Rung::ALL.into_iter().flat_map(|rung| [40, 50, 60].map(|db| (rung, db))) {
-        let mut exchange = Exchange::new(&on_rung(rung), &with_noise(PCMU));
-        let mut speaker = Speaker::new(&exchange.arena, 0);
+        let mut line = Line::new(&on_rung(rung), &with_noise(PCMU));
+        let mut speaker = Speaker::new(&line.arena, 0);
         speaker.speech = Some(crate::audio::synthetic::speech(80_000));
         // What a browser does: it plays at its own clock, and its decoder goes on by itself.
-        let mut decoder = exchange.arena.decoder().unwrap();
+        let mut decoder = line.arena.decoder().unwrap();
         let mut heard = Vec::new();
         let mut play = |sent: &[Sent]| {
             let mut pcm = [0; 160];
@@ -58,22 +58,22 @@ fn a_trunks_comfort_noise_is_heard_by_the_browser_at_its_level_and_nothing_is_en
             heard.extend(pcm);
         };
         for _ in 0..100 {
-            let sent = exchange.hear(Side::B, &speaker.packet(160)).unwrap();
-            exchange.pass(MS_20);
+            let sent = line.hear(Side::B, &speaker.packet(160)).unwrap();
+            line.pass(MS_20);
             play(&sent);
         }
-        let before = exchange.frames;
+        let before = line.frames();
         let packet = noise(&mut speaker, level);
-        let mut sent = exchange.hear(Side::B, &packet).unwrap();
+        let mut sent = line.hear(Side::B, &packet).unwrap();
         let mut all = Vec::new();
         for _ in 0..100 {
             play(&sent);
             all.append(&mut sent);
-            sent.extend(exchange.pass(MS_20));
+            sent.extend(line.pass(MS_20));
         }
         // Two seconds of noise: eleven packets at its beginning, then a frame and a byte four times.
-        assert_eq!(exchange.frames.encoded, before.encoded);
-        assert_eq!(exchange.frames.silent - before.silent, all.len() as u64);
+        assert_eq!(line.frames().encoded, before.encoded);
+        assert_eq!(line.frames().silent - before.silent, all.len() as u64);
         assert!((19..=20).contains(&all.len()), "{}", all.len());
         // The first two packets are on their way down from the speech.
         let levels: Vec<_> = heard[102 * 160..].chunks(1_600).map(level_db).collect();
@@ -81,31 +81,31 @@ fn a_trunks_comfort_noise_is_heard_by_the_browser_at_its_level_and_nothing_is_en
         // Speech goes on at its place, with no packet missing in the sequence.
         speaker.silence(100 * 160);
         let last = all.last().unwrap().header;
-        let after = exchange.hear(Side::B, &speaker.packet(160)).unwrap();
+        let after = line.hear(Side::B, &speaker.packet(160)).unwrap();
         assert_eq!(after.len(), 1);
         assert_eq!(after[0].header.sequence_number, last.sequence_number.next());
         assert!(after[0].header.marker && !last.marker, "a talkspurt begins");
         let position = after[0].header.timestamp.distance(all[0].header.timestamp);
         assert!(position.abs_diff(100 * 960) <= 960, "{position}");
-        assert_eq!(exchange.statistics(Side::B).packets_of_silence, 1);
-        assert!(exchange.pass(Duration::from_secs(2)).is_empty(), "the noise has ended");
+        assert_eq!(line.statistics(Side::B).packets_of_silence, 1);
+        assert!(line.pass(Duration::from_secs(2)).is_empty(), "the noise has ended");
     }
 }
 
 #[test]
 fn noise_that_a_trunk_tells_again_and_again_does_not_run_ahead_of_time() {
-    let mut exchange = Exchange::new(OPUS, &with_noise(PCMU));
-    let mut speaker = Speaker::new(&exchange.arena, 0);
-    let mut sent = exchange.hear(Side::B, &speaker.packet(160)).unwrap();
-    sent.extend(exchange.pass(MS_20));
+    let mut line = Line::new(OPUS, &with_noise(PCMU));
+    let mut speaker = Speaker::new(&line.arena, 0);
+    let mut sent = line.hear(Side::B, &speaker.packet(160)).unwrap();
+    sent.extend(line.pass(MS_20));
     for n in 0..200 {
         let level = if n < 100 { 50 } else { 45 + n % 10 };
         let packet = noise(&mut speaker, level);
-        sent.extend(exchange.hear(Side::B, &packet).unwrap());
-        sent.extend(exchange.pass(MS_20 / 2));
+        sent.extend(line.hear(Side::B, &packet).unwrap());
+        sent.extend(line.pass(MS_20 / 2));
         speaker.silence(80);
     }
-    sent.extend(exchange.hear(Side::B, &speaker.packet(160)).unwrap());
+    sent.extend(line.hear(Side::B, &speaker.packet(160)).unwrap());
     for packet in &sent {
         let passed = (packet.at - sent[0].at).as_millis() as u32 * 48;
         let played = packet.header.timestamp.distance(sent[0].header.timestamp);
@@ -119,14 +119,14 @@ fn noise_that_a_trunk_tells_again_and_again_does_not_run_ahead_of_time() {
 #[test]
 fn comfort_noise_between_trunks_is_played_or_told() {
     for (to, told) in [(PCMU.to_owned(), false), (with_noise(PCMU), true)] {
-        let mut exchange = Exchange::new(&with_noise(PCMU), &to);
-        let mut speaker = Speaker::new(&exchange.arena, 0);
-        let mut sent = exchange.hear(Side::A, &speaker.packet(160)).unwrap();
-        sent.extend(exchange.pass(MS_20));
+        let mut line = Line::new(&with_noise(PCMU), &to);
+        let mut speaker = Speaker::new(&line.arena, 0);
+        let mut sent = line.hear(Side::A, &speaker.packet(160)).unwrap();
+        sent.extend(line.pass(MS_20));
         for level in [50, 51, 60] {
             let packet = noise(&mut speaker, level);
-            sent.extend(exchange.hear(Side::A, &packet).unwrap());
-            sent.extend(exchange.pass(MS_20 * 10));
+            sent.extend(line.hear(Side::A, &packet).unwrap());
+            sent.extend(line.pass(MS_20 * 10));
             speaker.silence(10 * 160);
         }
         if told {
@@ -134,7 +134,7 @@ fn comfort_noise_between_trunks_is_played_or_told() {
             assert_eq!(levels, [[50], [60]], "what changes by a decibel is not told");
             assert!(sent[1..].iter().all(|packet| packet.header.payload_type.value() == 13));
         } else {
-            let mut listener = Listener::new(&exchange.arena);
+            let mut listener = Listener::new(&line.arena);
             listener.listen(&sent);
             assert!((31..=34).contains(&sent.len()), "{}", sent.len());
             assert!(level_db(&listener.pcm[5 * 160..10 * 160]).abs_diff(50) <= 2);
@@ -146,17 +146,17 @@ fn comfort_noise_between_trunks_is_played_or_told() {
 #[test]
 fn a_paced_trunk_hears_noise_in_every_packet_of_a_pause() {
     let paced = r#", "playout": {"kind": "paced", "least_ms": 20, "most_ms": 200}},"#;
-    let mut exchange = Exchange::new(&with_noise(PCMU), &PCMU.replacen("},", paced, 1));
-    let mut speaker = Speaker::new(&exchange.arena, 0);
+    let mut line = Line::new(&with_noise(PCMU), &PCMU.replacen("},", paced, 1));
+    let mut speaker = Speaker::new(&line.arena, 0);
     let mut sent = Vec::new();
     for _ in 0..50 {
-        sent.extend(exchange.hear(Side::A, &speaker.packet(160)).unwrap());
-        sent.extend(exchange.pass(MS_20));
+        sent.extend(line.hear(Side::A, &speaker.packet(160)).unwrap());
+        sent.extend(line.pass(MS_20));
     }
     let packet = noise(&mut speaker, 45);
-    sent.extend(exchange.hear(Side::A, &packet).unwrap());
-    sent.extend(exchange.pass(MS_20 * 50));
-    let mut listener = Listener::new(&exchange.arena);
+    sent.extend(line.hear(Side::A, &packet).unwrap());
+    sent.extend(line.pass(MS_20 * 50));
+    let mut listener = Listener::new(&line.arena);
     listener.listen(&sent);
     assert!((98..=100).contains(&sent.len()));
     assert!(level_db(&listener.pcm[60 * 160..95 * 160]).abs_diff(45) <= 1);
@@ -165,8 +165,8 @@ fn a_paced_trunk_hears_noise_in_every_packet_of_a_pause() {
 #[test]
 fn a_browsers_pause_is_told_to_a_trunk_that_makes_the_noise_and_played_to_others() {
     for (to, told) in [(PCMU.to_owned(), false), (with_noise(PCMU), true)] {
-        let mut exchange = Exchange::new(OPUS, &to);
-        let mut speaker = Speaker::new(&exchange.arena, 111);
+        let mut line = Line::new(OPUS, &to);
+        let mut speaker = Speaker::new(&line.arena, 111);
         speaker.speech = Some(crate::audio::synthetic::speech(80_000));
         let mut sent = Vec::new();
         let mut toc = 0;
@@ -177,11 +177,11 @@ fn a_browsers_pause_is_told_to_a_trunk_that_makes_the_noise_and_played_to_others
                 packet[12] = toc;
             }
             toc = packet[12] & 0xFC;
-            sent.extend(exchange.hear(Side::A, &packet).unwrap());
-            sent.extend(exchange.pass(MS_20));
+            sent.extend(line.hear(Side::A, &packet).unwrap());
+            sent.extend(line.pass(MS_20));
         }
-        assert_eq!(exchange.statistics(Side::A).packets_of_silence, 50);
-        assert_eq!(exchange.statistics(Side::A).frames_concealed, 0, "a pause is no loss");
+        assert_eq!(line.statistics(Side::A).packets_of_silence, 50);
+        assert_eq!(line.statistics(Side::A).frames_concealed, 0, "a pause is no loss");
         let noise = |packet: &&Sent| packet.header.payload_type.value() == 13;
         let levels = sent.iter().filter(noise).count();
         let audio = sent.len() - levels;
@@ -201,12 +201,7 @@ fn a_browsers_pause_is_told_to_a_trunk_that_makes_the_noise_and_played_to_others
 
 /// A browser with DTX: 200 ms of the silence, then it tells that it pauses, and every 400 ms how the
 /// noise sounds. Each packet comes so late.
-fn pause(
-    exchange: &mut Exchange,
-    speaker: &mut Speaker,
-    packets: u64,
-    late: Duration,
-) -> Vec<Sent> {
+fn pause(line: &mut Line, speaker: &mut Speaker, packets: u64, late: Duration) -> Vec<Sent> {
     let mut sent = Vec::new();
     for n in 0..packets {
         let number = speaker.header.sequence_number;
@@ -217,13 +212,13 @@ fn pause(
             _ if n < 9 => {}
             _ => {
                 speaker.header.sequence_number = number; // it was not sent
-                sent.extend(exchange.pass(MS_20));
+                sent.extend(line.pass(MS_20));
                 continue;
             }
         }
-        sent.extend(exchange.pass(late));
-        sent.extend(exchange.hear(Side::A, &packet).unwrap());
-        sent.extend(exchange.pass(MS_20 - late));
+        sent.extend(line.pass(late));
+        sent.extend(line.hear(Side::A, &packet).unwrap());
+        sent.extend(line.pass(MS_20 - late));
     }
     sent
 }
@@ -232,8 +227,8 @@ fn pause(
 fn a_trunk_hears_the_pauses_of_a_browser_with_dtx_without_a_hole() {
     const SPEECH: usize = 50;
     const PAUSE: usize = 45;
-    let mut exchange = Exchange::new(OPUS, PCMU);
-    let mut speaker = Speaker::new(&exchange.arena, 111);
+    let mut line = Line::new(OPUS, PCMU);
+    let mut speaker = Speaker::new(&line.arena, 111);
     // Speech, and the noise of the room in all of it.
     let mut said = crate::audio::synthetic::speech(SPEECH * 160);
     said.resize((SPEECH + PAUSE) * 160, 0);
@@ -241,15 +236,15 @@ fn a_trunk_hears_the_pauses_of_a_browser_with_dtx_without_a_hole() {
     crate::audio::noise::NoiseSource::default().fill(NoiseLevel::new(55), &mut noise);
     said.iter_mut().zip(noise).for_each(|(said, noise)| *said += noise);
     speaker.speech = Some(said);
-    let mut listener = Listener::new(&exchange.arena);
+    let mut listener = Listener::new(&line.arena);
     let mut all = Vec::new();
     for round in 0..60 {
         for _ in 0..SPEECH {
-            all.extend(exchange.hear(Side::A, &speaker.packet(160)).unwrap());
-            all.extend(exchange.pass(MS_20));
+            all.extend(line.hear(Side::A, &speaker.packet(160)).unwrap());
+            all.extend(line.pass(MS_20));
         }
         let late = Duration::from_millis(round % 4 * 5);
-        all.extend(pause(&mut exchange, &mut speaker, PAUSE as u64, late));
+        all.extend(pause(&mut line, &mut speaker, PAUSE as u64, late));
     }
     // Neither a hole nor a slip, and no more time than passed.
     listener.listen(&all);
@@ -266,14 +261,14 @@ fn a_trunk_hears_the_pauses_of_a_browser_with_dtx_without_a_hole() {
         let levels: Vec<_> = pause.chunks_exact(800).map(level_db).collect();
         assert!(levels.iter().all(|level| (49..=72).contains(level)), "{levels:?}");
     }
-    assert_eq!(exchange.statistics(Side::A).frames_concealed, 0, "a pause is no loss");
+    assert_eq!(line.statistics(Side::A).frames_concealed, 0, "a pause is no loss");
 }
 
 #[test]
 fn a_browser_that_is_gone_in_a_pause_is_silent_in_the_end() {
-    let mut exchange = Exchange::new(OPUS, PCMU);
-    let mut speaker = Speaker::new(&exchange.arena, 111);
-    pause(&mut exchange, &mut speaker, 11, Duration::ZERO);
-    let sent = exchange.pass(Duration::from_secs(10));
+    let mut line = Line::new(OPUS, PCMU);
+    let mut speaker = Speaker::new(&line.arena, 111);
+    pause(&mut line, &mut speaker, 11, Duration::ZERO);
+    let sent = line.pass(Duration::from_secs(10));
     assert_eq!(sent.len(), 60, "1,200 ms of it");
 }

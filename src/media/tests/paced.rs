@@ -19,14 +19,14 @@ fn journey(way: (Side, u8), packets: usize) -> Journey {
 
 /// One packet of 20 ms every 20 ms, without a hole or a slip, from the first to the last.
 fn assert_even(journey: &Journey) {
-    let mut listener = Listener::new(&journey.exchange.arena);
+    let mut listener = Listener::new(&journey.line.arena);
     listener.listen(&journey.sent);
     assert_eq!(listener.pcm.len(), journey.sent.len() * 160);
     assert!(journey.sent.windows(2).all(|pair| pair[1].at - pair[0].at == MS_20));
 }
 
 fn playout(journey: &Journey) -> PlayoutStatistics {
-    journey.exchange.statistics(journey.from.other()).playout.unwrap()
+    journey.line.statistics(journey.from.other()).playout.unwrap()
 }
 
 #[test]
@@ -78,17 +78,17 @@ fn the_delay_is_back_ten_seconds_after_a_stall() {
 #[test]
 fn a_pause_of_the_sender_is_filled() {
     for way in WAYS {
-        let mut exchange = Exchange::new(&paced(OPUS), &paced(PCMU));
-        let mut speaker = Speaker::new(&exchange.arena, way.1);
-        let mut listener = Listener::new(&exchange.arena);
+        let mut line = Line::new(&paced(OPUS), &paced(PCMU));
+        let mut speaker = Speaker::new(&line.arena, way.1);
+        let mut listener = Listener::new(&line.arena);
         let mut sent = Vec::new();
         for n in 0..200 {
             if n == 100 {
-                sent.extend(exchange.pass(Duration::from_millis(1_000)));
+                sent.extend(line.pass(Duration::from_millis(1_000)));
                 speaker.silence(8_000);
             }
-            sent.extend(exchange.hear(way.0, &speaker.packet(160)).unwrap());
-            sent.extend(exchange.pass(MS_20));
+            sent.extend(line.hear(way.0, &speaker.packet(160)).unwrap());
+            sent.extend(line.pass(MS_20));
         }
         listener.listen(&sent);
         assert!((247..=250).contains(&sent.len()), "{}", sent.len());
@@ -97,7 +97,7 @@ fn a_pause_of_the_sender_is_filled() {
             listener.pcm[at * 160..(at + 10) * 160].iter().map(|s| s.unsigned_abs()).max().unwrap()
         };
         assert!(level(50) > 5_000 && level(120) < 2_500 && level(180) > 5_000);
-        assert_eq!(exchange.statistics(way.0).frames_concealed, 0, "a pause is no loss");
+        assert_eq!(line.statistics(way.0).frames_concealed, 0, "a pause is no loss");
     }
 }
 
@@ -105,16 +105,16 @@ fn a_pause_of_the_sender_is_filled() {
 fn packets_of_other_lengths_leave_evenly_too() {
     for (received, sent_ms) in [(480, 20), (80, 20), (160, 30), (320, 10), (240, 20)] {
         let b = with_packet_ms(PCMU, sent_ms);
-        let mut exchange = Exchange::new(PCMU, &paced(&b));
-        let mut speaker = Speaker::new(&exchange.arena, 0);
+        let mut line = Line::new(PCMU, &paced(&b));
+        let mut speaker = Speaker::new(&line.arena, 0);
         let mut sent = Vec::new();
         for _ in 0..16_000 * 5 / received {
-            sent.extend(exchange.hear(Side::A, &speaker.packet(received)).unwrap());
-            sent.extend(exchange.pass(Duration::from_micros(received as u64 * 125)));
+            sent.extend(line.hear(Side::A, &speaker.packet(received)).unwrap());
+            sent.extend(line.pass(Duration::from_micros(received as u64 * 125)));
         }
         let interval = Duration::from_millis(u64::from(sent_ms));
         assert!(sent.windows(2).all(|pair| pair[1].at - pair[0].at == interval));
-        let mut listener = Listener::new(&exchange.arena);
+        let mut listener = Listener::new(&line.arena);
         listener.listen(&sent);
         // Ten seconds, but for what waits and what it grew by at the start.
         assert!(listener.pcm.len().abs_diff(80_000) <= 1_600, "{received}: {}", listener.pcm.len());
@@ -123,26 +123,26 @@ fn packets_of_other_lengths_leave_evenly_too() {
 
 #[test]
 fn a_digit_takes_its_place_in_the_even_stream() {
-    let mut exchange = Exchange::new(&paced(OPUS), &paced(PCMU));
-    let mut speaker = Speaker::new(&exchange.arena, 111);
+    let mut line = Line::new(&paced(OPUS), &paced(PCMU));
+    let mut speaker = Speaker::new(&line.arena, 111);
     let mut all = Vec::new();
     for _ in 0..50 {
-        all.extend(exchange.hear(Side::A, &speaker.packet(160)).unwrap());
-        all.extend(exchange.pass(MS_20));
+        all.extend(line.hear(Side::A, &speaker.packet(160)).unwrap());
+        all.extend(line.pass(MS_20));
     }
     speaker.header.payload_type = PayloadType::new(110).unwrap();
     for n in 1..=8_u32 {
         let packet = event('7', n >= 6, (n.min(6) * 960) as u16);
-        all.extend(exchange.hear(Side::A, &speaker.raw(&packet)).unwrap());
+        all.extend(line.hear(Side::A, &speaker.raw(&packet)).unwrap());
         speaker.header.sequence_number = speaker.header.sequence_number.next();
-        all.extend(exchange.pass(if n < 6 { MS_20 } else { Duration::ZERO }));
+        all.extend(line.pass(if n < 6 { MS_20 } else { Duration::ZERO }));
     }
     speaker.header.payload_type = PayloadType::new(111).unwrap();
-    all.extend(exchange.pass(MS_20));
+    all.extend(line.pass(MS_20));
     speaker.silence(6 * 160);
     for _ in 0..50 {
-        all.extend(exchange.hear(Side::A, &speaker.packet(160)).unwrap());
-        all.extend(exchange.pass(MS_20));
+        all.extend(line.hear(Side::A, &speaker.packet(160)).unwrap());
+        all.extend(line.pass(MS_20));
     }
     let digits = events(&all, 101);
     assert_eq!(digits.iter().filter(|event| event.1).count(), 3);
@@ -160,36 +160,33 @@ fn a_digit_takes_its_place_in_the_even_stream() {
         assert_eq!(pair[1].header.timestamp.distance(pair[0].header.timestamp), passed);
     }
     assert!(audio.len() >= 95);
-    assert!(exchange.notices.contains(&Notice::DigitEnded(Side::A, '7', 120)));
+    assert!(line.has_told(&digit_ended(Side::A, '7', 120)));
 }
 
 #[test]
 fn a_leg_can_be_paced_and_released_in_mid_call() {
-    let mut exchange = Exchange::new(OPUS, PCMU);
-    let mut speaker = Speaker::new(&exchange.arena, 111);
-    let mut listener = Listener::new(&exchange.arena);
+    let mut line = Line::new(OPUS, PCMU);
+    let mut speaker = Speaker::new(&line.arena, 111);
+    let mut listener = Listener::new(&line.arena);
     for n in 0..300 {
         if n % 100 == 99 {
             let json = if n == 99 { paced(PCMU) } else { PCMU.to_owned() };
-            let format = LegFormat::new(&serde_json::from_str(&json).unwrap()).unwrap();
-            exchange.call.set_format(Side::B, format, &exchange.arena, Load::NONE).unwrap();
+            line.set_format(Side::B, &json).unwrap();
             listener.last = None;
         }
-        let sent = exchange.hear(Side::A, &speaker.packet(160)).unwrap();
+        let sent = line.hear(Side::A, &speaker.packet(160)).unwrap();
         assert_eq!(sent.is_empty(), (99..199).contains(&n));
         listener.listen(&sent);
-        listener.listen(&exchange.pass(MS_20));
-        assert_eq!(exchange.statistics(Side::B).playout.is_some(), (99..199).contains(&n));
+        listener.listen(&line.pass(MS_20));
+        assert_eq!(line.statistics(Side::B).playout.is_some(), (99..199).contains(&n));
     }
     assert!(listener.pcm.len() >= 296 * 160);
 }
 
 #[test]
 fn opus_that_is_not_decoded_cannot_be_paced() {
-    let mut exchange = Exchange::new(OPUS, OPUS);
-    let format = LegFormat::new(&serde_json::from_str(&paced(OPUS)).unwrap()).unwrap();
-    let refused =
-        exchange.call.set_format(Side::B, format, &exchange.arena, Load::NONE).unwrap_err();
+    let mut line = Line::new(OPUS, OPUS);
+    let refused = line.set_format(Side::B, &paced(OPUS)).unwrap_err();
     assert_eq!(refused.code, crate::control::message::ErrorCode::Unsupported);
 }
 
@@ -198,34 +195,34 @@ fn copies_in_red_save_an_even_stream_from_loss_and_go_to_an_evenly_spaced_browse
     // Heard: leg a's browser repeats each packet in the next, and every tenth is lost.
     let with_red =
         OPUS.replacen("\"send_events\"", "\"receive_redundancy\": [63], \"send_events\"", 1);
-    let mut exchange =
-        Exchange::new(&with_red, &paced(PCMU).replace("\"least_ms\": 20", "\"least_ms\": 40"));
-    let mut repeater = Repeater::new(&exchange, 1);
+    let mut line =
+        Line::new(&with_red, &paced(PCMU).replace("\"least_ms\": 20", "\"least_ms\": 40"));
+    let mut repeater = Repeater::new(&line, 1);
     let mut sent = Vec::new();
     for n in 0..1_000 {
         let packet = repeater.packet();
         if n % 10 != 5 {
-            sent.extend(exchange.hear(Side::A, &packet).unwrap());
+            sent.extend(line.hear(Side::A, &packet).unwrap());
         }
-        sent.extend(exchange.pass(MS_20));
+        sent.extend(line.pass(MS_20));
     }
     assert!(sent.windows(2).all(|pair| pair[1].at - pair[0].at == MS_20));
-    let statistics = exchange.statistics(Side::A);
+    let statistics = line.statistics(Side::A);
     assert_eq!(statistics.packets_recovered, 100);
     let filled = statistics.frames_recovered + statistics.frames_concealed;
     assert!(filled <= 5, "{filled}");
 
     // Sent: at every tick, with the packet before in it.
     let red = OPUS.replacen("111}", "111, \"redundancy\": {\"payload_type\": 63}}", 1);
-    let mut exchange = Exchange::new(&paced_red(&red), PCMU);
-    let mut speaker = Speaker::new(&exchange.arena, 0);
+    let mut line = Line::new(&paced_red(&red), PCMU);
+    let mut speaker = Speaker::new(&line.arena, 0);
     let mut network = random::from_seed(3);
     let mut sent = Vec::new();
     for _ in 0..500 {
         let late = Duration::from_millis(network.random_range(0..15));
-        sent.extend(exchange.pass(late));
-        sent.extend(exchange.hear(Side::B, &speaker.packet(160)).unwrap());
-        sent.extend(exchange.pass(MS_20 - late));
+        sent.extend(line.pass(late));
+        sent.extend(line.hear(Side::B, &speaker.packet(160)).unwrap());
+        sent.extend(line.pass(MS_20 - late));
     }
     assert!(sent.windows(2).all(|pair| pair[1].at - pair[0].at == MS_20));
     let mut before: Option<Vec<u8>> = None;

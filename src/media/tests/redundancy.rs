@@ -20,8 +20,8 @@ pub(super) struct Repeater {
 }
 
 impl Repeater {
-    pub(super) fn new(exchange: &Exchange, copies: usize) -> Self {
-        Self { speaker: Speaker::new(&exchange.arena, 111), before: Vec::new(), copies }
+    pub(super) fn new(line: &Line, copies: usize) -> Self {
+        Self { speaker: Speaker::new(&line.arena, 111), before: Vec::new(), copies }
     }
 
     pub(super) fn packet(&mut self) -> Vec<u8> {
@@ -55,7 +55,7 @@ fn datagram(header: RtpHeader, payload: &[u8]) -> Vec<u8> {
 
 /// Lets a leg hear `packets` packets of RED, all but those that `lost` names, 20 ms apart.
 fn hear_with_loss(
-    exchange: &mut Exchange,
+    line: &mut Line,
     repeater: &mut Repeater,
     packets: usize,
     lost: impl Fn(usize) -> bool,
@@ -64,9 +64,9 @@ fn hear_with_loss(
     for place in 0..packets {
         let packet = repeater.packet();
         if !lost(place) {
-            sent.extend(exchange.hear(Side::A, &packet).unwrap());
+            sent.extend(line.hear(Side::A, &packet).unwrap());
         }
-        sent.extend(exchange.pass(MS_20));
+        sent.extend(line.pass(MS_20));
     }
     sent
 }
@@ -74,40 +74,40 @@ fn hear_with_loss(
 #[test]
 fn a_lost_packet_comes_with_the_next_and_nothing_is_concealed() {
     for (copies, run) in [(1, 1), (2, 2), (4, 3)] {
-        let mut exchange = Exchange::new(OPUS_RED, PCMU);
-        let mut repeater = Repeater::new(&exchange, copies);
-        let mut listener = Listener::new(&exchange.arena);
+        let mut line = Line::new(OPUS_RED, PCMU);
+        let mut repeater = Repeater::new(&line, copies);
+        let mut listener = Listener::new(&line.arena);
         let lost = |place: usize| place % 10 > 9 - run;
-        let sent = hear_with_loss(&mut exchange, &mut repeater, 201, lost);
+        let sent = hear_with_loss(&mut line, &mut repeater, 201, lost);
         assert_eq!(sent.len(), 201);
         listener.listen(&sent);
         assert!(listener.tone_share() > 0.98, "{}", listener.tone_share());
-        let heard = exchange.statistics(Side::A);
+        let heard = line.statistics(Side::A);
         assert_eq!(heard.packets_recovered, 20 * run as u64);
         assert_eq!((heard.frames_recovered, heard.frames_concealed), (0, 0));
         // The network lost them all the same, and copies of what came are no duplicates.
         assert_eq!(heard.packets_lost, 20 * run as i64);
-        assert!(heard.discards.is_empty(), "{:?}", heard.discards);
+        assert_eq!(heard.discards.total(), 0, "{:?}", heard.discards);
     }
 }
 
 #[test]
 fn a_loss_longer_than_the_copies_is_filled_up_to_them() {
-    let mut exchange = Exchange::new(OPUS_RED, PCMU);
-    let mut repeater = Repeater::new(&exchange, 1);
-    let mut listener = Listener::new(&exchange.arena);
-    let sent = hear_with_loss(&mut exchange, &mut repeater, 101, |place| place % 10 > 6);
+    let mut line = Line::new(OPUS_RED, PCMU);
+    let mut repeater = Repeater::new(&line, 1);
+    let mut listener = Listener::new(&line.arena);
+    let sent = hear_with_loss(&mut line, &mut repeater, 101, |place| place % 10 > 6);
     listener.listen(&sent);
-    let heard = exchange.statistics(Side::A);
+    let heard = line.statistics(Side::A);
     assert_eq!(heard.packets_recovered, 10);
     assert_eq!(heard.frames_recovered + heard.frames_concealed, 20);
 }
 
 #[test]
 fn a_browser_may_change_between_red_and_plain_at_any_time() {
-    let mut exchange = Exchange::new(OPUS_RED, PCMU);
-    let mut repeater = Repeater::new(&exchange, 1);
-    let mut listener = Listener::new(&exchange.arena);
+    let mut line = Line::new(OPUS_RED, PCMU);
+    let mut repeater = Repeater::new(&line, 1);
+    let mut listener = Listener::new(&line.arena);
     for place in 0..60 {
         let red = repeater.packet();
         let packet = if place % 3 == 0 {
@@ -116,18 +116,18 @@ fn a_browser_may_change_between_red_and_plain_at_any_time() {
         } else {
             red
         };
-        listener.listen(&exchange.hear(Side::A, &packet).unwrap());
-        listener.listen(&exchange.pass(MS_20));
+        listener.listen(&line.hear(Side::A, &packet).unwrap());
+        listener.listen(&line.pass(MS_20));
     }
     assert_eq!(listener.pcm.len(), 60 * 160);
-    assert_eq!(exchange.statistics(Side::A).packets_recovered, 0);
+    assert_eq!(line.statistics(Side::A).packets_recovered, 0);
 }
 
 #[test]
 fn red_around_anything_but_audio_is_discarded() {
-    let mut exchange = Exchange::new(OPUS_RED, PCMU);
-    let mut repeater = Repeater::new(&exchange, 1);
-    exchange.hear(Side::A, &repeater.packet()).unwrap();
+    let mut line = Line::new(OPUS_RED, PCMU);
+    let mut repeater = Repeater::new(&line, 1);
+    line.hear(Side::A, &repeater.packet()).unwrap();
     let header = RtpHeader { payload_type: number(63), ..repeater.speaker.header };
     for (payload, reason) in [
         (&[][..], Discard::BadRed),
@@ -136,11 +136,11 @@ fn red_around_anything_but_audio_is_discarded() {
         (&[110, 5, 10, 0, 160], Discard::UnknownPayloadType), // an event
         (&[77, 1], Discard::UnknownPayloadType),
     ] {
-        assert_eq!(exchange.hear(Side::A, &datagram(header, payload)).unwrap_err(), reason);
+        assert_eq!(line.hear(Side::A, &datagram(header, payload)).unwrap_err(), reason);
     }
     // Nobody negotiated it.
-    let mut exchange = Exchange::new(OPUS, PCMU);
-    let refused = exchange.hear(Side::A, &repeater.packet()).unwrap_err();
+    let mut line = Line::new(OPUS, PCMU);
+    let refused = line.hear(Side::A, &repeater.packet()).unwrap_err();
     assert_eq!(refused, Discard::UnknownPayloadType);
 }
 
@@ -171,34 +171,33 @@ fn without_copies(sent: Vec<Sent>) -> Vec<Sent> {
 
 #[test]
 fn each_packet_to_a_browser_repeats_the_one_before() {
-    let mut exchange = Exchange::new(OPUS_RED, PCMU);
-    let mut speaker = Speaker::new(&exchange.arena, 0);
-    let mut listener = Listener::new(&exchange.arena);
+    let mut line = Line::new(OPUS_RED, PCMU);
+    let mut speaker = Speaker::new(&line.arena, 0);
+    let mut listener = Listener::new(&line.arena);
     let mut sent = Vec::new();
     for _ in 0..100 {
-        sent.extend(exchange.hear(Side::B, &speaker.packet(160)).unwrap());
-        sent.extend(exchange.pass(MS_20));
+        sent.extend(line.hear(Side::B, &speaker.packet(160)).unwrap());
+        sent.extend(line.pass(MS_20));
     }
     listener.listen(&without_copies(sent));
     assert_eq!(listener.pcm.len(), 100 * 160);
     assert!(listener.tone_share() > 0.95);
 
     // Switched off, packets are plain again.
-    exchange.call.legs[0].redundancy.as_mut().unwrap().active = false;
-    let sent = exchange.hear(Side::B, &speaker.packet(160)).unwrap();
+    line.leg(Side::A, |leg| leg.sending.redundancy_mut().unwrap().active = false);
+    let sent = line.hear(Side::B, &speaker.packet(160)).unwrap();
     assert_eq!(sent[0].header.payload_type, number(111));
 }
 
 #[test]
 fn redundancy_is_never_put_around_telephone_events() {
-    let mut exchange = Exchange::new(OPUS_RED, PCMU);
-    let mut speaker = Speaker::new(&exchange.arena, 0);
-    let mut sent = exchange.hear(Side::B, &speaker.packet(160)).unwrap();
-    let now = exchange.now;
-    exchange.call.legs[0].digits.push('5', 60, now).unwrap();
+    let mut line = Line::new(OPUS_RED, PCMU);
+    let mut speaker = Speaker::new(&line.arena, 0);
+    let mut sent = line.hear(Side::B, &speaker.packet(160)).unwrap();
+    line.dial(Side::A, '5', 60);
     for _ in 0..20 {
-        sent.extend(exchange.pass(MS_20));
-        sent.extend(exchange.hear(Side::B, &speaker.packet(160)).unwrap_or_default());
+        sent.extend(line.pass(MS_20));
+        sent.extend(line.hear(Side::B, &speaker.packet(160)).unwrap_or_default());
     }
     let numbers: Vec<_> = sent.iter().map(|packet| packet.header.payload_type.value()).collect();
     let events = numbers.iter().filter(|number| **number == 110).count();
@@ -211,33 +210,30 @@ fn redundancy_is_never_put_around_telephone_events() {
 fn between_browsers_each_leg_has_its_own_redundancy() {
     // From a browser that repeats to one that understands it, and to one that does not.
     for (to, repeats) in [(OPUS_RED, true), (OPUS, false)] {
-        let mut exchange = Exchange::new(OPUS_RED, to);
-        let mut repeater = Repeater::new(&exchange, 1);
+        let mut line = Line::new(OPUS_RED, to);
+        let mut repeater = Repeater::new(&line, 1);
         let lost = |place: usize| place % 10 == 9;
-        let sent = hear_with_loss(&mut exchange, &mut repeater, 51, lost);
+        let sent = hear_with_loss(&mut line, &mut repeater, 51, lost);
         let plain = if repeats { without_copies(sent) } else { sent };
         let payloads: Vec<_> = plain.iter().map(|packet| packet.payload.clone()).collect();
         let spoken: Vec<_> = repeater.before.iter().map(|(_, payload)| payload.clone()).collect();
         assert_eq!(payloads, spoken, "the gap was closed before the relay");
-        Listener::new(&exchange.arena).listen(&plain);
+        Listener::new(&line.arena).listen(&plain);
     }
 }
 
 #[test]
 fn another_format_for_the_other_leg_goes_on_repeating() {
-    let mut exchange = Exchange::new(OPUS_RED, PCMU);
-    let mut speaker = Speaker::new(&exchange.arena, 0);
-    let mut sent = exchange.hear(Side::B, &speaker.packet(160)).unwrap();
-    let other = LegFormat::new(&serde_json::from_str(&with_packet_ms(PCMU, 40)).unwrap()).unwrap();
-    let arena = exchange.arena.clone();
-    exchange.call.set_format(Side::B, other, &arena, Load::NONE).unwrap();
-    exchange.pass(MS_20);
-    sent.extend(exchange.hear(Side::B, &speaker.packet(160)).unwrap());
+    let mut line = Line::new(OPUS_RED, PCMU);
+    let mut speaker = Speaker::new(&line.arena, 0);
+    let mut sent = line.hear(Side::B, &speaker.packet(160)).unwrap();
+    line.set_format(Side::B, &with_packet_ms(PCMU, 40)).unwrap();
+    line.pass(MS_20);
+    sent.extend(line.hear(Side::B, &speaker.packet(160)).unwrap());
     without_copies(sent);
 
     // A format without it ends it.
-    let plain = LegFormat::new(&serde_json::from_str(OPUS).unwrap()).unwrap();
-    exchange.call.set_format(Side::A, plain, &arena, Load::NONE).unwrap();
-    let sent = exchange.hear(Side::B, &speaker.packet(160)).unwrap();
+    line.set_format(Side::A, OPUS).unwrap();
+    let sent = line.hear(Side::B, &speaker.packet(160)).unwrap();
     assert_eq!(sent[0].header.payload_type, number(111));
 }

@@ -1,12 +1,13 @@
 //! A leg's protection: plain, waiting for keys, or SRTP with both directions' contexts.
 
 use crate::base::discard::Discard;
-use crate::control::message::Security;
-use crate::srtp::keys::MasterKey;
+use crate::control::message::{Security, SrtpKeys};
+use crate::srtp::index::PacketIndex;
 use crate::srtp::protect::{Receiver, Sender};
 use crate::wire::rtp::Ssrc;
 
 /// How a leg's packets are opened and sealed.
+#[derive(Debug)]
 pub enum SecurityContext {
     /// Plain RTP and RTCP.
     Plain,
@@ -17,66 +18,49 @@ pub enum SecurityContext {
 }
 
 /// Both directions of an SRTP leg.
+#[derive(Debug)]
 pub struct SrtpContext {
     sender: Sender,
     receiver: Receiver,
-    send: MasterKey,
-    receive: MasterKey,
-}
-
-/// A leg's protection as the controller gave it, checked.
-#[derive(Clone)]
-pub enum Keys {
-    /// Plain RTP and RTCP.
-    Plain,
-    /// Still to come.
-    Pending,
-    /// Of both directions.
-    Srtp {
-        /// Keys what is sent.
-        send: MasterKey,
-        /// Keys what is received.
-        receive: MasterKey,
-    },
-}
-
-impl Keys {
-    /// The controller's, as the thread takes them.
-    pub fn new(security: Security) -> Self {
-        match security {
-            Security::None => Self::Plain,
-            Security::Pending => Self::Pending,
-            Security::Srtp(keys) => Self::Srtp { send: keys.send, receive: keys.receive },
-        }
-    }
+    keys: SrtpKeys,
 }
 
 impl SecurityContext {
     /// Makes the contexts for a leg that sends as `ssrc`: derives the session keys.
-    pub fn new(keys: Keys, ssrc: Ssrc) -> Self {
-        match keys {
-            Keys::Plain => Self::Plain,
-            Keys::Pending => Self::Pending,
-            Keys::Srtp { send, receive } => Self::Srtp(Box::new(SrtpContext {
-                sender: Sender::new(&send, ssrc),
-                receiver: Receiver::new(&receive),
-                send,
-                receive,
+    pub fn new(security: Security, ssrc: Ssrc) -> Self {
+        match security {
+            Security::None => Self::Plain,
+            Security::Pending => Self::Pending,
+            Security::Srtp(keys) => Self::Srtp(Box::new(SrtpContext {
+                sender: Sender::new(&keys.send, ssrc),
+                receiver: Receiver::new(&keys.receive),
+                keys,
             })),
         }
     }
 
-    /// Goes on with `keys`. The same keys change nothing: a context made anew would start its
+    /// Goes on with `security`. The same keys change nothing: a context made anew would start its
     /// indexes over and use one twice (RFC 3711 §9.1).
-    pub fn replace(&mut self, keys: Keys, ssrc: Ssrc) {
-        let unchanged = match (&*self, &keys) {
-            (Self::Srtp(context), Keys::Srtp { send, receive }) => {
-                context.send == *send && context.receive == *receive
-            }
+    pub fn replace(&mut self, security: Security, ssrc: Ssrc) {
+        let unchanged = match (&*self, &security) {
+            (Self::Srtp(context), Security::Srtp(keys)) => context.keys == *keys,
             _ => false,
         };
         if !unchanged {
-            *self = Self::new(keys, ssrc);
+            *self = Self::new(security, ssrc);
+        }
+    }
+
+    /// Whether a good tag proves who sent a packet.
+    pub fn is_protected(&self) -> bool {
+        matches!(self, Self::Srtp(_))
+    }
+
+    /// The highest index received of a source, where there are indexes.
+    pub fn received(&self, ssrc: Ssrc) -> Option<PacketIndex> {
+        match self {
+            Self::Srtp(context) => context.receiver.position(ssrc),
+            Self::Plain | Self::Pending => None,
         }
     }
 

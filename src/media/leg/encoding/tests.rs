@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::media::format::LegFormat;
 
 const RED: Abilities = Abilities { red: true, in_band_fec: true };
 const FEC: Abilities = Abilities { red: false, in_band_fec: true };
@@ -13,7 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How often Chromium reports on audio.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
-fn format(abilities: Abilities) -> LegFormat {
+fn format(abilities: Abilities) -> SendFormat {
     let mut send = serde_json::json!({
         "codec": "opus", "payload_type": 111, "in_band_fec": abilities.in_band_fec,
     });
@@ -22,7 +23,7 @@ fn format(abilities: Abilities) -> LegFormat {
     }
     let receive = serde_json::json!([{"codec": "opus", "payload_type": 111}]);
     let format = serde_json::json!({"send": send, "receive": receive});
-    LegFormat::new(&serde_json::from_value(format).unwrap()).unwrap()
+    LegFormat::new(&serde_json::from_value(format).unwrap()).unwrap().sent
 }
 
 /// A leg's encoding under a virtual clock.

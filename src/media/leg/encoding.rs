@@ -17,10 +17,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::format::LegFormat;
 use crate::audio::ladder::Rung;
 use crate::audio::opus::EncoderSettings;
 use crate::control::message::Codec;
+use crate::media::format::{Abilities, SendFormat};
 
 /// Loss from which a path is lossy, in 256ths as reports have it: 0.8 %. At 1 % CELT alone has lost
 /// 0.4 of PESQ; a single packet of a browser's usual 5 s is below it.
@@ -53,18 +53,9 @@ impl Load {
     }
 }
 
-/// What the far end of a leg makes use of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Abilities {
-    /// RED (RFC 2198) was negotiated.
-    pub red: bool,
-    /// In-band FEC (`useinbandfec`, RFC 7587 §6.1) was.
-    pub in_band_fec: bool,
-}
-
 /// What is known about loss on the way to a far end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Path {
+pub enum LossState {
     /// Proven clean.
     Clean,
     /// Nothing is known.
@@ -76,11 +67,11 @@ pub enum Path {
 }
 
 /// The rung for a path. Never one that was not negotiated.
-pub fn choose(abilities: Abilities, path: Path, load: Load) -> Rung {
-    let proven_lossy = path >= Path::Lossy;
+pub fn choose(abilities: Abilities, path: LossState, load: Load) -> Rung {
+    let proven_lossy = path >= LossState::Lossy;
     match path {
-        Path::Clean if abilities.red => Rung::Celt,
-        Path::Congested if abilities.red => Rung::SilkRed,
+        LossState::Clean if abilities.red => Rung::Celt,
+        LossState::Congested if abilities.red => Rung::SilkRed,
         _ if abilities.red => Rung::CeltRed,
         _ if abilities.in_band_fec && (proven_lossy || load < Load::BUSY) => Rung::SilkFec,
         _ => Rung::Celt,
@@ -115,7 +106,7 @@ impl Encoding {
     /// The same with another format; without one nothing is encoded as Opus. What is known about the
     /// path stays, and so does the rung unless other abilities were negotiated.
     #[must_use]
-    pub fn with_format(&self, format: Option<&LegFormat>, load: Load) -> Self {
+    pub fn with_format(&self, format: Option<&SendFormat>, load: Load) -> Self {
         let choice = format.filter(|format| format.codec == Codec::Opus).map(|format| {
             let abilities = format.abilities();
             match (format.encoder, self.choice) {
@@ -169,7 +160,7 @@ impl Encoding {
         let path = self.watch.path;
         let Choice::Ladder(abilities, rung) = &mut self.choice else { return None };
         // Nothing happened to the path; but a lossy one may still wait for room on the core.
-        if path == before && path < Path::Lossy {
+        if path == before && path < LossState::Lossy {
             return None;
         }
         let wanted = choose(*abilities, path, load);
@@ -185,7 +176,7 @@ impl Encoding {
 /// Believes the worst at once and the better late.
 #[derive(Clone, Debug, PartialEq)]
 struct Watch {
-    path: Path,
+    path: LossState,
     /// How long the better has to last.
     hold: Duration,
     /// The last report that was as bad as the path is held to be; the first one, before.
@@ -196,16 +187,16 @@ struct Watch {
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { path: Path::Unproven, hold: HOLD, since: None, improved: None }
+        Self { path: LossState::Unproven, hold: HOLD, since: None, improved: None }
     }
 }
 
 impl Watch {
     fn report(&mut self, fraction_lost: u8, now: Instant) {
         let reported = match fraction_lost {
-            CONGESTED.. => Path::Congested,
-            LOSSY.. => Path::Lossy,
-            _ => Path::Clean,
+            CONGESTED.. => LossState::Congested,
+            LOSSY.. => LossState::Lossy,
+            _ => LossState::Clean,
         };
         let since = *self.since.get_or_insert(now);
         if reported >= self.path {
@@ -216,7 +207,8 @@ impl Watch {
             self.path = reported;
             self.since = Some(now);
         } else if now.duration_since(since) >= self.hold {
-            self.path = if self.path == Path::Congested { Path::Lossy } else { Path::Clean };
+            self.path =
+                if self.path == LossState::Congested { LossState::Lossy } else { LossState::Clean };
             self.since = Some(now);
             self.improved = Some(now);
         }

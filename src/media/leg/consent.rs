@@ -4,20 +4,20 @@
 
 use std::net::SocketAddr;
 
-use super::leg::{Leg, LegTransport};
+use super::connection::{Connection, Transport};
 use crate::base::discard::Discard;
 use crate::ice::check::{Expected, Verdict, answer};
 use crate::wire::stun::Message;
 
-/// Writes the answer to a check on `leg` into `out`; returns its length and what it says. An error
+/// Writes the answer to a check on a leg into `out`; returns its length and what it says. An error
 /// means that it is not for us to answer: signaling looks at it.
 pub fn answer_check(
-    leg: &Leg,
+    connection: &Connection,
     datagram: &[u8],
     from: SocketAddr,
     out: &mut [u8],
 ) -> Result<(usize, Verdict), Discard> {
-    let LegTransport::Ice { credentials, .. } = &leg.transport else {
+    let Transport::Ice { credentials, .. } = &connection.transport else {
         return Err(Discard::UnknownSource);
     };
     let message = Message::parse(datagram)?;

@@ -1,0 +1,352 @@
+//! What a core is told: calls made, changed and ended, legs replaced, digits and datagrams sent, sounds
+//! played, counters read.
+//!
+//! In: a [`Command`] and the network. Out: a [`Reply`]. A command that is refused changes nothing.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Core, Owner};
+use crate::base::discard::Discard;
+use crate::base::random;
+use crate::control::message::{
+    CallName, CallStatistics, ControlError, ErrorCode, LegChange, Side, Source, ThreadStatistics,
+    Transport as WantedTransport,
+};
+use crate::media::call::Call;
+use crate::media::channel::{CallKey, Command, NewLeg, Reply};
+use crate::media::format::LegFormat;
+use crate::media::leg::Leg;
+use crate::media::leg::connection::{Connection, Kind, Transport};
+use crate::media::leg::learning::Learning;
+use crate::media::leg::outgoing::Outgoing;
+use crate::media::leg::security::SecurityContext;
+use crate::os::account::thread_cpu;
+use crate::os::network::{Destination, Network, SocketIndex};
+use crate::os::sockets::BoundSocket;
+
+type Result<T> = std::result::Result<T, ControlError>;
+
+impl Core {
+    /// Carries a command out.
+    pub fn handle_command(
+        &mut self,
+        command: Command,
+        network: &mut impl Network,
+        now: Instant,
+    ) -> Result<Reply> {
+        match command {
+            Command::Create { name, legs } => {
+                self.create(name, *legs, network, now).map(Reply::Created)
+            }
+            Command::Update(key, side, change) => {
+                self.update(key, side, *change, now).map(|()| Reply::Done)
+            }
+            Command::Replace(key, side, leg) => self.replace(key, side, *leg, network, now),
+            Command::Delete(key) => self.delete(key, network, now),
+            Command::Query(keys) => Ok(Reply::Calls(
+                keys.into_iter().map(|key| self.call_statistics(key, now)).collect(),
+            )),
+            Command::QueryThread => Ok(Reply::Thread(Box::new(self.statistics(network)))),
+            Command::SendDatagram(to, datagram) => self.send_datagram(to, &datagram),
+            Command::SendDigit(key, side, digit, duration_ms) => {
+                self.send_digit(key, side, digit, duration_ms, now)
+            }
+        }
+    }
+
+    fn create(
+        &mut self,
+        name: CallName,
+        legs: [NewLeg; 2],
+        network: &mut impl Network,
+        now: Instant,
+    ) -> Result<CallKey> {
+        let Some(key) = self.calls.next_key() else {
+            return Err(ControlError::new(ErrorCode::NoCapacity, "the thread's table is full"));
+        };
+        // One name for both legs' sources, as RFC 7022 §4.2 makes it: random, for this call only.
+        let cname = random::token(&mut self.common.random, 16);
+        let mut made = Vec::with_capacity(2);
+        for (side, leg) in Side::BOTH.into_iter().zip(legs) {
+            match self.make_leg(key, side, leg, &cname, network, now) {
+                Ok(leg) => made.push(leg),
+                Err(error) => {
+                    made.iter().for_each(|leg| self.close_leg(leg, network));
+                    return Err(error.within(side));
+                }
+            }
+        }
+        let Ok(legs) = <[Leg; 2]>::try_from(made) else { return Err(no_call()) };
+        match Call::new(name, legs, &self.common, self.expected_load(), now) {
+            Ok(mut call) => {
+                self.timers.arm(key, call.next_timeout(), &mut call.armed);
+                self.calls.insert(key, call);
+                self.counters.calls_created += 1;
+                Ok(key)
+            }
+            Err(refused) => {
+                refused.legs.iter().for_each(|leg| self.close_leg(leg, network));
+                Err(refused.error)
+            }
+        }
+    }
+
+    fn make_leg(
+        &mut self,
+        key: CallKey,
+        side: Side,
+        NewLeg { parameters, sockets }: NewLeg,
+        cname: &str,
+        network: &mut impl Network,
+        now: Instant,
+    ) -> Result<Leg> {
+        let format = parameters.format.as_ref().map(LegFormat::new).transpose()?;
+        let transport = match (&parameters.transport, sockets) {
+            (WantedTransport::Ice(credentials), _) => Transport::Ice {
+                socket: self.browsers,
+                credentials: credentials.clone(),
+                remote: None,
+                consent_until: None,
+            },
+            (WantedTransport::Plain(plain), Some([rtp, rtcp])) => {
+                let rtp = self.add(rtp, Owner::Leg(key, side, Kind::Rtp), network)?;
+                let rtcp = self
+                    .add(rtcp, Owner::Leg(key, side, Kind::Rtcp), network)
+                    .inspect_err(|_| self.remove(rtp, network))?;
+                let learning = learning_of(&plain.source);
+                Transport::Plain { sockets: [rtp, rtcp], remotes: None, learning }
+            }
+            (WantedTransport::Plain(_), None) => {
+                return Err(ControlError::new(ErrorCode::NoPorts, "no ports were bound"));
+            }
+        };
+        let outgoing = Outgoing::new(&mut self.common.random);
+        let security = SecurityContext::new(parameters.security.clone(), outgoing.ssrc());
+        let mut connection = Connection::new(transport, security);
+        if let WantedTransport::Plain(plain) = &parameters.transport
+            && let Some(remote) = plain.remote
+        {
+            connection.name(remote, plain.remote_rtcp);
+        }
+        let mut leg = Leg::new(connection, format, outgoing, cname.into(), now);
+        leg.direction = parameters.direction;
+        leg.set_silence_limit(parameters.media_timeout_ms.duration(), now);
+        Ok(leg)
+    }
+
+    fn add(
+        &mut self,
+        socket: BoundSocket,
+        owner: Owner,
+        network: &mut impl Network,
+    ) -> Result<SocketIndex> {
+        let socket = network
+            .add(socket)
+            .map_err(|error| ControlError::new(ErrorCode::SystemRefused, error.to_string()))?;
+        self.owners[socket.position()] = owner;
+        Ok(socket)
+    }
+
+    fn remove(&mut self, socket: SocketIndex, network: &mut impl Network) {
+        self.owners[socket.position()] = Owner::Nobody;
+        network.remove(socket);
+    }
+
+    fn update(&mut self, key: CallKey, side: Side, change: LegChange, now: Instant) -> Result<()> {
+        let call = self.calls.find(key).ok_or_else(no_call)?;
+        // What can be refused comes first, so that a refused update changes nothing.
+        if let Some(format) = &change.format {
+            call.set_format(side, LegFormat::new(format)?, &self.common)?;
+        }
+        let (leg, _, heard) = call.direction(side);
+        if let Some(direction) = change.direction
+            && leg.direction != direction
+        {
+            leg.direction = direction;
+            // What was not heard meanwhile is no loss to be filled.
+            heard.order.reset();
+            leg.restart_silence(now);
+        }
+        if let Some(limit) = change.media_timeout_ms {
+            leg.set_silence_limit(limit.duration(), now);
+        }
+        if let Some(keys) = change.security {
+            let ssrc = leg.sending.outgoing.ssrc();
+            leg.connection.security.replace(keys, ssrc);
+        }
+        let connection = &mut leg.connection;
+        let nominated = match &mut connection.transport {
+            Transport::Plain { learning, .. } => {
+                if let Some(source) = &change.source {
+                    *learning = learning_of(source);
+                }
+                if let Some(remote) = change.remote {
+                    connection.name(remote, change.remote_rtcp);
+                }
+                None
+            }
+            Transport::Ice { credentials, remote, .. } => {
+                if let Some(ice) = change.ice {
+                    *credentials = ice;
+                }
+                if let Some(fragment) = change.remote_ufrag {
+                    credentials.remote_ufrag = Some(fragment);
+                }
+                change.remote.map(|to| (remote.replace(to.into()), to))
+            }
+        };
+        if let Some((before, to)) = nominated {
+            connection.renew_consent(now);
+            if let Some(before) = before {
+                self.addresses.remove(&before.address);
+            }
+            // An address that another leg had is this one's now: its browser is the last that proved
+            // to be there.
+            self.addresses.insert(to, (key, side));
+        }
+        self.rearm(key);
+        Ok(())
+    }
+
+    fn rearm(&mut self, key: CallKey) {
+        if let Some(call) = self.calls.find(key) {
+            self.timers.arm(key, call.next_timeout(), &mut call.armed);
+        }
+    }
+
+    fn replace(
+        &mut self,
+        key: CallKey,
+        side: Side,
+        leg: NewLeg,
+        network: &mut impl Network,
+        now: Instant,
+    ) -> Result<Reply> {
+        let cname = self.calls.find(key).ok_or_else(no_call)?.legs[side.index()].cname().to_owned();
+        let leg = self
+            .make_leg(key, side, leg, &cname, network, now)
+            .map_err(|error| error.within("with"))?;
+        let Some(call) = self.calls.find(key) else { return Err(no_call()) };
+        let statistics = call.leg_statistics(side, now);
+        match call.replace_leg(side, leg, &mut self.common, now) {
+            Ok(old) => {
+                self.counters.discards.add(&statistics.discards);
+                self.end_leg(key, &old, network);
+                self.rearm(key);
+                Ok(Reply::Replaced(Box::new(statistics)))
+            }
+            Err((error, leg)) => {
+                self.close_leg(&leg, network);
+                Err(error)
+            }
+        }
+    }
+
+    fn delete(&mut self, key: CallKey, network: &mut impl Network, now: Instant) -> Result<Reply> {
+        let call = self.calls.take(key).ok_or_else(no_call)?;
+        let statistics = call.statistics(self.thread, now);
+        // Counters only grow: what the call counted is the core's from now on.
+        self.counters.discards.add(&statistics.a.discards);
+        self.counters.discards.add(&statistics.b.discards);
+        call.legs.iter().for_each(|leg| self.end_leg(key, leg, network));
+        self.calls.free(key);
+        Ok(Reply::Ended(Box::new(statistics)))
+    }
+
+    /// Forgets a leg that is no longer a call's.
+    fn end_leg(&mut self, key: CallKey, leg: &Leg, network: &mut impl Network) {
+        self.close_leg(leg, network);
+        let remote = leg.connection.remote(Kind::Rtp);
+        let is_its = |remote: &SocketAddr| {
+            self.addresses.get(remote).is_some_and(|(owner, _)| *owner == key)
+        };
+        let is_ice = matches!(leg.connection.transport, Transport::Ice { .. });
+        if let Some(remote) = remote.filter(|remote| is_ice && is_its(remote)) {
+            self.addresses.remove(&remote);
+        }
+    }
+
+    fn close_leg(&mut self, leg: &Leg, network: &mut impl Network) {
+        if let Transport::Plain { sockets, .. } = leg.connection.transport {
+            sockets.into_iter().for_each(|socket| self.remove(socket, network));
+        }
+    }
+
+    fn send_datagram(&mut self, to: SocketAddr, datagram: &[u8]) -> Result<Reply> {
+        let to = Destination::from(to);
+        let queued = self.common.outbox.queue(self.browsers, Some(to), |slot| {
+            let slot = slot.get_mut(..datagram.len()).ok_or(Discard::TooLarge)?;
+            slot.copy_from_slice(datagram);
+            Ok::<_, Discard>(datagram.len())
+        });
+        match queued {
+            Some(Ok(_)) => Ok(Reply::Done),
+            _ => Err(ControlError::new(ErrorCode::NoCapacity, "no send slot is free")),
+        }
+    }
+
+    fn send_digit(
+        &mut self,
+        key: CallKey,
+        side: Side,
+        digit: char,
+        duration_ms: u32,
+        now: Instant,
+    ) -> Result<Reply> {
+        let call = self.calls.find(key).ok_or_else(no_call)?;
+        let sending = &mut call.legs[side.index()].sending;
+        if sending.format.as_ref().is_none_or(|format| format.events.is_none()) {
+            let message = format!("leg {side} has no event format to send");
+            return Err(ControlError::new(ErrorCode::Unsupported, message));
+        }
+        sending
+            .digits
+            .push(digit, duration_ms, now)
+            .map_err(|refused| ControlError::new(ErrorCode::NoCapacity, refused.to_string()))?;
+        self.rearm(key);
+        Ok(Reply::Done)
+    }
+
+    fn call_statistics(&mut self, key: CallKey, now: Instant) -> Option<Box<CallStatistics>> {
+        let thread = self.thread;
+        self.calls.find(key).map(|call| Box::new(call.statistics(thread, now)))
+    }
+
+    fn statistics(&self, network: &impl Network) -> ThreadStatistics {
+        let counters = network.counters();
+        let mut discards = self.counters.discards.clone();
+        self.calls.all().for_each(|call| call.add_discards(&mut discards));
+        ThreadStatistics {
+            calls: self.calls.all().count() as u64,
+            calls_created: self.counters.calls_created,
+            datagrams_received: counters.received,
+            datagrams_sent: counters.sent,
+            datagrams_punted: self.counters.punted,
+            frames_decoded: self.common.frames.decoded,
+            frames_encoded: self.common.frames.encoded,
+            frames_silent: self.common.frames.silent,
+            cpu_ms: thread_cpu().as_secs_f64() * 1e3,
+            pauses: self.counters.pauses,
+            receive_buffers_exhausted: counters.receive_buffers_exhausted,
+            receive_errors: counters.receive_errors,
+            send_space_exhausted: counters.send_space_exhausted,
+            send_errors: counters.send_errors,
+            submissions_full: counters.submissions_full,
+            completions_overflowed: counters.completions_overflowed,
+            discards,
+            ..ThreadStatistics::default()
+        }
+    }
+}
+
+fn learning_of(source: &Source) -> Learning {
+    match source {
+        Source::Exact => Learning::default(),
+        Source::Within(within) => Learning::within(&within.prefixes),
+    }
+}
+
+fn no_call() -> ControlError {
+    ControlError::new(ErrorCode::UnknownCall, "the call is gone")
+}

@@ -1,0 +1,221 @@
+//! A leg's connection: where its packets come and go, whose they are, how they are protected.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::learning::Learning;
+use super::security::SecurityContext;
+use crate::control::message::IceCredentials;
+use crate::os::network::{Destination, SocketIndex};
+
+/// Consent expires this long after the last authenticated check (RFC 7675 §5.1).
+const CONSENT: Duration = Duration::from_secs(30);
+/// A leg's strangers are told of this often at most.
+const STRANGER_TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// Which of a leg's two protocols a datagram belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// RTP.
+    Rtp,
+    /// RTCP.
+    Rtcp,
+}
+
+/// Where a leg's packets come and go.
+#[derive(Debug)]
+pub enum Transport {
+    /// The thread's shared port; the remote is the nominated address.
+    Ice {
+        /// The shared socket.
+        socket: SocketIndex,
+        /// What authenticates checks.
+        credentials: IceCredentials,
+        /// Where to send, once nominated.
+        remote: Option<Remote>,
+        /// When the browser's consent ends, once there was one; cleared when that was told.
+        consent_until: Option<Instant>,
+    },
+    /// A pair of its own.
+    Plain {
+        /// The sockets of RTP and RTCP.
+        sockets: [SocketIndex; 2],
+        /// The far end's RTP and RTCP addresses, once they are known.
+        remotes: Option<[Remote; 2]>,
+        /// How they may be found to be others.
+        learning: Learning,
+    },
+}
+
+/// An address of a far end, as it is compared and as it is sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// The address.
+    pub address: SocketAddr,
+    destination: Destination,
+}
+
+impl From<SocketAddr> for Remote {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, destination: address.into() }
+    }
+}
+
+/// The transport of a leg and its protection.
+#[derive(Debug)]
+pub struct Connection {
+    /// Where packets come and go.
+    pub transport: Transport,
+    /// How they are protected.
+    pub security: SecurityContext,
+    /// Whether the far end was heard since its address was last named.
+    heard: bool,
+    stranger_told: Option<Instant>,
+}
+
+impl Connection {
+    /// A connection on which nothing came yet.
+    pub fn new(transport: Transport, security: SecurityContext) -> Self {
+        Self { transport, security, heard: false, stranger_told: None }
+    }
+
+    /// The far end's address.
+    #[inline]
+    pub fn remote(&self, kind: Kind) -> Option<SocketAddr> {
+        match &self.transport {
+            Transport::Ice { remote, .. } => remote.map(|remote| remote.address),
+            Transport::Plain { remotes, .. } => remotes.map(|both| both[kind as usize].address),
+        }
+    }
+
+    /// Whether a datagram comes from the far end.
+    #[inline]
+    pub fn is_far_end(&self, kind: Kind, from: SocketAddr) -> bool {
+        match &self.transport {
+            Transport::Ice { remote: Some(remote), .. } => remote.address == from,
+            Transport::Plain { remotes: Some(both), .. } => both[kind as usize].address == from,
+            _ => false,
+        }
+    }
+
+    /// Something authentic came from the far end.
+    #[inline]
+    pub fn note_heard(&mut self) {
+        self.heard = true;
+    }
+
+    /// The far end may be elsewhere than was named, and was not heard there: how that may be learnt.
+    pub fn learning(&mut self) -> Option<&mut Learning> {
+        match &mut self.transport {
+            Transport::Plain { learning, .. } if !self.heard => Some(learning),
+            _ => None,
+        }
+    }
+
+    /// The far end is at `from`: RTCP is then expected and sent a port above.
+    pub fn learn(&mut self, from: SocketAddr) {
+        self.heard = true;
+        if let Transport::Plain { remotes, .. } = &mut self.transport {
+            *remotes = Some([from.into(), rtcp_beside(from).into()]);
+        }
+    }
+
+    /// Whether RTCP may come from there: from the address of RTP where its port may be learnt.
+    pub fn may_be_rtcp(&self, from: SocketAddr) -> bool {
+        match &self.transport {
+            Transport::Plain { remotes: Some([rtp, _]), learning, .. } => {
+                learning.is_allowed() && rtp.address.ip() == from.ip()
+            }
+            _ => false,
+        }
+    }
+
+    /// RTCP comes from there.
+    pub fn learn_rtcp(&mut self, from: SocketAddr) {
+        if let Transport::Plain { remotes: Some([_, rtcp]), .. } = &mut self.transport {
+            *rtcp = from.into();
+        }
+    }
+
+    /// Names the far end of a leg on its own ports, as an offer or an answer does.
+    pub fn name(&mut self, rtp: SocketAddr, rtcp: Option<SocketAddr>) {
+        let rtcp = rtcp.unwrap_or_else(|| rtcp_beside(rtp));
+        if let Transport::Plain { remotes, learning, .. } = &mut self.transport {
+            *remotes = Some([rtp.into(), rtcp.into()]);
+            learning.begin_anew();
+            self.heard = false;
+        }
+    }
+
+    /// Whether the leg's strangers are to be told of now; they are counted in any case.
+    pub fn take_stranger_notice(&mut self, now: Instant) -> bool {
+        let told = self.stranger_told;
+        let due = told.is_none_or(|told| now.duration_since(told) >= STRANGER_TOLD_EVERY);
+        if due && self.remote(Kind::Rtp).is_some() {
+            self.stranger_told = Some(now);
+            return true;
+        }
+        false
+    }
+
+    /// The socket to send by and where to.
+    #[inline]
+    pub fn route(&self, kind: Kind) -> Option<(SocketIndex, Destination)> {
+        match &self.transport {
+            Transport::Ice { socket, remote, .. } => {
+                remote.as_ref().map(|remote| (*socket, remote.destination))
+            }
+            Transport::Plain { sockets, remotes, .. } => {
+                let place = kind as usize;
+                remotes.as_ref().map(|both| (sockets[place], both[place].destination))
+            }
+        }
+    }
+
+    /// Whether something can be sent: address and keys are there.
+    #[inline]
+    pub fn can_send(&self) -> bool {
+        let is_addressed = match &self.transport {
+            Transport::Ice { remote, .. } => remote.is_some(),
+            Transport::Plain { remotes, .. } => remotes.is_some(),
+        };
+        is_addressed && self.security.is_ready()
+    }
+
+    /// An authenticated check came: consent goes on.
+    pub fn renew_consent(&mut self, now: Instant) {
+        if let Transport::Ice { consent_until, .. } = &mut self.transport {
+            *consent_until = Some(now + CONSENT);
+        }
+    }
+
+    /// Checks could not be heard for `pause`.
+    pub fn extend_consent(&mut self, pause: Duration) {
+        if let Transport::Ice { consent_until: Some(until), .. } = &mut self.transport {
+            *until += pause;
+        }
+    }
+
+    /// When consent ends.
+    pub fn consent_until(&self) -> Option<Instant> {
+        match &self.transport {
+            Transport::Ice { consent_until, .. } => *consent_until,
+            Transport::Plain { .. } => None,
+        }
+    }
+
+    /// Whether consent has just ended; told once.
+    pub fn take_consent_expiry(&mut self, now: Instant) -> bool {
+        match &mut self.transport {
+            Transport::Ice { consent_until, .. } => {
+                consent_until.take_if(|until| *until <= now).is_some()
+            }
+            Transport::Plain { .. } => false,
+        }
+    }
+}
+
+/// The RTCP address beside an RTP address (RFC 3550 §11).
+pub fn rtcp_beside(rtp: SocketAddr) -> SocketAddr {
+    SocketAddr::new(rtp.ip(), rtp.port().saturating_add(1))
+}

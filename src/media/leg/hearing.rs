@@ -1,0 +1,215 @@
+//! The hearing half of a leg: what it accepts, whom it hears, what it counts.
+//!
+//! One source is heard at a time. When another one begins, it takes over; the one before is then passed
+//! over while both go on, and heard again when the new one has fallen silent: a source that goes on
+//! beside its successor is a mixer's or a transfer's remnant, and playing both in turn would be a stream
+//! of twice the length.
+
+use std::time::{Duration, Instant};
+
+use crate::audio::opus;
+use crate::audio::reception::Reception;
+use crate::base::discard::Discard;
+use crate::control::message::{Codec, Position};
+use crate::media::format::{Meaning, Meanings};
+use crate::srtp::index::PacketIndex;
+use crate::wire::rtp::{PayloadType, RtpHeader, Ssrc};
+
+/// Sources that were heard before and are known by name.
+const SUPERSEDED_MAX: usize = 4;
+/// A superseded source is heard again after so many of its packets...
+const RETURN_PACKETS: u8 = 3;
+/// ...in which its successor was silent for so long: more than the jitter of two that go on.
+const RETURN_AFTER: Duration = Duration::from_millis(60);
+
+/// What a hearing half counts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HearingCounters {
+    /// RTP packets accepted.
+    pub packets_received: u64,
+    /// Their payload bytes.
+    pub bytes_received: u64,
+    /// Packets received that stand for silence.
+    pub packets_of_silence: u64,
+}
+
+/// The source that a leg hears.
+#[derive(Debug)]
+struct Source {
+    ssrc: Ssrc,
+    reception: Reception,
+    last: RtpHeader,
+}
+
+/// A source that another one has taken the place of.
+#[derive(Clone, Copy, Debug)]
+struct Superseded {
+    ssrc: Ssrc,
+    /// Its packets since its successor was last heard.
+    packets: u8,
+}
+
+/// Whether a packet is of the source heard before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Continuity {
+    /// The leg's first packet.
+    First,
+    /// The same source.
+    Same,
+    /// Another source than before.
+    NewSource,
+}
+
+/// The hearing half of a leg.
+#[derive(Debug, Default)]
+pub struct Hearing {
+    /// What payload types mean; nothing before there is a format.
+    pub meanings: Option<Meanings>,
+    /// What it counts.
+    pub counters: HearingCounters,
+    source: Option<Source>,
+    superseded: [Option<Superseded>; SUPERSEDED_MAX],
+    /// What sources before the present one lost.
+    lost_before: i64,
+    /// When a packet was last accepted.
+    heard_at: Option<Instant>,
+}
+
+impl Hearing {
+    /// A half that has heard nothing.
+    pub fn new(meanings: Option<Meanings>) -> Self {
+        Self { meanings, ..Self::default() }
+    }
+
+    /// What a payload type means here.
+    #[inline]
+    pub fn meaning(&self, payload_type: PayloadType) -> Meaning {
+        self.meanings.as_ref().map_or(Meaning::Unknown, |meanings| meanings.of(payload_type))
+    }
+
+    /// Counts an authentic packet and tells whether its source is the one heard before.
+    #[inline]
+    pub fn hear(
+        &mut self,
+        header: RtpHeader,
+        payload: &[u8],
+        meaning: Meaning,
+        now: Instant,
+    ) -> Result<Continuity, Discard> {
+        let continuity = match &self.source {
+            Some(source) if source.ssrc == header.ssrc => Continuity::Same,
+            Some(_) => self.change_source(header, meaning, now)?,
+            None => self.first_source(header, meaning)?,
+        };
+        let Some(source) = &mut self.source else { return Err(Discard::UnknownSource) };
+        match meaning {
+            Meaning::Audio(_) | Meaning::Redundant => {
+                source.reception.set_clock(meaning.clock_hz());
+                source.reception.received(header.sequence_number, header.timestamp, now);
+            }
+            // It has a place in the sequence, whatever it is.
+            _ => source.reception.received_event(header.sequence_number),
+        }
+        if meaning == Meaning::Unknown {
+            return Ok(continuity);
+        }
+        if source
+            .reception
+            .extended_highest_sequence()
+            .is_none_or(|n| n as u16 == header.sequence_number.0)
+        {
+            source.last = header;
+        }
+        self.heard_at = Some(now);
+        self.counters.packets_received += 1;
+        self.counters.bytes_received += payload.len() as u64;
+        let of_silence = match meaning {
+            Meaning::ComfortNoise => true,
+            Meaning::Audio(Codec::Opus) => opus::is_pause(payload),
+            _ => false,
+        };
+        self.counters.packets_of_silence += u64::from(of_silence);
+        Ok(continuity)
+    }
+
+    #[cold]
+    fn first_source(&mut self, header: RtpHeader, meaning: Meaning) -> Result<Continuity, Discard> {
+        if meaning == Meaning::Unknown {
+            return Err(Discard::UnknownPayloadType);
+        }
+        self.take_source(header, meaning);
+        Ok(Continuity::First)
+    }
+
+    #[cold]
+    fn change_source(
+        &mut self,
+        header: RtpHeader,
+        meaning: Meaning,
+        now: Instant,
+    ) -> Result<Continuity, Discard> {
+        if meaning == Meaning::Unknown {
+            return Err(Discard::UnknownPayloadType);
+        }
+        let silent = self.heard_at.map_or(RETURN_AFTER, |at| now.saturating_duration_since(at));
+        let known = self.superseded.iter_mut().flatten().find(|known| known.ssrc == header.ssrc);
+        if let Some(known) = known {
+            // What it sent while its successor spoke says nothing.
+            known.packets = if silent < RETURN_AFTER / 2 { 1 } else { known.packets + 1 };
+            if known.packets < RETURN_PACKETS || silent < RETURN_AFTER {
+                return Err(Discard::OtherSource);
+            }
+        }
+        self.take_source(header, meaning);
+        Ok(Continuity::NewSource)
+    }
+
+    /// Hears this source from now on.
+    fn take_source(&mut self, header: RtpHeader, meaning: Meaning) {
+        let reception = Reception::new(meaning.clock_hz());
+        let source = Source { ssrc: header.ssrc, reception, last: header };
+        let before = self.source.replace(source);
+        let is_it = |known: &Option<Superseded>| known.is_some_and(|k| k.ssrc == header.ssrc);
+        let place = self.superseded.iter().position(is_it).unwrap_or(SUPERSEDED_MAX - 1);
+        self.superseded[place] = None;
+        if let Some(before) = before {
+            self.lost_before += before.reception.lost();
+            self.superseded[..=place].rotate_right(1);
+            self.superseded[0] = Some(Superseded { ssrc: before.ssrc, packets: 0 });
+        }
+    }
+
+    /// When a packet was last accepted.
+    pub fn heard_at(&self) -> Option<Instant> {
+        self.heard_at
+    }
+
+    /// Where the source stands, by its foremost packet. Under SRTP the index is protection's to know.
+    pub fn position(&self, index_of: impl FnOnce(Ssrc) -> Option<PacketIndex>) -> Option<Position> {
+        let source = self.source.as_ref()?;
+        let counted = u64::from(source.reception.extended_highest_sequence()?);
+        let index = index_of(source.ssrc).unwrap_or(PacketIndex::from_value(counted));
+        Some(Position {
+            ssrc: source.ssrc,
+            sequence_number: index.sequence_number(),
+            roll_over_counter: index.roll_over_counter(),
+            timestamp: source.last.timestamp,
+        })
+    }
+
+    /// The source and the counts of what it sent.
+    pub fn reception(&mut self) -> Option<(Ssrc, &mut Reception)> {
+        self.source.as_mut().map(|source| (source.ssrc, &mut source.reception))
+    }
+
+    /// Packets expected but never received, of all sources.
+    pub fn lost(&self) -> i64 {
+        let present = self.source.as_ref().map_or(0, |source| source.reception.lost());
+        self.lost_before + present
+    }
+
+    /// Interarrival jitter of the present source in milliseconds.
+    pub fn jitter_ms(&self) -> f64 {
+        self.source.as_ref().map_or(0.0, |source| source.reception.jitter_ms())
+    }
+}

@@ -1,0 +1,474 @@
+//! The registry's calls: made, changed, parked, listed, ended.
+
+use std::cmp::Ordering;
+use std::ops::Bound;
+use std::time::{Duration, Instant};
+
+use super::{
+    Audience, Client, Core, Limits, Pending, Registry, Result, Ticket, refuse, wrong_reply,
+};
+use crate::control::message::{
+    CallCreated, CallEnd, CallList, CallName, ControlError, CreateCall, DeleteCall, Done, Dscp,
+    ErrorCode, Event, Format, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters, LegReplaced,
+    ListCalls, ListedCall, LocalAddresses, Outcome, Park, ReplaceLeg, Request, Side, Transport,
+    UpdateLeg,
+};
+use crate::media::budget::{RETRY_AFTER, Weight};
+use crate::media::channel::{CallKey, Command as CoreCommand, NewLeg, Reply};
+use crate::media::ports::{NoPair, PortPair};
+use crate::os::sockets::BoundSocket;
+
+/// A call that is known by its name.
+#[derive(Debug)]
+pub struct Listed {
+    /// What its core calls it; `None` while it is being made.
+    pub key: Option<CallKey>,
+    /// The rest.
+    pub entry: Entry,
+}
+
+/// What the registry knows of a call.
+#[derive(Debug)]
+pub struct Entry {
+    thread: usize,
+    blob: String,
+    legs: [EntryLeg; 2],
+    weight: Weight,
+    /// How long it outlives its controller's connection; `None`: for ever.
+    pub outlives: Option<Duration>,
+    /// When that is over.
+    pub orphaned_at: Option<Instant>,
+}
+
+/// What the registry knows of a leg.
+#[derive(Clone, Debug)]
+pub struct EntryLeg {
+    local: LocalAddresses,
+    format: Option<Format>,
+    ports: Option<(PortPair, [BoundSocket; 2])>,
+}
+
+/// What an `update_leg` changes here, once the core has agreed.
+#[derive(Debug)]
+pub struct Changed {
+    leg: Side,
+    format: Option<Format>,
+    dscp: Option<Dscp>,
+}
+
+/// The leg that is to take another's place.
+#[derive(Debug)]
+pub struct Replacing {
+    leg: Side,
+    new: EntryLeg,
+}
+
+impl Entry {
+    fn created(&self) -> CallCreated {
+        let [a, b] = [&self.legs[0], &self.legs[1]].map(|leg| leg.local);
+        CallCreated { thread: self.thread, a, b }
+    }
+
+    /// What the kernel dropped at its sockets.
+    pub fn receive_space_exhausted(&self) -> u64 {
+        self.legs.iter().map(EntryLeg::receive_space_exhausted).sum()
+    }
+}
+
+impl EntryLeg {
+    fn receive_space_exhausted(&self) -> u64 {
+        let sockets = self.ports.iter().flat_map(|(_, sockets)| sockets);
+        sockets.map(BoundSocket::receive_space_exhausted).sum()
+    }
+}
+
+impl Registry {
+    pub(super) fn create_call(
+        &mut self,
+        ticket: Ticket,
+        create: CreateCall,
+        now: Instant,
+    ) -> Result<Option<Outcome>> {
+        let CreateCall { call, blob, a, b, thread, orphan_ms } = create;
+        if self.calls.contains_key(&call) {
+            return refuse(ErrorCode::CallExists, format!("call: `{call}` exists"));
+        }
+        let weight = Weight::of(a.format.as_ref(), b.format.as_ref());
+        let thread = self.choose_thread(weight, thread)?;
+        let core = &mut self.cores[thread];
+        let (a, entry_a) = core.new_leg(a, now).map_err(|error| error.within(Side::A))?;
+        let (b, entry_b) = match core.new_leg(b, now) {
+            Ok(leg) => leg,
+            Err(error) => {
+                core.close(&entry_a, now);
+                return Err(error.within(Side::B));
+            }
+        };
+        core.calls += 1;
+        core.weight = core.weight.plus(weight);
+        let outlives = orphan_ms.map(|ms| Duration::from_millis(ms.value().into()));
+        let legs = [entry_a, entry_b];
+        let entry = Entry { thread, blob, legs, weight, outlives, orphaned_at: None };
+        self.calls.insert(call.clone(), Listed { key: None, entry });
+        let command = CoreCommand::Create { name: call.clone(), legs: Box::new([a, b]) };
+        self.ask(thread, command, Pending::Create(ticket, call), now);
+        Ok(None)
+    }
+
+    pub(super) fn created(
+        &mut self,
+        call: &CallName,
+        reply: Result<Reply>,
+        given_up: bool,
+        now: Instant,
+    ) -> Result<Outcome> {
+        let made = match reply {
+            Ok(Reply::Created(key)) => Ok(key),
+            Ok(other) => Err(wrong_reply(&other)),
+            Err(error) => Err(error),
+        };
+        let Some(mut listed) = self.calls.remove(call) else {
+            return refuse(ErrorCode::UnknownCall, "the call is gone");
+        };
+        match made {
+            // Nobody waits for it any more.
+            Ok(key) if given_up => {
+                let thread = listed.entry.thread;
+                let pending = Pending::Delete(None, CallEnd::Deleted, Box::new(listed.entry));
+                self.ask(thread, CoreCommand::Delete(key), pending, now);
+                refuse(ErrorCode::SystemRefused, "it came too late")
+            }
+            Ok(key) => {
+                listed.key = Some(key);
+                let created = listed.entry.created();
+                self.calls.insert(call.clone(), listed);
+                let CallCreated { thread, a, b } = created.clone();
+                let event = Event::CallCreated { call: call.clone(), thread, a, b };
+                self.tell(self.all_but_controller(), event);
+                Ok(CreateCall::outcome(created))
+            }
+            Err(error) => {
+                self.release(&listed.entry, now);
+                Err(error)
+            }
+        }
+    }
+
+    /// Whoever makes, parks and deletes calls knows of it.
+    fn all_but_controller(&self) -> Audience {
+        self.controller.map_or(Audience::All, Audience::AllBut)
+    }
+
+    /// The core with the most room, or the one that was asked for.
+    fn choose_thread(&mut self, weight: Weight, wanted: Option<usize>) -> Result<usize> {
+        if let Some(thread) = wanted {
+            self.check_thread(thread)?;
+        }
+        let Limits { calls: calls_max, load: load_max } = self.limits;
+        let room = |core: &Core| core.gauge.room_beside(core.weight, load_max);
+        let by_room =
+            |a: &&Core, b: &&Core| room(a).partial_cmp(&room(b)).unwrap_or(Ordering::Equal);
+        let is_wanted = |core: &&Core| wanted.is_none_or(|it| it == core.description.thread);
+        let allowed = self.cores.iter().filter(is_wanted).filter(|core| core.calls < calls_max);
+        let Some(core) = allowed.max_by(by_room) else {
+            self.calls_refused += 1;
+            return refuse(ErrorCode::NoCapacity, format!("every core has its {calls_max} calls"));
+        };
+        if room(core) < weight {
+            self.calls_refused += 1;
+            let message =
+                format!("one more call could load every core above {:.0} %", load_max * 1e2);
+            return Err(ControlError::overloaded(message, RETRY_AFTER));
+        }
+        Ok(core.description.thread)
+    }
+
+    /// Gives back what a call held on its core.
+    fn release(&mut self, entry: &Entry, now: Instant) {
+        let core = &mut self.cores[entry.thread];
+        core.calls -= 1;
+        core.weight = core.weight.minus(entry.weight);
+        entry.legs.iter().for_each(|leg| core.close(leg, now));
+    }
+
+    pub(super) fn update_leg(
+        &mut self,
+        ticket: Ticket,
+        update: UpdateLeg,
+        now: Instant,
+    ) -> Result<Option<Outcome>> {
+        let UpdateLeg { call, leg, change } = update;
+        let (thread, key) = self.find(&call)?;
+        let entry_leg = &self.calls[&call].entry.legs[leg.index()];
+        check_change(&change, entry_leg.ports.is_some())?;
+        let changed = Changed { leg, format: change.format.clone(), dscp: change.dscp };
+        let command = CoreCommand::Update(key, leg, Box::new(change));
+        self.ask(thread, command, Pending::Update(ticket, call, Box::new(changed)), now);
+        Ok(None)
+    }
+
+    pub(super) fn updated(&mut self, call: &CallName, changed: Changed) -> Outcome {
+        if let Some(listed) = self.calls.get_mut(call) {
+            let leg = &mut listed.entry.legs[changed.leg.index()];
+            leg.format = changed.format.or(leg.format.take());
+            if let (Some(dscp), Some((_, sockets))) = (changed.dscp, &leg.ports) {
+                // Refused in some containers; the call goes on without.
+                let _ = sockets.iter().try_for_each(|socket| socket.set_dscp(dscp.value()));
+            }
+        }
+        self.weigh(call);
+        UpdateLeg::outcome(Done {})
+    }
+
+    /// What a call takes of its core follows its formats.
+    fn weigh(&mut self, call: &CallName) {
+        let Some(listed) = self.calls.get_mut(call) else { return };
+        let entry = &mut listed.entry;
+        let [a, b] = [&entry.legs[0], &entry.legs[1]].map(|leg| leg.format.as_ref());
+        let weight = Weight::of(a, b);
+        let core = &mut self.cores[entry.thread];
+        core.weight = core.weight.minus(entry.weight).plus(weight);
+        entry.weight = weight;
+    }
+
+    pub(super) fn replace_leg(
+        &mut self,
+        ticket: Ticket,
+        replace: ReplaceLeg,
+        now: Instant,
+    ) -> Result<Option<Outcome>> {
+        let ReplaceLeg { call, leg, with } = replace;
+        let (thread, key) = self.find(&call)?;
+        let made = self.cores[thread].new_leg(with, now);
+        let (new_leg, new) = made.map_err(|error| error.within("with"))?;
+        let replacing = Box::new(Replacing { leg, new });
+        let command = CoreCommand::Replace(key, leg, Box::new(new_leg));
+        self.ask(thread, command, Pending::Replace(ticket, call, replacing), now);
+        Ok(None)
+    }
+
+    pub(super) fn replaced(
+        &mut self,
+        call: &CallName,
+        Replacing { leg, new }: Replacing,
+        reply: Result<Reply>,
+        now: Instant,
+    ) -> Result<Outcome> {
+        let listed = self.calls.get_mut(call);
+        let Some(listed) = listed else {
+            return refuse(ErrorCode::UnknownCall, "the call is gone");
+        };
+        let entry = &mut listed.entry;
+        let core = &mut self.cores[entry.thread];
+        let statistics = match reply {
+            Ok(Reply::Replaced(statistics)) => *statistics,
+            Ok(other) => return Err(wrong_reply(&other)),
+            Err(error) => {
+                core.close(&new, now);
+                return Err(error);
+            }
+        };
+        let local = new.local;
+        let old = std::mem::replace(&mut entry.legs[leg.index()], new);
+        core.close(&old, now);
+        self.weigh(call);
+        Ok(ReplaceLeg::outcome(LegReplaced { local, statistics }))
+    }
+
+    pub(super) fn park(&mut self, client: Client, park: Park) -> Result<Outcome> {
+        self.find(&park.call)?;
+        if let Some(listed) = self.calls.get_mut(&park.call) {
+            listed.entry.blob = park.blob;
+        }
+        self.tell(Audience::AllBut(client), Event::CallParked { call: park.call });
+        Ok(Park::outcome(Done {}))
+    }
+
+    pub(super) fn delete_call(
+        &mut self,
+        ticket: Ticket,
+        call: &CallName,
+        now: Instant,
+    ) -> Result<Option<Outcome>> {
+        self.find(call)?;
+        self.end(call, Some(ticket), CallEnd::Deleted, now);
+        Ok(None)
+    }
+
+    fn end(&mut self, call: &CallName, ticket: Option<Ticket>, why: CallEnd, now: Instant) {
+        let Some(Listed { key: Some(key), entry }) = self.calls.remove(call) else { return };
+        let thread = entry.thread;
+        let pending = Pending::Delete(ticket, why, Box::new(entry));
+        self.ask(thread, CoreCommand::Delete(key), pending, now);
+    }
+
+    pub(super) fn deleted(
+        &mut self,
+        entry: Entry,
+        why: CallEnd,
+        is_asked: bool,
+        reply: Result<Reply>,
+        now: Instant,
+    ) -> Result<Outcome> {
+        self.release(&entry, now);
+        let statistics = match reply {
+            Ok(Reply::Ended(statistics)) => statistics,
+            Ok(other) => return Err(wrong_reply(&other)),
+            Err(error) => return Err(error),
+        };
+        let audience = if is_asked { self.all_but_controller() } else { Audience::All };
+        let call = statistics.call.clone();
+        let told = Some(statistics.clone());
+        self.tell(audience, Event::CallDeleted { call, why, statistics: told });
+        Ok(DeleteCall::outcome(*statistics))
+    }
+
+    /// Ends the calls that were to outlive their controller's connection for so long and no longer.
+    pub(super) fn end_orphans(&mut self, now: Instant) {
+        if self.controller.is_some() {
+            return;
+        }
+        let is_due = |listed: &Listed| listed.entry.orphaned_at.is_some_and(|at| at <= now);
+        let due = self.calls.iter().filter(|(_, listed)| is_due(listed) && listed.key.is_some());
+        let due: Vec<CallName> = due.map(|(call, _)| call.clone()).collect();
+        for call in due {
+            self.end(&call, None, CallEnd::Orphaned, now);
+        }
+    }
+
+    pub(super) fn list_calls(&self, list: &ListCalls) -> Outcome {
+        let after = match &list.after {
+            Some(name) => Bound::Excluded(name.clone()),
+            None => Bound::Unbounded,
+        };
+        let mut page = CallList::default();
+        let mut bytes = 0;
+        for (call, listed) in self.calls.range((after, Bound::Unbounded)) {
+            if listed.key.is_none() {
+                continue;
+            }
+            let entry = &listed.entry;
+            let listed = ListedCall {
+                call: call.clone(),
+                blob: entry.blob.clone(),
+                created: entry.created(),
+            };
+            bytes += serde_json::to_string(&listed).map_or(0, |json| json.len() + 1);
+            // A kilobyte is left for the reply around the list.
+            let full = page.calls.len() == LIST_CALLS_MAX || bytes > LINE_BYTES_MAX - 1024;
+            if full && !page.calls.is_empty() {
+                page.more = true;
+                break;
+            }
+            page.calls.push(listed);
+        }
+        ListCalls::outcome(page)
+    }
+
+    /// The calls of a thread, those included that are ending.
+    pub(super) fn entries_of(&self, thread: usize) -> impl Iterator<Item = &Entry> {
+        let ending = self.asked.values().filter_map(|asked| match &asked.pending {
+            Pending::Delete(_, _, entry) => Some(&**entry),
+            _ => None,
+        });
+        let listed = self.calls.values().map(|listed| &listed.entry);
+        listed.chain(ending).filter(move |entry| entry.thread == thread)
+    }
+
+    /// The thread and the key of a call.
+    pub(super) fn find(&self, call: &CallName) -> Result<(usize, CallKey)> {
+        let listed = self.calls.get(call);
+        match listed.and_then(|listed| Some((listed.entry.thread, listed.key?))) {
+            Some(found) => Ok(found),
+            None => refuse(ErrorCode::UnknownCall, format!("call: no call is named `{call}`")),
+        }
+    }
+}
+
+impl Core {
+    /// Binds what a leg needs.
+    fn new_leg(&mut self, parameters: LegParameters, now: Instant) -> Result<(NewLeg, EntryLeg)> {
+        let format = parameters.format.clone();
+        let (local, ports) = match &parameters.transport {
+            Transport::Ice(_) => {
+                check_dscp(parameters.dscp.is_some())?;
+                let address = self.description.browser;
+                (LocalAddresses { rtp: address, rtcp: address }, None)
+            }
+            Transport::Plain(plain) => {
+                let (pair, sockets) = match plain.local {
+                    Some(local) => self.bind_at(local)?,
+                    None => self.ports.bind(now).map_err(no_pair)?,
+                };
+                if let Some(dscp) = parameters.dscp {
+                    let _ = sockets.iter().try_for_each(|socket| socket.set_dscp(dscp.value()));
+                }
+                let [rtp, rtcp] = [&sockets[0], &sockets[1]].map(BoundSocket::address);
+                (LocalAddresses { rtp, rtcp }, Some((pair, sockets)))
+            }
+        };
+        let sockets = ports.as_ref().map(|(_, sockets)| sockets.clone());
+        Ok((NewLeg { parameters, sockets }, EntryLeg { local, format, ports }))
+    }
+
+    fn bind_at(&mut self, local: std::net::SocketAddr) -> Result<(PortPair, [BoundSocket; 2])> {
+        match self.ports.bind_at(local) {
+            Some(Ok(bound)) => Ok(bound),
+            Some(Err(error)) => refuse(
+                ErrorCode::SystemRefused,
+                format!("transport.local: {local} could not be bound: {error}"),
+            ),
+            None => refuse(
+                ErrorCode::NoPorts,
+                format!("transport.local: {local} is not among the free pairs of this thread"),
+            ),
+        }
+    }
+
+    /// Gives a leg's ports back.
+    fn close(&mut self, leg: &EntryLeg, now: Instant) {
+        self.dropped_at_closed += leg.receive_space_exhausted();
+        if let Some((pair, _)) = leg.ports {
+            self.ports.release(pair, now);
+        }
+    }
+}
+
+/// What a leg on a thread's shared port cannot have for itself, and one on its own ports has no use for.
+fn check_change(change: &crate::control::message::LegChange, is_plain: bool) -> Result<()> {
+    if !is_plain {
+        check_dscp(change.dscp.is_some())?;
+    }
+    let misplaced = [
+        ("ice", change.ice.is_some() && is_plain),
+        ("remote_ufrag", change.remote_ufrag.is_some() && is_plain),
+        ("remote_rtcp", change.remote_rtcp.is_some() && !is_plain),
+        ("source", change.source.is_some() && !is_plain),
+    ];
+    match misplaced.iter().find(|(_, is_misplaced)| *is_misplaced) {
+        Some((field, _)) => {
+            let kind = if is_plain { "plain" } else { "ice" };
+            refuse(
+                ErrorCode::BadArguments,
+                format!("{field}: not of a leg whose transport is {kind}"),
+            )
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_dscp(is_wanted: bool) -> Result<()> {
+    if is_wanted {
+        return refuse(ErrorCode::Unsupported, "dscp: an ICE leg shares its thread's port");
+    }
+    Ok(())
+}
+
+fn no_pair(why: NoPair) -> ControlError {
+    match why {
+        NoPair::Exhausted => ControlError::new(ErrorCode::NoPorts, "no trunk port pair is free"),
+        NoPair::Refused(error) => {
+            ControlError::new(ErrorCode::SystemRefused, format!("no port could be bound: {error}"))
+        }
+    }
+}
