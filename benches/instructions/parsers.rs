@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use linecard::control::codec::{FromMedia, read_from_media, read_request, write_event};
-use linecard::control::message::Event;
+use linecard::control::message::{Datagram, Event};
 use linecard::ice::check::{Expected, answer};
 use linecard::wire::demux::classify;
 use linecard::wire::red::{self, REDUNDANT_BLOCKS_MAX, RedPayload, RedundantBlock};
@@ -181,7 +181,7 @@ fn control() {
     let event = Event::Datagram {
         thread: 0,
         from: ([192, 0, 2, 1], 4000).into(),
-        payload: "FgED".repeat(400),
+        payload: Datagram([0x16, 1, 3].repeat(400)),
     };
     count("control event read", times(|| write_event(1, &event)), |line| {
         let read = black_box(read_from_media(line)).expect("an event");

@@ -180,7 +180,7 @@ fn make_leg(
         remote: Some([([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into()]),
     };
     let keys = match kind {
-        LegKind::Trunk => Keys::new(&Security::None).expect("nothing to refuse"),
+        LegKind::Trunk => Keys::new(Security::None),
         LegKind::Browser | LegKind::RedBrowser => {
             Keys::Srtp { send: master_key(), receive: master_key() }
         }

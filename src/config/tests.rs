@@ -72,7 +72,8 @@ fn the_shipped_example_shows_every_key() {
     assert_eq!(config.trunks[0].name, "carrier-a");
     assert_eq!(config.trunks[0].address, "198.51.100.7:5060".parse().unwrap());
     assert_eq!(config.trunks[0].terms.codecs, [Codec::Pcmu, Codec::Pcma]);
-    let playout = Spacing::Paced(PacedDelay { least_ms: 20, most_ms: 200 });
+    let playout =
+        Spacing::Paced(crate::control::message::PacedDelay { least_ms: 20, most_ms: 200 });
     assert_eq!(config.trunks[0].terms.playout, playout);
     assert_eq!(config.trunks[0].terms.comfort_noise, ComfortNoise::Offered);
 }

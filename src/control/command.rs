@@ -49,8 +49,9 @@ pub struct CommandDescription {
 
 macro_rules! commands {
     ($($(#[$doc:meta])* $name:literal => $arguments:ident -> $result:ident, $role:ident, $shown:literal;)+) => {
-        /// Every request.
-        #[derive(Clone, Debug, PartialEq)]
+        /// Every request. It serialises as its arguments, with every member.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[serde(untagged)]
         pub enum Command { $($(#[$doc])* $arguments(Box<$arguments>),)+ }
 
         /// The result of every request.
@@ -76,15 +77,6 @@ macro_rules! commands {
                     }
                     $(Command::$arguments(_) => Role::$role,)+
                 }
-            }
-
-            /// Its arguments as JSON, with every member.
-            pub(super) fn arguments(&self) -> Value {
-                match self {
-                    $(Command::$arguments(arguments) => serde_json::to_value(arguments),)+
-                }
-                // Only strings, numbers and maps with string keys: serialising cannot fail.
-                .unwrap_or_default()
             }
 
             /// The command of this name with these arguments; `None` when no command is called so.
@@ -162,6 +154,12 @@ impl Command {
     /// Whether only the controller may give it.
     pub fn needs_control(&self) -> bool {
         self.role() == Role::Controller
+    }
+
+    /// Its arguments as JSON, with every member.
+    pub(super) fn arguments(&self) -> Value {
+        // Only strings, numbers and maps with string keys: serialising cannot fail.
+        serde_json::to_value(self).unwrap_or_default()
     }
 }
 

@@ -40,11 +40,21 @@ pub struct SendDatagram {
     pub thread: usize,
     /// Where to.
     pub to: SocketAddr,
-    /// What.
+    /// 1 to [`DATAGRAM_BYTES_MAX`] bytes.
+    #[serde(deserialize_with = "datagram_to_send")]
     pub payload: Datagram,
 }
 
-/// A datagram, base64 on the wire; 1 to [`DATAGRAM_BYTES_MAX`] bytes when it was read.
+fn datagram_to_send<'de, D: Deserializer<'de>>(from: D) -> Result<Datagram, D::Error> {
+    let datagram = Datagram::deserialize(from)?;
+    if datagram.0.is_empty() || datagram.0.len() > DATAGRAM_BYTES_MAX {
+        let message = format_args!("must hold 1 to {DATAGRAM_BYTES_MAX} bytes");
+        return Err(de::Error::custom(message));
+    }
+    Ok(datagram)
+}
+
+/// A datagram, base64 on the wire.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Datagram(pub Vec<u8>);
 
@@ -62,14 +72,8 @@ impl Serialize for Datagram {
 
 impl<'de> Deserialize<'de> for Datagram {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let bytes = BASE64
-            .decode(String::deserialize(from)?)
-            .map_err(|error| de::Error::custom(format_args!("not base64: {error}")))?;
-        if bytes.is_empty() || bytes.len() > DATAGRAM_BYTES_MAX {
-            let message = format_args!("must hold 1 to {DATAGRAM_BYTES_MAX} bytes");
-            return Err(de::Error::custom(message));
-        }
-        Ok(Self(bytes))
+        let bytes = BASE64.decode(String::deserialize(from)?);
+        bytes.map(Self).map_err(|error| de::Error::custom(format_args!("not base64: {error}")))
     }
 }
 

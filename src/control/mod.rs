@@ -19,5 +19,7 @@ pub mod message;
 mod page;
 mod play;
 mod reading;
+#[cfg(test)]
+mod samples;
 mod snapshot;
 mod statistics;

@@ -101,6 +101,11 @@ macro_rules! kinds {
             $($(#[$doc])* #[serde(rename = $kind)] $variant $(($members))?,)+
         }
 
+        impl $name {
+            /// What `kind` may say.
+            pub const KINDS: &'static [&'static str] = &[$($kind,)+];
+        }
+
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 let (kind, members) = $crate::control::reading::kind_of(from)?;
@@ -108,7 +113,7 @@ macro_rules! kinds {
                     $($kind => kinds!(@read members $name $variant $(($members))?),)+
                     _ => Err($crate::control::reading::Misfit::at(
                         ".kind",
-                        format!("`{kind}` is none of {}", [$(concat!("`", $kind, "`")),+].join(", ")),
+                        format!("`{kind}` is none of `{}`", $name::KINDS.join("`, `")),
                     )),
                 };
                 read.map_err(serde::de::Error::custom)

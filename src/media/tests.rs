@@ -77,7 +77,7 @@ impl Exchange {
                 remote: Some(["127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap()]),
             };
             let outgoing = Outgoing::new(&mut random);
-            let keys = Keys::new(&Security::None).unwrap();
+            let keys = Keys::new(Security::None);
             let security = SecurityContext::new(keys, outgoing.ssrc());
             let format = LegFormat::new(&serde_json::from_str(format).unwrap()).unwrap();
             Leg::new(transport, security, Some(format), outgoing, "cname".into(), now)
@@ -499,7 +499,7 @@ fn a_digit_from_the_controller_replaces_the_audio_while_it_lasts() {
     assert!(digits.iter().all(|event| event.0 == '5'));
     assert_eq!(digits.last().unwrap().2, 800);
     let discards = &exchange.statistics(Side::A).discards;
-    assert!(discards["during_telephone_event"].as_u64().unwrap() >= 3);
+    assert!(discards.of(Discard::DuringTelephoneEvent) >= 3);
     assert!(
         all.windows(2).all(|pair| {
             pair[1].header.sequence_number == pair[0].header.sequence_number.next()

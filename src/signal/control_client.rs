@@ -16,7 +16,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::control::codec::{FromMedia, read_from_media, write_request};
 use crate::control::message::{
-    CallCreated, CallName, CallStatistics, Command, ControlError, CreateCall, DeleteCall,
+    CallCreated, CallList, CallName, CallStatistics, Command, ControlError, CreateCall, DeleteCall,
     ErrorCode, Event, Greeting, ListCalls, ListedCall, PROTOCOL, Side, TakeControl,
 };
 
@@ -236,7 +236,7 @@ impl ControlClient {
                 }
             }
             Purpose::ListCalls => {
-                let list: crate::control::message::CallList = result_of(result, "list_calls")?;
+                let list: CallList = result_of(result, "list_calls")?;
                 let after = list.calls.last().map(|listed| listed.call.clone());
                 self.reports.push_back(Report::Listed(list.calls));
                 match (list.more, after) {
@@ -365,17 +365,10 @@ fn result_of<T: serde::de::DeserializeOwned>(
 mod tests {
     use super::*;
     use crate::control::codec::{read_request, write_event, write_reply};
-    use crate::control::message::CallList;
 
     fn greeting(protocol: u32) -> String {
-        let greeting = Greeting {
-            product: "linecard".to_owned(),
-            version: "0".to_owned(),
-            protocol,
-            generation: "first".to_owned(),
-            threads: Vec::new(),
-            capabilities: Vec::new(),
-        };
+        let generation = "first".to_owned();
+        let greeting = Greeting { protocol, generation, ..Greeting::of_this_version() };
         serde_json::to_string(&greeting).unwrap()
     }
 
@@ -417,14 +410,15 @@ mod tests {
         client.connected();
         client.handle_line(&greeting(PROTOCOL), now).unwrap();
         let elsewhere = ControlError::new(ErrorCode::ControlledElsewhere, "not yet");
-        assert_eq!(answer(&mut client, Err(elsewhere), now), Command::TakeControl);
+        let take_control = Command::from(TakeControl::default());
+        assert_eq!(answer(&mut client, Err(elsewhere), now), take_control);
         assert!(client.poll_line().is_none());
         now = client.next_timeout().unwrap();
         client.handle_timeout(now);
         answer(&mut client, Ok(Value::Null), now);
         assert!(matches!(client.poll_report(), Some(Report::Controlling { .. })));
         answer(&mut client, Ok(list(true)), now);
-        let next_page = Command::ListCalls(ListCalls { after: Some("one".to_owned()) });
+        let next_page = Command::from(ListCalls { after: Some(CallName::from("one")) });
         assert!(!client.is_ready());
         assert_eq!(answer(&mut client, Ok(list(false)), now), next_page);
         assert!(matches!(client.poll_report(), Some(Report::Listed(_))));
@@ -435,20 +429,23 @@ mod tests {
     #[test]
     fn another_protocol_is_refused_by_name() {
         let mut client = ControlClient::default();
-        client.connected();
-        let refused = client.handle_line(&greeting(PROTOCOL + 1), Instant::now());
-        assert!(matches!(refused, Err(Unusable::Protocol(_))));
+        for protocol in [PROTOCOL - 1, PROTOCOL + 1] {
+            client.connected();
+            let refused = client.handle_line(&greeting(protocol), Instant::now());
+            let Err(Unusable::Protocol(message)) = refused else { panic!("{refused:?}") };
+            assert!(message.contains(&format!("speaks protocol {protocol}")), "{message}");
+        }
     }
 
     #[test]
     fn who_waits_for_a_reply_hears_that_the_connection_is_gone() {
         let mut client = ready(Instant::now());
-        client.delete_call(&"one".to_owned()).unwrap();
+        client.delete_call(&CallName::from("one")).unwrap();
         client.lost();
         let report = client.poll_report();
         assert!(matches!(report, Some(Report::Deleted { statistics: None, .. })), "{report:?}");
         assert!(matches!(client.poll_report(), Some(Report::Lost)));
-        assert_eq!(client.delete_call(&"one".to_owned()), Err(Away));
+        assert_eq!(client.delete_call(&CallName::from("one")), Err(Away));
     }
 
     #[test]
@@ -465,7 +462,7 @@ mod tests {
         let mut client = ready(now);
         client.handle_line("{\"event\":\"new_in_version_9\",\"sequence\":1}", now).unwrap();
         assert!(client.poll_report().is_none());
-        let event = Event::MediaStarted { call: "one".to_owned(), leg: Side::A };
+        let event = Event::MediaStarted { call: CallName::from("one"), leg: Side::A };
         client.handle_line(&write_event(2, &event), now).unwrap();
         assert!(matches!(client.poll_report(), Some(Report::Event(_))));
     }

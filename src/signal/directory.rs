@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn a_forgotten_call_leaves_nothing_and_takes_nothing_of_another() {
         let address: SocketAddr = "192.0.2.1:5000".parse().unwrap();
-        let (one, two) = ("one".to_owned(), "two".to_owned());
+        let (one, two) = (CallName::from("one"), CallName::from("two"));
         let mut directory = Directory::default();
         directory.enter(Key::Tag("a".to_owned()), &one, Part::Leg(Side::A));
         directory.enter(Key::Address(0, address), &one, Part::Leg(Side::A));

@@ -76,7 +76,7 @@ impl Line {
         let keys = Keys::Srtp { send: master_key()?, receive: master_key()? };
         let browser = json!({"send": opus, "receive": [opus], "receive_redundancy": [63]});
         let trunk = json!({"send": pcmu, "receive": [pcmu]});
-        let plain = Keys::new(&Security::None).map_err(|error| error.message)?;
+        let plain = Keys::new(Security::None);
         let legs = [
             make_leg(browser, keys, 0, &mut random, now)?,
             make_leg(trunk, plain, 2, &mut random, now)?,

@@ -193,6 +193,7 @@ impl Control {
         unsupported(change.media_timeout_ms.is_some(), "media_timeout_ms")?;
         unsupported(change.source.is_some(), "source")?;
         unsupported(change.ice.is_some(), "ice")?;
+        unsupported(change.remote.is_none() && change.remote_rtcp.is_some(), "remote_rtcp alone")?;
         let change = LegChange {
             remote: change.remote.map(|rtp| (rtp, change.remote_rtcp)),
             remote_ufrag: change.remote_ufrag,

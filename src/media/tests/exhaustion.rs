@@ -25,7 +25,7 @@ fn without_a_send_slot_packets_are_counted_and_the_streams_go_on_afterwards() {
     assert_eq!((before.len(), during.len(), after.len()), (40, 0, 40));
     for side in Side::BOTH {
         let discards = exchange.statistics(side).discards;
-        assert!(discards["send_slots_exhausted"].as_u64() >= Some(20), "{discards:?}");
+        assert!(discards.of(Discard::SendSlotsExhausted) >= 20, "{discards:?}");
         // The far end sees the time that passed.
         let of_leg = |sent: &[Sent]| {
             let mut headers =

@@ -90,7 +90,7 @@ impl Journey {
     }
 
     pub(super) fn discarded(&self, reason: Discard) -> u64 {
-        self.statistics().discards.get(reason.name()).map_or(0, |count| count.as_u64().unwrap())
+        self.statistics().discards.of(reason)
     }
 }
 

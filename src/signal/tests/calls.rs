@@ -2,7 +2,7 @@
 
 use super::steps::*;
 use super::world::*;
-use crate::control::message::{Codec, Security, Side, Spacing};
+use crate::control::message::{Codec, PacedDelay, Security, Side, Spacing};
 use crate::signal::records::{Direction, Party};
 use crate::wire::rtp::PayloadType;
 use crate::wire::sip::{HeaderName, Method, Status};

@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::base::clock::WallAnchor;
@@ -14,9 +12,9 @@ use crate::base::random::{self, Random};
 use crate::config::{Config, Machine};
 use crate::control::codec::{read_request, write_event, write_reply};
 use crate::control::message::{
-    CallCreated, CallList, CallStatistics, Command, ControlError, CreateCall, ErrorCode, Event,
-    Greeting, ListedCall, LocalAddresses, PROTOCOL, Security, SendDigit, Side, Transport,
-    UpdateLeg,
+    CallCreated, CallList, CallName, CallStatistics, Command, ControlError, CreateCall, Datagram,
+    ErrorCode, Event, Greeting, LegChange, ListedCall, LocalAddresses, Security, SendDigit, Side,
+    Transport, UpdateLeg,
 };
 use crate::dtls::{self, Certificate, Handshake};
 use crate::signal::engine::Engine;
@@ -532,7 +530,7 @@ impl WebRtc {
 
 /// A media process as far as its control socket shows.
 pub struct Media {
-    pub calls: BTreeMap<String, Held>,
+    pub calls: BTreeMap<CallName, Held>,
     pub digits: Vec<SendDigit>,
     /// Refuse every `create_call` so.
     pub refuse: Option<ControlError>,
@@ -580,14 +578,8 @@ impl Media {
 
     fn greeting(&mut self) -> String {
         self.events = 0;
-        let greeting = Greeting {
-            product: "linecard".to_owned(),
-            version: "0".to_owned(),
-            protocol: PROTOCOL,
-            generation: self.generation.clone(),
-            threads: Vec::new(),
-            capabilities: Vec::new(),
-        };
+        let generation = self.generation.clone();
+        let greeting = Greeting { generation, ..Greeting::of_this_version() };
         serde_json::to_string(&greeting).unwrap()
     }
 
@@ -597,7 +589,7 @@ impl Media {
     }
 
     fn punt(&mut self, from: SocketAddr, datagram: &[u8]) {
-        let payload = STANDARD.encode(datagram);
+        let payload = Datagram(datagram.to_vec());
         self.say(&Event::Datagram { thread: 0, from, payload });
     }
 
@@ -610,9 +602,9 @@ impl Media {
     fn obey(&mut self, command: Command) -> Result<Value, ControlError> {
         let unknown = || ControlError::new(ErrorCode::UnknownCall, "no such call");
         match command {
-            Command::TakeControl | Command::Ping => Ok(json!({})),
+            Command::TakeControl(_) | Command::Ping(_) => Ok(json!({})),
             Command::ListCalls(page) => {
-                let after = page.after.unwrap_or_default();
+                let after = page.after.unwrap_or(CallName::from(""));
                 let listed =
                     self.calls.iter().filter(|(name, _)| **name > after).map(|(name, held)| {
                         ListedCall {
@@ -631,10 +623,10 @@ impl Media {
                 if let Some(refusal) = &self.refuse {
                     return Err(refusal.clone());
                 }
-                let CreateCall { call, blob, a, b } = *create;
+                let CreateCall { call, blob, a, b, .. } = *create;
                 let legs = [a, b].map(|leg| Leg {
                     remote: match leg.transport {
-                        Transport::Plain { remote, .. } => remote,
+                        Transport::Plain(plain) => plain.remote,
                         Transport::Ice(_) => None,
                     },
                     security: leg.security,
@@ -652,7 +644,8 @@ impl Media {
                 Ok(serde_json::to_value(created).unwrap())
             }
             Command::UpdateLeg(update) => {
-                let UpdateLeg { call, leg, remote, security, format, .. } = *update;
+                let UpdateLeg { call, leg, change } = *update;
+                let LegChange { remote, security, format, .. } = change;
                 let held = self.calls.get_mut(&call).ok_or_else(unknown)?;
                 let leg = &mut held.legs[leg.index()];
                 leg.remote = remote.or(leg.remote);
@@ -678,12 +671,12 @@ impl Media {
                 Ok(serde_json::to_value(statistics).unwrap())
             }
             Command::SendDatagram(send) => {
-                self.datagrams.push((send.to, STANDARD.decode(send.payload).unwrap()));
+                self.datagrams.push((send.to, send.payload.0));
                 Ok(json!({}))
             }
             Command::SendDigit(digit) => {
                 assert!(self.calls.contains_key(&digit.call));
-                self.digits.push(digit);
+                self.digits.push(*digit);
                 Ok(json!({}))
             }
             other => panic!("the engine does not use {}", other.name()),
