@@ -1,13 +1,29 @@
-//! Any line on the control socket, from either side: it is read or refused by name, and a request
-//! comes out as it went in.
+//! Any line on the control socket, from either side, and any arguments of every command: they are read
+//! or refused by name, and a request comes out as it went in.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use linecard::control::codec::{read_from_media, read_request, write_request};
+use linecard::control::message::{Command, LINE_BYTES_MAX};
 
-fuzz_target!(|line: &str| {
-    let _ = read_from_media(line);
-    let Ok(request) = read_request(line) else { return };
-    let written = write_request(request.id, &request.command);
-    assert_eq!(read_request(&written), Ok(request));
+fn request(line: &str) {
+    match read_request(line) {
+        Ok(request) => {
+            let written = write_request(request.id, &request.command);
+            assert_eq!(read_request(&written), Ok(request));
+        }
+        Err(bad) => {
+            let reply = serde_json::to_string(&bad.error).expect("a refusal is written");
+            assert!(reply.len() < LINE_BYTES_MAX);
+        }
+    }
+}
+
+fuzz_target!(|text: &str| {
+    let _ = read_from_media(text);
+    request(text);
+    for command in Command::ALL {
+        let name = command.name;
+        request(&format!(r#"{{"id":1,"command":"{name}","arguments":{text}}}"#));
+    }
 });

@@ -13,7 +13,7 @@ connection = socket.socket(socket.AF_UNIX)
 connection.connect(path)
 lines = connection.makefile("rw")
 greeting = json.loads(lines.readline())
-assert greeting["product"] == "linecard" and greeting["protocol"] == 1, greeting
+assert greeting["product"] == "linecard" and greeting["protocol"] == 2, greeting
 
 
 def request(command, **arguments):

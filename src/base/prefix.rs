@@ -66,6 +66,10 @@ impl FromStr for Prefix {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| BadPrefix::Syntax)?;
+        // What comes from such an address counts as IPv4, so nothing would ever match.
+        if address != address.to_canonical() {
+            return Err(BadPrefix::Syntax);
+        }
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = match bits {
             // `parse` would take a sign.
@@ -125,9 +129,16 @@ mod tests {
 
     #[test]
     fn what_is_no_prefix_is_refused() {
-        for text in
-            ["", "/8", "198.51.100.0/", "198.51.100.0/33", "198.51.100.0/+8", "host/8", "::/129"]
-        {
+        for text in [
+            "",
+            "/8",
+            "198.51.100.0/",
+            "198.51.100.0/33",
+            "198.51.100.0/+8",
+            "host/8",
+            "::/129",
+            "::ffff:198.51.100.0/120",
+        ] {
             assert_eq!(text.parse::<Prefix>(), Err(BadPrefix::Syntax), "{text}");
         }
         assert_eq!("198.51.100.7/24".parse::<Prefix>(), Err(BadPrefix::BitsBeyond));

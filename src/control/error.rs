@@ -37,11 +37,17 @@ impl ControlError {
         Self { retry_after_ms, ..Self::new(ErrorCode::Overloaded, message) }
     }
 
-    /// The same refusal with its place: what was wrong in `format` is wrong in `a.format`.
+    /// The same refusal with its place: what was wrong in `format` is wrong in `a.format`, and what
+    /// names no place is wrong in `a`.
     #[must_use]
     pub fn within(self, place: impl std::fmt::Display) -> Self {
         let Self { code, message, retry_after_ms } = self;
-        Self { retry_after_ms, ..Self::new(code, format!("{place}.{message}")) }
+        let is_place = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        let join = match message.split_once(": ") {
+            Some((begins, _)) if is_place(begins) => ".",
+            _ => ": ",
+        };
+        Self { retry_after_ms, ..Self::new(code, format!("{place}{join}{message}")) }
     }
 }
 
@@ -116,6 +122,15 @@ mod tests {
         assert!(error.message.ends_with('…'));
         let short = ControlError::new(ErrorCode::BadArguments, "é".repeat(MESSAGE_CHARACTERS_MAX));
         assert!(!short.message.ends_with('…'));
+    }
+
+    #[test]
+    fn a_refusal_is_placed_in_what_holds_it() {
+        let within =
+            |message: &str| ControlError::new(ErrorCode::BadArguments, message).within("a").message;
+        assert_eq!(within("format.send: no"), "a.format.send: no");
+        assert_eq!(within("no port is free"), "a: no port is free");
+        assert_eq!(within("no port could be bound: denied"), "a: no port could be bound: denied");
     }
 
     #[test]

@@ -384,18 +384,18 @@ impl Engine {
     fn punted(&mut self, thread: usize, from: SocketAddr, datagram: &[u8]) {
         match classify(datagram) {
             Ok(Protocol::Stun) => {
-                let Some(fragment) = local_ufrag_of(&datagram) else { return };
+                let Some(fragment) = local_ufrag_of(datagram) else { return };
                 let key = Key::Fragment(fragment.to_owned());
                 self.with_owner(&key, |call, part, exchange| {
                     if let Part::Leg(side) = part {
-                        call.checked(side, &datagram, from, exchange);
+                        call.checked(side, datagram, from, exchange);
                     }
                 });
             }
             Ok(Protocol::Dtls) => {
                 self.with_owner(&Key::Address(thread, from), |call, part, exchange| {
                     if let Part::Leg(side) = part {
-                        call.handshaken(side, &datagram, from, exchange);
+                        call.handshaken(side, datagram, from, exchange);
                     }
                 });
             }

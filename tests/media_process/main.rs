@@ -636,8 +636,48 @@ fn every_refusal_has_its_name() {
     let mixed = json!({"call": "m", "a": opus_and_g711, "b": plain(&peer, "opus", 111)});
     assert_eq!(control.request("create_call", mixed).unwrap_err(), "unsupported");
     control.request("create_call", call("y")).unwrap();
-    // Unknown fields are ignored.
-    control.request("ping", json!({"colour": "red"})).unwrap();
+}
+
+#[test]
+fn what_is_not_understood_is_refused_by_name_and_changes_nothing() {
+    let media = Media::start();
+    let mut control = media.controller();
+    let peer = Peer::new(0);
+    let leg = plain(&peer, "pcmu", 0);
+    let mut refusal = |command: &str, arguments: Value| {
+        control.send(&json!({"id": 7, "command": command, "arguments": arguments}).to_string());
+        let reply = control.reply();
+        let error = &reply["error"];
+        let code = error["code"].as_str().unwrap_or_else(|| panic!("not refused: {reply}"));
+        (code.to_owned(), error["message"].as_str().unwrap().to_owned())
+    };
+    let with = |member: &str, value: Value| {
+        let mut changed = leg.clone();
+        changed[member] = value;
+        json!({"call": "c", "a": leg, "b": changed})
+    };
+    // A leg whose misspelt keys were passed over would talk in the clear.
+    for (member, value, place) in [
+        ("securty", json!({"kind": "pending"}), "b.securty: unknown"),
+        ("security", json!({"kind": "pending", "profile": 1}), "b.security.profile: unknown"),
+        ("security", json!({"kind": "srtp"}), "b.security.profile: missing"),
+        ("transport", json!({"kind": "plain", "remot": null}), "b.transport.remot: unknown"),
+        ("format", json!({"send": {"codec": "opus"}}), "b.format.send.payload_type: missing"),
+    ] {
+        let (code, message) = refusal("create_call", with(member, value));
+        assert_eq!(code, "bad_arguments");
+        assert!(message.starts_with(place), "{message}");
+    }
+    // What the media process checks beyond types names the leg as well.
+    let mut format = leg["format"].clone();
+    format["send"]["packet_ms"] = json!(25);
+    let (code, message) = refusal("create_call", with("format", format));
+    assert_eq!(code, "bad_arguments");
+    assert!(message.starts_with("b.format.send.packet_ms: "), "{message}");
+    let (code, message) = refusal("ping", json!({"colour": "red"}));
+    assert_eq!((code.as_str(), message.starts_with("colour: ")), ("bad_arguments", true));
+    assert_eq!(control.request("list_calls", json!({})).unwrap()["calls"], json!([]));
+    assert_eq!(control.greeting["compatible"], json!([1, 2]));
 }
 
 #[test]
