@@ -14,6 +14,7 @@ use crate::control::message::{
     CallStatistics, ControlError, IceCredentials, Side, ThreadStatistics,
 };
 use crate::os::wake::Wake;
+use crate::wire::telephone_event::{Digit, DigitTime};
 
 /// Commands that wait for one core. The control thread answers each connection before it reads its
 /// next line, so this is the number of connections that can be served at once.
@@ -93,7 +94,7 @@ pub enum Command {
     /// Send a datagram from the shared port.
     SendDatagram(SocketAddr, Vec<u8>),
     /// Send a digit out of a leg.
-    SendDigit(CallKey, Side, char, u32),
+    SendDigit(CallKey, Side, Digit, DigitTime),
 }
 
 /// A core's answer to a command.

@@ -27,7 +27,7 @@ use super::noise::OPUS_PAUSE_BYTES;
 use super::redundancy;
 use super::stream::{Encoder, Order, Path, Playout, Transcoder};
 use crate::audio::SAMPLES_PER_MS;
-use crate::audio::dtmf::{RELAY_OUTPUTS_MAX, RelayOutput};
+use crate::audio::dtmf::{HeardEvent, Outlet, RELAY_OUTPUTS_MAX, RelayOutput};
 use crate::audio::g711::{self, Law};
 use crate::audio::opus::Filled;
 use crate::audio::repair::{Packet, Step};
@@ -111,16 +111,21 @@ pub fn rtp(
     if meaning == Meaning::Unknown {
         return Err(Discard::UnknownPayloadType);
     }
-    match from.hear(&packet, meaning, now) {
+    let heard = from.hear(&packet, meaning, now);
+    match heard {
         Continuity::Same => {}
         Continuity::First => around.notices.push(Notice::MediaStarted(side)),
         Continuity::NewSource => stream.restart(),
     }
+    let new_source = heard == Continuity::NewSource;
     let Leg { counters, format, .. } = from;
     let meaning_of = |payload_type| {
         format.as_ref().map_or(Meaning::Unknown, |format| format.meaning(payload_type))
     };
     let mut onward = Onward { side, counters, to, playout: &mut stream.playout, now, around };
+    if new_source {
+        onward.end_events();
+    }
     let mut packet = Packet { header: packet.header, payload: packet.payload };
     // Unwrap: RED brings earlier packets along, of which the window takes those it misses.
     if meaning == Meaning::Redundant {
@@ -380,7 +385,9 @@ impl Onward<'_, '_> {
     pub(super) fn event(&mut self, clock_hz: u32, packet: Packet<'_>) -> Result<(), Discard> {
         let event = TelephoneEvent::parse(packet.payload)?;
         self.playout.set_event_clocks(clock_hz, self.to);
-        let timestamp = packet.header.timestamp;
+        let (sequence_number, timestamp) = (packet.header.sequence_number, packet.header.timestamp);
+        let heard = HeardEvent { sequence_number, timestamp, event };
+        let outlet = if self.to.digits.is_busy() { Outlet::Taken } else { Outlet::Free };
         let playout = &mut *self.playout;
         let audio_clock_hz = match &playout.path {
             Path::Relay(codec) => codec.clock_hz(),
@@ -388,7 +395,7 @@ impl Onward<'_, '_> {
             Path::Closed => return Err(Discard::NoDestination),
         };
         let mut outputs = Outputs::default();
-        playout.events.relay.handle_event(timestamp, event, self.now, |out| outputs.push(out));
+        playout.events.relay.handle_event(heard, outlet, self.now, |out| outputs.push(out));
         // The event begins where its timestamp says, if that is on the audio's clock.
         let onset = (clock_hz == audio_clock_hz).then_some(timestamp);
         self.send_events(&outputs, onset)
@@ -398,6 +405,14 @@ impl Onward<'_, '_> {
     fn wake_events(&mut self) {
         let mut outputs = Outputs::default();
         self.playout.events.relay.handle_timeout(self.now, |output| outputs.push(output));
+        let sent = self.send_events(&outputs, None);
+        count(self.counters, sent);
+    }
+
+    /// Another source is heard: what lasts of the old one's events ends.
+    fn end_events(&mut self) {
+        let mut outputs = Outputs::default();
+        self.playout.events.relay.new_source(self.now, |output| outputs.push(output));
         let sent = self.send_events(&outputs, None);
         count(self.counters, sent);
     }
@@ -416,9 +431,14 @@ impl Onward<'_, '_> {
                     }
                     outcome = outcome.and(self.send_event(packet, self.playout.events.onset));
                 }
-                RelayOutput::Completed(digit) => {
+                RelayOutput::Owed { event, time } => {
+                    let queued = self.to.digits.push_event(event, time, self.now);
+                    outcome = outcome.and(queued.map_err(|_| Discard::DuringTelephoneEvent));
+                }
+                RelayOutput::Completed(completed) => {
                     self.counters.events_received += 1;
-                    let notice = Notice::DigitEnded(self.side, digit.digit, digit.duration_ms);
+                    let (digit, held_ms) = (completed.digit.to_char(), completed.duration_ms);
+                    let notice = Notice::DigitEnded(self.side, digit, held_ms);
                     self.around.notices.push(notice);
                 }
             }
@@ -458,6 +478,9 @@ impl Onward<'_, '_> {
     fn send_digits(&mut self) {
         if self.to.digits.next_timeout().is_none_or(|due| due > self.now) {
             return;
+        }
+        if let Some(free) = self.playout.events.relay.busy_until() {
+            self.to.digits.wait_until(free);
         }
         let mut outputs = Outputs::default();
         self.to.digits.handle_timeout(self.now, |packet| outputs.push(RelayOutput::Send(packet)));

@@ -28,7 +28,7 @@ use crate::os::outbox::Outbox;
 use crate::os::ring::SocketIndex;
 use crate::wire::rtcp::{self, RtcpPacket};
 use crate::wire::rtp::{PayloadType, RtpHeader, RtpPacket, RtpTimestamp, SequenceNumber, Ssrc};
-use crate::wire::telephone_event::{TelephoneEvent, event_of};
+use crate::wire::telephone_event::{Digit, DigitTime, TelephoneEvent};
 
 const OPUS: &str = r#"{"send": {"codec": "opus", "payload_type": 111},
     "receive": [{"codec": "opus", "payload_type": 111}],
@@ -403,10 +403,14 @@ fn another_source_goes_on_in_the_same_outgoing_stream() {
     assert_eq!(listener.pcm.len(), 50 * 160);
 }
 
+fn digit(character: char) -> Digit {
+    Digit::from_char(character).unwrap()
+}
+
 fn event(digit: char, end: bool, duration: u16) -> Vec<u8> {
     let mut payload = [0; 4];
-    TelephoneEvent { event: event_of(digit).unwrap(), end, volume: 10, duration }
-        .write(&mut payload);
+    let event = self::digit(digit).event();
+    TelephoneEvent { event, end, volume: 10, duration }.write(&mut payload);
     payload.to_vec()
 }
 
@@ -416,7 +420,7 @@ fn events(sent: &[Sent], payload_type: u8) -> Vec<(char, bool, u16, bool, RtpTim
     of_type
         .map(|packet| {
             let event = TelephoneEvent::parse(&packet.payload).unwrap();
-            let digit = event.digit().unwrap();
+            let digit = event.digit().unwrap().to_char();
             (digit, event.end, event.duration, packet.header.marker, packet.header.timestamp)
         })
         .collect()
@@ -489,7 +493,7 @@ fn a_digit_from_the_controller_replaces_the_audio_while_it_lasts() {
     for n in 0..30 {
         if n == 10 {
             let now = exchange.now;
-            exchange.call.legs[1].digits.push('5', 100, now).unwrap();
+            exchange.call.legs[1].digits.push(digit('5'), DigitTime::DEFAULT, now).unwrap();
         }
         all.extend(exchange.hear(Side::A, &speaker.packet(160)).unwrap());
         all.extend(exchange.pass(MS_20));

@@ -26,6 +26,7 @@ use crate::media::channel::{
 use crate::media::format::LegFormat;
 use crate::media::ports::{NoPair, PortPair};
 use crate::media::security::Keys;
+use crate::wire::telephone_event::{Digit, DigitTime};
 
 /// Subscriptions of one connection.
 const SUBSCRIPTIONS_MAX: usize = 16;
@@ -275,14 +276,13 @@ impl Control {
 
     async fn send_digit(&self, arguments: &SendDigit) -> Result<Value> {
         let (thread, key) = self.find(&arguments.call)?;
-        if !(40..=5000).contains(&arguments.duration_ms) {
-            return refuse(ErrorCode::BadArguments, "duration_ms: must be 40 to 5000");
-        }
-        let digit = arguments.digit.to_ascii_uppercase();
-        if !"0123456789*#ABCD".contains(digit) {
-            return refuse(ErrorCode::BadArguments, "digit: must be one of 0-9 * # A-D");
-        }
-        let command = CoreCommand::SendDigit(key, arguments.leg, digit, arguments.duration_ms);
+        let bad = |field, problem| {
+            ControlError::new(ErrorCode::BadArguments, format!("{field}: {problem}"))
+        };
+        let time = DigitTime::try_from(arguments.duration_ms);
+        let time = time.map_err(|problem| bad("duration_ms", problem))?;
+        let digit = Digit::try_from(arguments.digit).map_err(|problem| bad("digit", problem))?;
+        let command = CoreCommand::SendDigit(key, arguments.leg, digit, time);
         self.ask(thread, command).await.map(|_| empty())
     }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::wire::red::{self, RedPayload, RedundantBlock};
+use crate::wire::telephone_event::DigitTime;
 
 const OPUS_RED: &str = r#"{"send": {"codec": "opus", "payload_type": 111, "redundancy": {"payload_type": 63}},
     "receive": [{"codec": "opus", "payload_type": 111}], "receive_redundancy": [63],
@@ -195,7 +196,7 @@ fn redundancy_is_never_put_around_telephone_events() {
     let mut speaker = Speaker::new(&exchange.arena, 0);
     let mut sent = exchange.hear(Side::B, &speaker.packet(160)).unwrap();
     let now = exchange.now;
-    exchange.call.legs[0].digits.push('5', 60, now).unwrap();
+    exchange.call.legs[0].digits.push(digit('5'), DigitTime::clamped_ms(60), now).unwrap();
     for _ in 0..20 {
         sent.extend(exchange.pass(MS_20));
         sent.extend(exchange.hear(Side::B, &speaker.packet(160)).unwrap_or_default());

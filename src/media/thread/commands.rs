@@ -19,6 +19,7 @@ use crate::media::outgoing::Outgoing;
 use crate::media::security::SecurityContext;
 use crate::os::ring::{Receive, SocketIndex};
 use crate::os::sockets;
+use crate::wire::telephone_event::{Digit, DigitTime};
 
 impl Thread {
     /// What waits in the command queue, in order.
@@ -41,8 +42,8 @@ impl Thread {
             },
             Command::QueryThread => Ok(Reply::Thread(Box::new(self.statistics()))),
             Command::SendDatagram(to, datagram) => self.send_datagram(to, &datagram),
-            Command::SendDigit(key, side, digit, duration_ms) => {
-                self.send_digit(key, side, digit, duration_ms, now)
+            Command::SendDigit(key, side, digit, time) => {
+                self.send_digit(key, side, digit, time, now)
             }
         };
         self.end.reply(token, reply);
@@ -241,8 +242,8 @@ impl Thread {
         &mut self,
         key: CallKey,
         side: Side,
-        digit: char,
-        duration_ms: u32,
+        digit: Digit,
+        time: DigitTime,
         now: Instant,
     ) -> Result<Reply, ControlError> {
         let call = self.calls.find(key).ok_or_else(no_call)?;
@@ -252,8 +253,8 @@ impl Thread {
             return Err(ControlError::new(ErrorCode::Unsupported, message));
         }
         leg.digits
-            .push(digit, duration_ms, now)
-            .map_err(|refused| ControlError::new(ErrorCode::NoCapacity, refused.to_string()))?;
+            .push(digit, time, now)
+            .map_err(|full| ControlError::new(ErrorCode::NoCapacity, full.to_string()))?;
         self.timers.arm(key, call.next_timeout(), &mut call.armed);
         Ok(Reply::Done)
     }
