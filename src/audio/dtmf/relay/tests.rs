@@ -466,9 +466,12 @@ fn digits_under_one_timestamp_are_told_though_only_ends_arrive() {
     }
 }
 
+/// What a packet of a press says of the duration, by its number from 1.
+type DurationOf = fn(u16) -> u16;
+
 #[test]
 fn a_press_whose_packets_each_have_their_own_timestamp_is_one_digit() {
-    let styles: [(&str, fn(u16) -> u16); 4] = [
+    let styles: [(&str, DurationOf); 4] = [
         ("growing", |packet| packet * 160),
         ("constant", |_| 160),
         ("nothing", |_| 0),
