@@ -1,5 +1,6 @@
-//! Any packet, to receivers of all profiles: without a good tag nothing is accepted. And any RTP or
-//! RTCP, protected and unprotected, comes out as it went in.
+//! Any packet, to receivers of all profiles: without a good tag nothing is accepted, and nothing that
+//! was accepted once is accepted again, not even by a receiver that is resumed from a snapshot. And any
+//! RTP or RTCP, protected and unprotected, comes out as it went in.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -21,8 +22,13 @@ fuzz_target!(|packet: &[u8]| {
             let mut sender = Sender::new(&master, Ssrc(ssrc));
             let mut buffer = room();
             if let Ok(length) = sender.protect(&mut buffer, packet.len()) {
+                let sealed = buffer[..length].to_vec();
                 let plain = receiver.unprotect(&mut buffer[..length]);
                 assert_eq!(plain.map(|length| &buffer[..length]), Ok(packet));
+                let resumed = Receiver::resume(&master, &receiver.snapshot());
+                let mut resumed = resumed.expect("its own snapshot");
+                assert!(receiver.unprotect(&mut sealed.clone()).is_err(), "a replayed packet");
+                assert!(resumed.unprotect(&mut sealed.clone()).is_err(), "a replayed packet");
             }
         }
         if let Some(ssrc) = word(4).map(u32::from_be_bytes) {

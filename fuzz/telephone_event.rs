@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use linecard::wire::telephone_event::{EVENT_BYTES, TelephoneEvent, digit_of, event_of};
+use linecard::wire::telephone_event::{Digit, EVENT_BYTES, TelephoneEvent};
 
 fuzz_target!(|payload: &[u8]| {
     let Ok(event) = TelephoneEvent::parse(payload) else {
@@ -12,7 +12,8 @@ fuzz_target!(|payload: &[u8]| {
     let mut written = [0; EVENT_BYTES];
     event.write(&mut written);
     assert_eq!(TelephoneEvent::parse(&written), Ok(event));
-    if let Some(digit) = digit_of(event.event) {
-        assert_eq!(event_of(digit), Some(event.event));
+    if let Some(digit) = event.digit() {
+        assert_eq!(digit.event(), event.event);
+        assert_eq!(Digit::from_char(digit.to_char()), Some(digit));
     }
 });

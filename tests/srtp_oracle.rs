@@ -1,6 +1,7 @@
 //! SRTP against somebody else's: Debian's packaged libsrtp2 must read what we protect and write what
 //! we can read, byte for byte where both start from the same state, on random packets of all three
-//! profiles with contributing sources, extensions, losses, reordering and wraps.
+//! profiles with contributing sources, extensions, losses, reordering and wraps. So must it when either
+//! of us is resumed from a snapshot, and its packets are heard although the first ones were lost.
 #![allow(
     unsafe_code,
     reason = "the oracle is a C library, loaded at run time so that only this test needs it"
@@ -12,7 +13,8 @@ use std::ptr;
 use linecard::base::random::{Random, from_seed};
 use linecard::srtp::keys::{MasterKey, Profile};
 use linecard::srtp::protect::{RTCP_GROWTH_BYTES_MAX, Receiver, Sender};
-use linecard::wire::rtp::Ssrc;
+use linecard::srtp::snapshot::Margin;
+use linecard::wire::rtp::{SequenceNumber, Ssrc};
 use rand::{Rng, RngExt};
 
 /// Enough for every mixture of header, wrap and order; a second or two with the packaged build.
@@ -311,5 +313,91 @@ fn we_and_libsrtp_protect_and_unprotect_alike() {
             let theirs = their_sender.protect_rtcp(&plain).expect(&what);
             assert_eq!(unprotect_rtcp(&mut receiver, &theirs), plain, "{what}");
         }
+        either_side_is_resumed(
+            &mut random,
+            &master,
+            sender,
+            receiver,
+            &their_sender,
+            &their_receiver,
+        );
+        their_first_packets_are_lost(&mut random, library, &master, &key);
+    }
+}
+
+/// Ours go on from snapshots some packets old; theirs notice nothing.
+fn either_side_is_resumed(
+    random: &mut Random,
+    master: &MasterKey,
+    mut sender: Sender,
+    receiver: Receiver,
+    their_sender: &Oracle,
+    their_receiver: &Oracle,
+) {
+    let ssrc = sender.ssrc();
+    let margin = Margin { packets: 300, reports: 5 };
+    let next = |sender: &Sender| sender.position().expect("it has sent").sequence_number().next();
+    let sent = sender.snapshot(next(&sender));
+    let received = receiver.snapshot();
+    for _ in 0..margin.packets {
+        let SequenceNumber(number) = next(&sender);
+        let plain = random_rtp(random, ssrc, number);
+        let ours = protect(&mut sender, &plain);
+        assert_eq!(their_receiver.unprotect(&ours).as_ref(), Ok(&plain));
+        their_sender.protect(&plain).expect("their packet is lost");
+    }
+    for _ in 0..margin.reports {
+        let plain = random_rtcp(random, ssrc);
+        let ours = protect_rtcp(&mut sender, &plain);
+        assert_eq!(their_receiver.unprotect_rtcp(&ours).as_ref(), Ok(&plain));
+    }
+    let mut sender = Sender::resume(master, &sent, margin).expect("there are indexes left");
+    let mut receiver = Receiver::resume(master, &received).expect("its own snapshot");
+    for number in 0..1_000 {
+        let SequenceNumber(sequence_number) = next(&sender);
+        let plain = random_rtp(random, ssrc, sequence_number);
+        let ours = protect(&mut sender, &plain);
+        assert_eq!(their_receiver.unprotect(&ours).as_ref(), Ok(&plain), "packet {number}");
+        let theirs = their_sender.protect(&plain).expect("the index is fresh");
+        assert_eq!(theirs, ours, "the same index");
+        assert_eq!(unprotect(&mut receiver, &theirs), plain, "packet {number}");
+        if number % 100 == 0 {
+            let plain = random_rtcp(random, ssrc);
+            let ours = protect_rtcp(&mut sender, &plain);
+            assert_eq!(their_receiver.unprotect_rtcp(&ours).as_ref(), Ok(&plain));
+            let theirs = their_sender.protect_rtcp(&plain).expect("the index is fresh");
+            assert_eq!(unprotect_rtcp(&mut receiver, &theirs), plain);
+        }
+    }
+}
+
+/// Their sender passes the wrap, or half a round, before we hear it (again).
+fn their_first_packets_are_lost(
+    random: &mut Random,
+    library: Library,
+    master: &MasterKey,
+    key: &[u8],
+) {
+    for (start, lost) in [(65_530u32, 10u32), (65_500, 50), (30_000, 40_000)] {
+        let their_sender = library.session(master.profile(), key, SSRC_ANY_OUTBOUND);
+        let mut receiver = Receiver::new(master);
+        let ssrc = Ssrc(random.random());
+        let mut hole = 0;
+        for place in 0..lost + 40_000 {
+            let number = (start + place) as u16;
+            // Whole packets only where we listen: the tag of a lost one is nobody's concern.
+            let listened = (lost..lost + 10).contains(&place) || place >= lost + 39_900;
+            let plain = random_rtp(random, ssrc, number);
+            let theirs = their_sender.protect(&plain).expect("the index is fresh");
+            if listened {
+                assert_eq!(
+                    unprotect(&mut receiver, &theirs),
+                    plain,
+                    "{start}, {lost} lost: {place}"
+                );
+            }
+            hole += u32::from(!listened);
+        }
+        assert!(hole > 1 << 15);
     }
 }

@@ -13,6 +13,7 @@ use crate::control::message::{
 };
 use crate::os::sockets::BoundSocket;
 use crate::os::wake::Wake;
+use crate::wire::telephone_event::{Digit, DigitTime};
 
 /// Commands that wait for one core. Each connection has one under way at most, and the registry few of
 /// its own, so this is never reached unless the core has stopped.
@@ -67,7 +68,7 @@ pub enum Command {
     /// Send a datagram from the shared port.
     SendDatagram(SocketAddr, Vec<u8>),
     /// Send a digit out of a leg.
-    SendDigit(CallKey, Side, char, u32),
+    SendDigit(CallKey, Side, Digit, DigitTime),
 }
 
 /// A core's answer to a command.

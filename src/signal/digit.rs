@@ -2,18 +2,15 @@
 //! `Duration=160`, each on a line of its own), and `application/dtmf`, a digit alone. In: a body.
 //! Out: what to press. Nothing standardises them; what is read here is what clients send.
 
+use crate::wire::telephone_event::{Digit, DigitTime};
+
 /// What INFO may carry.
 pub const CONTENT_TYPES: &str = "application/dtmf-relay, application/dtmf";
-/// Held when the sender names no time.
-pub const DURATION_MS_DEFAULT: u32 = 100;
-/// Held at least (ITU-T Q.24) and at most, whatever the sender asks for.
-const DURATION_MS: std::ops::RangeInclusive<u32> = 40..=5_000;
-
 /// What an INFO asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressed {
-    /// This digit, for so many milliseconds.
-    Digit(char, u32),
+    /// This digit, for so long.
+    Digit(Digit, DigitTime),
     /// A hook flash or another signal that RTP events of a call do not carry.
     Unsupported,
 }
@@ -29,23 +26,21 @@ pub fn read(media_type: &str, body: &[u8]) -> Option<Pressed> {
             })
         };
         let duration_ms = value("duration").and_then(|value| value.parse().ok());
-        return pressed(value("signal")?, duration_ms.unwrap_or(DURATION_MS_DEFAULT));
+        let time = duration_ms.map_or(DigitTime::DEFAULT, DigitTime::clamped_ms);
+        return pressed(value("signal")?, time);
     }
     if media_type.eq_ignore_ascii_case("application/dtmf") {
-        return pressed(text.trim(), DURATION_MS_DEFAULT);
+        return pressed(text.trim(), DigitTime::DEFAULT);
     }
     None
 }
 
-fn pressed(signal: &str, duration_ms: u32) -> Option<Pressed> {
+fn pressed(signal: &str, time: DigitTime) -> Option<Pressed> {
     let mut characters = signal.chars();
-    match (characters.next()?.to_ascii_uppercase(), characters.next()) {
-        (digit @ ('0'..='9' | '*' | '#' | 'A'..='D'), None) => {
-            let (least, most) = DURATION_MS.into_inner();
-            Some(Pressed::Digit(digit, duration_ms.clamp(least, most)))
-        }
-        ('R' | '!' | ',', None) => Some(Pressed::Unsupported),
-        _ => None,
+    let (character, None) = (characters.next()?, characters.next()) else { return None };
+    match Digit::from_char(character) {
+        Some(digit) => Some(Pressed::Digit(digit, time)),
+        None => matches!(character, 'R' | 'r' | '!' | ',').then_some(Pressed::Unsupported),
     }
 }
 
@@ -55,13 +50,17 @@ mod tests {
 
     #[test]
     fn what_browsers_libraries_send_is_read() {
+        let digit = |character, ms| {
+            let (digit, time) = (Digit::from_char(character), DigitTime::from_ms(ms));
+            Some(Pressed::Digit(digit.unwrap(), time.unwrap()))
+        };
         let relay = |body: &str| read("application/dtmf-relay", body.as_bytes());
-        assert_eq!(relay("Signal=5\r\nDuration=100"), Some(Pressed::Digit('5', 100)));
-        assert_eq!(relay("Signal= #\r\nDuration=2000\r\n"), Some(Pressed::Digit('#', 2_000)));
-        assert_eq!(relay("signal=d"), Some(Pressed::Digit('D', DURATION_MS_DEFAULT)));
-        assert_eq!(relay("Signal=1\nDuration=99999"), Some(Pressed::Digit('1', 5_000)));
+        assert_eq!(relay("Signal=5\r\nDuration=100"), digit('5', 100));
+        assert_eq!(relay("Signal= #\r\nDuration=2000\r\n"), digit('#', 2_000));
+        assert_eq!(relay("signal=d"), digit('D', 100));
+        assert_eq!(relay("Signal=1\nDuration=99999"), digit('1', 5_000));
         assert_eq!(relay("Signal=R\r\nDuration=100"), Some(Pressed::Unsupported));
-        assert_eq!(read("application/dtmf", b"7"), Some(Pressed::Digit('7', DURATION_MS_DEFAULT)));
+        assert_eq!(read("application/dtmf", b"7"), digit('7', 100));
     }
 
     #[test]

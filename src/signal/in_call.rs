@@ -30,8 +30,8 @@ pub fn answer(
 fn pressed(request: &Request, call: &CallName, side: Side, exchange: &mut Exchange) -> Response {
     let media_type = request.headers.content_type().ok().flatten();
     match media_type.and_then(|kind| digit::read(&kind.media_type, &request.body)) {
-        Some(Pressed::Digit(digit, duration_ms)) => {
-            exchange.send_digit(call, side.other(), digit, duration_ms);
+        Some(Pressed::Digit(digit, time)) => {
+            exchange.send_digit(call, side.other(), digit, time);
         }
         Some(Pressed::Unsupported) => {}
         None => {

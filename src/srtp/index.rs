@@ -1,10 +1,16 @@
 //! The 48-bit packet index (RFC 3711 §3.3.1): the roll-over counter above the sequence number.
 
+use serde::{Deserialize, Serialize};
+
 use crate::wire::rtp::SequenceNumber;
 
 /// A packet's place in its stream: `roll-over counter * 2^16 + sequence number`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
 pub struct PacketIndex(u64);
+
+/// How many indexes there are.
+pub(super) const INDEXES: u64 = 1 << 48;
 
 impl PacketIndex {
     /// The index made of its parts.
@@ -16,7 +22,7 @@ impl PacketIndex {
     /// From a value below 2^48; higher bits are dropped.
     #[inline]
     pub const fn from_value(value: u64) -> Self {
-        Self(value & ((1 << 48) - 1))
+        Self(value & (INDEXES - 1))
     }
 
     /// The whole index, below 2^48.
@@ -55,6 +61,26 @@ impl PacketIndex {
             counter
         };
         Some(Self::new(counter, sequence_number))
+    }
+
+    /// The same sequence number some rounds later. `None`: past the last index.
+    pub fn rounds_later(self, rounds: u32) -> Option<Self> {
+        let counter = self.roll_over_counter().checked_add(rounds)?;
+        Some(Self::new(counter, self.sequence_number()))
+    }
+}
+
+impl TryFrom<u64> for PacketIndex {
+    type Error = &'static str;
+
+    fn try_from(value: u64) -> Result<Self, Self::Error> {
+        if value < INDEXES { Ok(Self(value)) } else { Err("a packet index is below 2^48") }
+    }
+}
+
+impl From<PacketIndex> for u64 {
+    fn from(index: PacketIndex) -> u64 {
+        index.0
     }
 }
 
@@ -129,5 +155,19 @@ mod tests {
         let last = PacketIndex::new(u32::MAX, SequenceNumber(0xffff));
         assert_eq!(last.estimate(SequenceNumber(0)), None);
         assert_eq!(last.estimate(SequenceNumber(0xfffe)).map(|i| i.value()), Some((1 << 48) - 2));
+    }
+
+    #[test]
+    fn a_later_round_has_the_same_sequence_number() {
+        let index = PacketIndex::new(3, SequenceNumber(0xfff0));
+        assert_eq!(index.rounds_later(2), Some(PacketIndex::new(5, SequenceNumber(0xfff0))));
+        assert_eq!(PacketIndex::new(u32::MAX, SequenceNumber(1)).rounds_later(1), None);
+    }
+
+    #[test]
+    fn what_is_no_index_is_not_read_as_one() {
+        assert_eq!(serde_json::from_str::<PacketIndex>("65537").unwrap().roll_over_counter(), 1);
+        assert!(serde_json::from_str::<PacketIndex>("281474976710656").is_err());
+        assert_eq!(serde_json::to_string(&PacketIndex::from_value(7)).unwrap(), "7");
     }
 }

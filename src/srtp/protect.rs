@@ -1,15 +1,24 @@
 //! Protecting what we send and unprotecting what we receive (RFC 3711 §3.3, §3.4).
 //!
 //! A [`Sender`] carries one SSRC, a [`Receiver`] the few that a far end uses during the life of a
-//! key. Both refuse to use an index twice. They report positions, the index of the last packet, so
-//! that a stream can be described to somebody else.
+//! key. Both refuse to use an index twice. They report positions, the index of the highest packet: the
+//! one truth of where a protected stream stands. From a snapshot of them somebody else goes on.
+//!
+//! # The round
+//!
+//! A packet carries 16 bits of its index. The rest, the round, is estimated (RFC 3711 §3.3.1), and
+//! until a tag was good under an estimate it is a guess: the first packet of a source may be of round
+//! 1, because those of round 0 were lost or came before their keys; and after 2^15 missed packets the
+//! estimate is a round behind. So a packet whose tag is bad under the likely index is tried under one
+//! other, which costs a forged packet twice the work, and never more.
 
-use super::index::PacketIndex;
+use super::index::{INDEXES, PacketIndex};
 use super::keys::{Labels, MasterKey, Profile};
 use super::replay::ReplayWindow;
+use super::snapshot::{Margin, ReceiverSnapshot, ResumeRefused, SenderSnapshot, SourceSnapshot};
 use super::transform::{ENCRYPTED_FLAG, RTCP_HEADER_BYTES, RTCP_INDEX_BYTES, Transform};
 use crate::base::discard::Discard;
-use crate::wire::rtp::{RtpHeader, SequenceNumber, Ssrc, header_length};
+use crate::wire::rtp::{HEADER_BYTES, RtpHeader, RtpPacket, SequenceNumber, Ssrc, header_length};
 
 /// Bytes that protection adds to RTP at most; RTCP grows by these and its index.
 pub const RTP_GROWTH_BYTES_MAX: usize = 16;
@@ -21,6 +30,12 @@ pub const ACTIVE_SOURCES_MAX: usize = 4;
 /// Sources that one receiver may see in the life of its key. Forgetting one would let its packets
 /// be replayed, so one more is refused.
 pub const SOURCES_MAX: usize = 32;
+
+/// The farthest round above the likely one that is tried; a round of 20 ms packets is 22 minutes.
+const ROUNDS_TRIED_MAX: u32 = 7;
+/// Every so many sequence numbers it is not the next round's turn to be tried but a later one's: a
+/// source of any round within reach is found in less than 2 s of 20 ms packets.
+const LATER_ROUNDS_TURN: u16 = 16;
 
 /// SRTCP indexes end at 31 bits (RFC 3711 §3.4).
 const RTCP_INDEX_MAX: u32 = ENCRYPTED_FLAG - 1;
@@ -57,6 +72,42 @@ impl Sender {
         Self { transforms: Transforms::new(master), ssrc, sent: None, rtcp_index_next: 0 }
     }
 
+    /// Goes on where another sender of this key stood, with everything up to the margin's end counted
+    /// as used. The next sequence number is the one after [`Self::position`].
+    pub fn resume(
+        master: &MasterKey,
+        snapshot: &SenderSnapshot,
+        margin: Margin,
+    ) -> Result<Self, ResumeRefused> {
+        if margin.packets > Margin::PACKETS_MAX {
+            return Err(ResumeRefused::MarginTooWide);
+        }
+        let first = snapshot.rtp_next.saturating_add(margin.packets.into());
+        if first >= INDEXES {
+            return Err(ResumeRefused::KeysUsedUp);
+        }
+        let rtcp_first = snapshot.rtcp_next.saturating_add(margin.reports.into());
+        Ok(Self {
+            transforms: Transforms::new(master),
+            ssrc: snapshot.ssrc,
+            sent: first.checked_sub(1).map(ReplayWindow::closed_up_to),
+            rtcp_index_next: rtcp_first.min(RTCP_INDEX_MAX + 1),
+        })
+    }
+
+    /// Where it stands. `next` is the sequence number that will be sent next: of a sender that has
+    /// sent nothing yet, nothing else tells where its first packet will be.
+    pub fn snapshot(&self, next: SequenceNumber) -> SenderSnapshot {
+        let rtp_next = match &self.sent {
+            None => u64::from(next.0),
+            Some(window) => {
+                let next = position(window).estimate(next).map_or(INDEXES, PacketIndex::value);
+                next.max(window.highest() + 1)
+            }
+        };
+        SenderSnapshot { ssrc: self.ssrc, rtp_next, rtcp_next: self.rtcp_index_next }
+    }
+
     /// Protects the RTP packet in `buffer[..length]` in place and returns its new length.
     ///
     /// Sequence numbers may arrive out of order, as far back as the replay window reaches; one that
@@ -67,10 +118,35 @@ impl Sender {
     pub fn protect(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, Discard> {
         let packet = buffer.get(..length).ok_or(Discard::TooLarge)?;
         let (header, header_bytes) = header_of(packet)?;
+        self.seal(&header, header_bytes, buffer, length)
+    }
+
+    /// The same for a packet whose header the caller has just written with [`RtpHeader::write`]. The
+    /// index is that of `header`; with other bytes in the packet its receiver finds the tag bad.
+    #[inline]
+    pub fn protect_written(
+        &mut self,
+        header: &RtpHeader,
+        buffer: &mut [u8],
+        length: usize,
+    ) -> Result<usize, Discard> {
+        debug_assert!(buffer.first_chunk().is_none_or(|fixed| RtpHeader::read(fixed) == *header));
+        self.seal(header, HEADER_BYTES, buffer, length)
+    }
+
+    #[inline]
+    fn seal(
+        &mut self,
+        header: &RtpHeader,
+        header_bytes: usize,
+        buffer: &mut [u8],
+        length: usize,
+    ) -> Result<usize, Discard> {
         if header.ssrc != self.ssrc {
             return Err(Discard::BadRtp);
         }
-        let index = estimate(self.sent.as_ref(), header.sequence_number)?;
+        let index = likely_index(self.sent.as_ref(), header.sequence_number)?;
+        check(self.sent.as_ref(), index)?;
         let protected_bytes = length + self.transforms.profile.tag_bytes();
         let protected = buffer.get_mut(..protected_bytes).ok_or(Discard::TooLarge)?;
         self.transforms.rtp.seal_rtp(protected, header_bytes, self.ssrc, index)?;
@@ -117,7 +193,9 @@ pub struct Receiver {
     transforms: Transforms,
     /// Most recently used first.
     active: [Option<Source>; ACTIVE_SOURCES_MAX],
-    retired: [Option<Retired>; SOURCES_MAX - ACTIVE_SOURCES_MAX],
+    /// What remains of the others: everything up to these indexes counts as seen, so a replayed packet
+    /// cannot bring a source back.
+    retired: [Option<SourceSnapshot>; SOURCES_MAX - ACTIVE_SOURCES_MAX],
 }
 
 /// A source with its replay windows; `None` where no packet of that kind came yet.
@@ -126,15 +204,6 @@ struct Source {
     ssrc: Ssrc,
     rtp: Option<ReplayWindow>,
     rtcp: Option<ReplayWindow>,
-}
-
-/// What remains of a source when others took its place: everything up to these indexes counts as
-/// seen, so a replayed packet cannot bring the source back.
-#[derive(Clone, Copy)]
-struct Retired {
-    ssrc: Ssrc,
-    rtp_highest: Option<u64>,
-    rtcp_highest: Option<u32>,
 }
 
 impl Receiver {
@@ -147,12 +216,54 @@ impl Receiver {
         }
     }
 
+    /// Goes on where another receiver of this key stood. What that one heard after the snapshot could
+    /// be replayed to this one: nothing but the snapshot's age bounds it.
+    pub fn resume(master: &MasterKey, snapshot: &ReceiverSnapshot) -> Result<Self, ResumeRefused> {
+        let sources = &snapshot.sources;
+        if sources.len() > SOURCES_MAX {
+            return Err(ResumeRefused::TooManySources);
+        }
+        let mut receiver = Self::new(master);
+        for (place, source) in sources.iter().enumerate() {
+            if sources[..place].iter().any(|before| before.ssrc == source.ssrc) {
+                return Err(ResumeRefused::RepeatedSource(source.ssrc));
+            }
+            match receiver.active.get_mut(place) {
+                Some(active) => *active = Some(Source::closed(source)),
+                None => receiver.retired[place - ACTIVE_SOURCES_MAX] = Some(*source),
+            }
+        }
+        Ok(receiver)
+    }
+
+    /// Where it stands.
+    pub fn snapshot(&self) -> ReceiverSnapshot {
+        let active = self.active.iter().flatten().map(Source::snapshot);
+        let retired = self.retired.iter().flatten().copied();
+        ReceiverSnapshot { sources: active.chain(retired).collect() }
+    }
+
     /// Verifies and decrypts the SRTP packet that fills `packet`, in place, and returns the length
-    /// of the RTP packet. Nothing changes unless it returns `Ok`; on error the bytes may be spoilt.
-    ///
-    /// The first packet of a source counts as its round 0 (RFC 3711 §3.3.1).
+    /// of the RTP packet. Nothing changes unless it returns `Ok`.
     #[inline]
     pub fn unprotect(&mut self, packet: &mut [u8]) -> Result<usize, Discard> {
+        self.open(packet).map(|opened| opened.length)
+    }
+
+    /// The same, and gives the RTP packet: its header had to be read anyway. [`Discard::BadRtp`] when
+    /// it is authentic, and counts as seen, but its padding does not fit.
+    #[inline]
+    pub fn unprotect_and_parse<'a>(
+        &mut self,
+        packet: &'a mut [u8],
+    ) -> Result<RtpPacket<'a>, Discard> {
+        let Opened { header, header_bytes, length } = self.open(packet)?;
+        let packet = packet.get(..length).ok_or(Discard::Truncated)?;
+        RtpPacket::with_header(header, header_bytes, packet)
+    }
+
+    #[inline]
+    fn open(&mut self, packet: &mut [u8]) -> Result<Opened, Discard> {
         let (header, header_bytes) = header_of(packet)?;
         let tag_bytes = self.transforms.profile.tag_bytes();
         let length = packet.len().checked_sub(tag_bytes).ok_or(Discard::BadSrtp)?;
@@ -160,11 +271,50 @@ impl Receiver {
             return Err(Discard::BadSrtp);
         }
         let mut source = self.source(header.ssrc)?;
-        let index = estimate(source.rtp.as_ref(), header.sequence_number)?;
-        self.transforms.rtp.open_rtp(packet, header_bytes, header.ssrc, index)?;
+        let opened = Opened { header, header_bytes, length };
+        let likely = likely_index(source.rtp.as_ref(), header.sequence_number)?;
+        let tried = match check(source.rtp.as_ref(), likely) {
+            Ok(()) => self.transforms.rtp.open_rtp(packet, header_bytes, header.ssrc, likely),
+            refused => refused,
+        };
+        let index = match tried {
+            Ok(()) => likely,
+            Err(reason) => self.open_later_round(packet, &opened, &source, likely, reason)?,
+        };
         accept(&mut source.rtp, index.value());
         self.keep(source);
-        Ok(length)
+        Ok(opened)
+    }
+
+    /// Tries a packet that was refused under its likely index in a later round: usually in the next
+    /// one, at times, by its sequence number, in one of those after. A packet that the window knows to
+    /// have been seen is not tried, so repeated packets cost nothing.
+    #[cold]
+    fn open_later_round(
+        &self,
+        packet: &mut [u8],
+        opened: &Opened,
+        source: &Source,
+        likely: PacketIndex,
+        reason: Discard,
+    ) -> Result<PacketIndex, Discard> {
+        let seen = || source.rtp.is_some_and(|window| window.covers(likely.value()));
+        let revisable = match reason {
+            Discard::BadTag => true,
+            Discard::Replayed => !seen(),
+            _ => false,
+        };
+        let SequenceNumber(number) = opened.header.sequence_number;
+        let rounds = match (number % LATER_ROUNDS_TURN, u32::from(number / LATER_ROUNDS_TURN)) {
+            (0..15, _) => 1,
+            (_, turn) => 2 + turn % (ROUNDS_TRIED_MAX - 1),
+        };
+        let index = likely.rounds_later(rounds).filter(|_| revisable).ok_or(reason)?;
+        self.transforms
+            .rtp
+            .open_rtp(packet, opened.header_bytes, opened.header.ssrc, index)
+            .map_err(|_| reason)?;
+        Ok(index)
     }
 
     /// Verifies and decrypts the SRTCP packet that fills `packet`, in place, and returns the length
@@ -193,10 +343,12 @@ impl Receiver {
         Ok(length)
     }
 
-    /// The highest index received from `ssrc`, while it is among the sources in use.
+    /// The highest index received from `ssrc`.
     pub fn position(&self, ssrc: Ssrc) -> Option<PacketIndex> {
-        let source = self.active.iter().flatten().find(|source| source.ssrc == ssrc)?;
-        source.rtp.as_ref().map(position)
+        match self.active.iter().flatten().find(|source| source.ssrc == ssrc) {
+            Some(source) => source.rtp.as_ref().map(position),
+            None => self.retired.iter().flatten().find(|source| source.ssrc == ssrc)?.rtp_highest,
+        }
     }
 
     /// AES-CM puts the index before the tag, GCM after it (RFC 3711 §3.4, RFC 7714 §9.3).
@@ -218,7 +370,7 @@ impl Receiver {
             return Ok(*source);
         }
         if let Some(retired) = self.retired.iter().flatten().find(|retired| retired.ssrc == ssrc) {
-            return Ok(retired.revived());
+            return Ok(Source::closed(retired));
         }
         let full =
             self.active.iter().all(Option::is_some) && self.retired.iter().all(Option::is_some);
@@ -246,7 +398,7 @@ impl Receiver {
     }
 
     fn retire_last(&mut self, returning: Ssrc) {
-        let retiring = self.active[ACTIVE_SOURCES_MAX - 1].map(|source| source.retired());
+        let retiring = self.active[ACTIVE_SOURCES_MAX - 1].as_ref().map(Source::snapshot);
         let place = self
             .retired
             .iter()
@@ -267,38 +419,46 @@ impl std::fmt::Debug for Receiver {
     }
 }
 
+/// An authentic packet.
+struct Opened {
+    header: RtpHeader,
+    header_bytes: usize,
+    /// Without the tag.
+    length: usize,
+}
+
 impl Source {
-    fn retired(self) -> Retired {
-        Retired {
+    /// A source of which everything that a snapshot knows counts as seen.
+    fn closed(known: &SourceSnapshot) -> Self {
+        let rtcp = known.rtcp_highest.map(|index| ReplayWindow::closed_up_to(u64::from(index)));
+        let rtp = known.rtp_highest.map(|index| ReplayWindow::closed_up_to(index.value()));
+        Self { ssrc: known.ssrc, rtp, rtcp }
+    }
+
+    fn snapshot(&self) -> SourceSnapshot {
+        SourceSnapshot {
             ssrc: self.ssrc,
-            rtp_highest: self.rtp.map(|window| window.highest()),
+            rtp_highest: self.rtp.as_ref().map(position),
             rtcp_highest: self.rtcp.map(|window| window.highest() as u32),
         }
     }
 }
 
-impl Retired {
-    fn revived(self) -> Source {
-        Source {
-            ssrc: self.ssrc,
-            rtp: self.rtp_highest.map(ReplayWindow::closed_up_to),
-            rtcp: self.rtcp_highest.map(|index| ReplayWindow::closed_up_to(u64::from(index))),
-        }
-    }
-}
-
-/// The index that a packet must have, and that was not used before.
+/// The index that a packet probably has; before the first packet, of round 0.
 #[inline]
-fn estimate(
+fn likely_index(
     window: Option<&ReplayWindow>,
     sequence_number: SequenceNumber,
 ) -> Result<PacketIndex, Discard> {
-    let Some(window) = window else {
-        return Ok(PacketIndex::new(0, sequence_number));
-    };
-    let index = position(window).estimate(sequence_number).ok_or(Discard::Replayed)?;
-    window.check(index.value())?;
-    Ok(index)
+    match window {
+        None => Ok(PacketIndex::new(0, sequence_number)),
+        Some(window) => position(window).estimate(sequence_number).ok_or(Discard::Replayed),
+    }
+}
+
+#[inline]
+fn check(window: Option<&ReplayWindow>, index: PacketIndex) -> Result<(), Discard> {
+    window.map_or(Ok(()), |window| window.check(index.value()))
 }
 
 #[inline]

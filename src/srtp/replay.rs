@@ -30,6 +30,11 @@ impl ReplayWindow {
         self.highest
     }
 
+    /// Whether the window knows of this index whether it was seen: it is neither above nor too old.
+    pub const fn covers(&self, index: u64) -> bool {
+        index <= self.highest && self.highest - index < WINDOW_PACKETS
+    }
+
     /// Whether a packet may still be accepted. Changes nothing: the tag comes first.
     #[inline]
     pub fn check(&self, index: u64) -> Result<(), Discard> {
@@ -73,6 +78,8 @@ mod tests {
         assert_eq!(window.check(1001), Ok(()));
         assert_eq!(window.check(1000 - 127), Ok(()));
         assert_eq!(window.check(1000 - 128), Err(Discard::Replayed));
+        let covered: Vec<u64> = (0..2000).filter(|index| window.covers(*index)).collect();
+        assert_eq!(covered, (1000 - 127..=1000).collect::<Vec<_>>());
         assert_eq!(ReplayWindow::closed_up_to(1000).check(999), Err(Discard::Replayed));
         assert_eq!(ReplayWindow::closed_up_to(1000).check(1001), Ok(()));
     }

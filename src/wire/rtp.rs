@@ -172,10 +172,20 @@ impl<'a> RtpPacket<'a> {
     #[inline]
     pub fn parse(packet: &'a [u8]) -> Result<Self, Discard> {
         let header_bytes = header_length(packet)?;
-        let (fixed, rest) = packet.split_first_chunk().ok_or(Discard::Truncated)?;
-        let header = RtpHeader::read(fixed);
-        let mut payload = &rest[header_bytes - HEADER_BYTES..];
-        if fixed[0] & PADDING_FLAG != 0 {
+        let fixed = packet.first_chunk().ok_or(Discard::Truncated)?;
+        Self::with_header(RtpHeader::read(fixed), header_bytes, packet)
+    }
+
+    /// The packet whose header was read already, and how long it is.
+    #[inline]
+    pub fn with_header(
+        header: RtpHeader,
+        header_bytes: usize,
+        packet: &'a [u8],
+    ) -> Result<Self, Discard> {
+        let (head, mut payload) =
+            packet.split_at_checked(header_bytes).ok_or(Discard::Truncated)?;
+        if head.first().ok_or(Discard::Truncated)? & PADDING_FLAG != 0 {
             // The last byte counts the padding, itself included (RFC 3550 §5.1).
             let padding_bytes = usize::from(*payload.last().ok_or(Discard::BadRtp)?);
             if padding_bytes == 0 || padding_bytes > payload.len() {

@@ -10,7 +10,7 @@ use linecard::control::message::{LegStatistics, Side};
 use linecard::media::leg::encoding::Load;
 use linecard::wire::rtcp::ReportBlock;
 use linecard::wire::rtp::{PayloadType, Ssrc};
-use linecard::wire::telephone_event::{EVENT_BYTES, TelephoneEvent, VOLUME_DEFAULT, event_of};
+use linecard::wire::telephone_event::{Digit, EVENT_BYTES, TelephoneEvent, VOLUME_DEFAULT};
 use rand::RngExt;
 use serde_json::{Value, json};
 
@@ -77,7 +77,7 @@ impl Talker {
                 let end = place == 505;
                 let (payload_type, clock_hz) = if opus { (110, 48_000) } else { (101, 8_000) };
                 let duration = ((place - 499) * clock_hz / 50) as u16;
-                let event = event_of('5').expect("a digit");
+                let event = Digit::from_char('5').expect("a digit").event();
                 let mut payload = [0; EVENT_BYTES];
                 TelephoneEvent { event, end, volume: VOLUME_DEFAULT, duration }.write(&mut payload);
                 let packets = if end { 3 } else { 1 };

@@ -22,7 +22,7 @@ use linecard::srtp::keys::{MasterKey, Profile};
 use linecard::srtp::protect::{Receiver, Sender};
 use linecard::wire::rtp::{PayloadType, RtpHeader, RtpPacket, RtpTimestamp, SequenceNumber, Ssrc};
 use linecard::wire::stun::{self, BindingRequest, Class, Message, Role, TransactionId};
-use linecard::wire::telephone_event::TelephoneEvent;
+use linecard::wire::telephone_event::{Digit, TelephoneEvent};
 use rand::RngExt;
 use serde_json::{Value, json};
 
@@ -542,7 +542,7 @@ fn digits_cross_the_control_socket_both_ways() {
         let (header, payload) = b.receive();
         assert_eq!(header.payload_type.value(), 101);
         let event = TelephoneEvent::parse(&payload).unwrap();
-        assert_eq!(event.digit(), Some('7'));
+        assert_eq!(event.digit(), Digit::from_char('7'));
         ends += i32::from(event.end);
     }
 

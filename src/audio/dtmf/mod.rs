@@ -3,18 +3,25 @@
 //! Both engines give [`EventPacket`]s. Sequence numbers and the rest of the RTP header are the
 //! caller's, and so is the event's onset: the timestamp of its audio timeline when a packet with
 //! the marker bit comes, to which it adds each packet's offset. Audio is not sent while an event
-//! lasts.
+//! lasts, and one event at a time leaves by a leg.
 
+mod press;
 mod relay;
 mod sender;
 
-pub use relay::{CompletedDigit, EventRelay, RELAY_OUTPUTS_MAX, RelayOutput};
-pub use sender::{DIGITS_QUEUED_MAX, DigitRefused, DigitSender};
+pub use press::HeardEvent;
+pub use relay::{CompletedDigit, EventRelay, Outlet, RELAY_OUTPUTS_MAX, RelayOutput};
+pub use sender::{DIGITS_QUEUED_MAX, DigitQueueFull, DigitSender};
+
+use std::time::Duration;
 
 use crate::wire::telephone_event::TelephoneEvent;
 
 /// How often the packet that ends an event is sent (RFC 4733 §2.5.1.4).
 const END_PACKETS: u8 = 3;
+
+/// Between the end of a digit and the onset of the next; ITU-T Q.24 asks for 40 ms.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The longest a segment can say it is.
 const SEGMENT_UNITS: u32 = u16::MAX as u32;
@@ -75,4 +82,10 @@ impl OutgoingEvent {
 enum Phase {
     Lasting,
     Ended,
+}
+
+/// Units of one clock in another's.
+fn scale(units: u32, from_hz: u32, to_hz: u32) -> u32 {
+    let scaled = u64::from(units) * u64::from(to_hz) / u64::from(from_hz);
+    u32::try_from(scaled).unwrap_or(u32::MAX)
 }

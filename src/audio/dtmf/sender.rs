@@ -3,38 +3,25 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use super::{END_PACKETS, EventPacket, OutgoingEvent, Phase};
-use crate::wire::telephone_event::{VOLUME_DEFAULT, event_of};
+use super::{END_PACKETS, EventPacket, OutgoingEvent, PAUSE, Phase};
+use crate::wire::telephone_event::{Digit, DigitTime, VOLUME_DEFAULT};
 
 /// Digits that can wait: the longest telephone number with pauses for thought (E.164: 15 digits).
 pub const DIGITS_QUEUED_MAX: usize = 32;
-/// How long a digit may last: receivers want 40 ms (ITU-T Q.24), nobody wants more than 5 s.
-const DURATION_MS: RangeInclusive<u32> = 40..=5_000;
-/// Between the end of a digit and the onset of the next; ITU-T Q.24 asks for 40 ms.
-const PAUSE: Duration = Duration::from_millis(50);
 
-/// Why a digit is not sent.
+/// A digit is not sent: [`DIGITS_QUEUED_MAX`] are waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DigitRefused {
-    /// Not one of `0`–`9`, `*`, `#`, `A`–`D`.
-    NotADigit,
-    /// [`DIGITS_QUEUED_MAX`] are waiting.
-    QueueFull,
-}
+pub struct DigitQueueFull;
 
-impl fmt::Display for DigitRefused {
+impl fmt::Display for DigitQueueFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DigitRefused::NotADigit => f.write_str("a digit is one of 0-9, *, #, A-D"),
-            DigitRefused::QueueFull => write!(f, "{DIGITS_QUEUED_MAX} digits are waiting already"),
-        }
+        write!(f, "{DIGITS_QUEUED_MAX} digits are waiting already")
     }
 }
 
-impl std::error::Error for DigitRefused {}
+impl std::error::Error for DigitQueueFull {}
 
 /// Sends the digits of one leg, one after the other.
 #[derive(Debug)]
@@ -72,27 +59,44 @@ impl DigitSender {
         }
     }
 
-    /// Queues a digit; its duration is brought within 40..=5,000 ms.
-    ///
-    /// # Errors
-    /// [`DigitRefused`].
+    /// Queues a digit.
     pub fn push(
         &mut self,
-        digit: char,
-        duration_ms: u32,
+        digit: Digit,
+        time: DigitTime,
         now: Instant,
-    ) -> Result<(), DigitRefused> {
-        let event = event_of(digit).ok_or(DigitRefused::NotADigit)?;
+    ) -> Result<(), DigitQueueFull> {
+        self.push_event(digit.event(), time, now)
+    }
+
+    /// Queues any event, as [`super::RelayOutput::Owed`] gives them.
+    pub fn push_event(
+        &mut self,
+        event: u8,
+        time: DigitTime,
+        now: Instant,
+    ) -> Result<(), DigitQueueFull> {
         if self.queue.len() == DIGITS_QUEUED_MAX {
-            return Err(DigitRefused::QueueFull);
+            return Err(DigitQueueFull);
         }
-        let duration_ms = duration_ms.clamp(*DURATION_MS.start(), *DURATION_MS.end());
-        let duration = Duration::from_millis(duration_ms.into());
+        let duration = Duration::from_millis(time.ms().into());
         self.queue.push_back(Queued { event, duration });
         if let State::Idle { from } = &mut self.state {
             from.get_or_insert(now);
         }
         Ok(())
+    }
+
+    /// The next digit does not begin before `time`: something else leaves by the leg.
+    pub fn wait_until(&mut self, time: Instant) {
+        if let State::Idle { from } = &mut self.state {
+            *from = Some(from.map_or(time, |from| from.max(time)));
+        }
+    }
+
+    /// Whether a digit is being sent, its repeated ends included, or waits for its turn.
+    pub fn is_busy(&self) -> bool {
+        !self.queue.is_empty() || !matches!(self.state, State::Idle { .. })
     }
 
     /// Whether a digit lasts: audio waits. Once it ended, its repeated ends go out beside the audio.
@@ -181,6 +185,14 @@ mod tests {
     /// (ms, marker, event, offset, duration, end)
     type Sent = (u64, bool, u8, u32, u16, bool);
 
+    fn digit(character: char) -> Digit {
+        Digit::from_char(character).unwrap()
+    }
+
+    fn time(ms: u32) -> DigitTime {
+        DigitTime::from_ms(ms).unwrap()
+    }
+
     /// Handles every timeout when it is due.
     fn run(sender: &mut DigitSender, start: Instant, until_ms: u64) -> Vec<Sent> {
         let until = start + Duration::from_millis(until_ms);
@@ -203,7 +215,7 @@ mod tests {
         let start = Instant::now();
         let mut sender = DigitSender::new(8_000, 20);
         assert_eq!(sender.next_timeout(), None);
-        sender.push('#', 100, start).unwrap();
+        sender.push(digit('#'), time(100), start).unwrap();
         assert!(!sender.is_active());
         let expected = [
             (0, true, 11, 0, 160, false),
@@ -225,7 +237,7 @@ mod tests {
     fn a_digit_is_sent_in_the_clock_of_its_format() {
         let start = Instant::now();
         let mut sender = DigitSender::new(48_000, 20);
-        sender.push('1', 100, start).unwrap();
+        sender.push(digit('1'), time(100), start).unwrap();
         let sent = run(&mut sender, start, 1_000);
         assert_eq!(sent[0], (0, true, 1, 0, 960, false));
         assert_eq!(sent[4], (80, false, 1, 0, 4_800, true));
@@ -235,8 +247,8 @@ mod tests {
     fn digits_are_50_ms_apart() {
         let start = Instant::now();
         let mut sender = DigitSender::new(8_000, 20);
-        for digit in ['1', '1', '2'] {
-            sender.push(digit, 100, start).unwrap();
+        for character in ['1', '1', '2'] {
+            sender.push(digit(character), time(100), start).unwrap();
         }
         let onsets: Vec<(u64, u8)> = run(&mut sender, start, 1_000)
             .into_iter()
@@ -250,9 +262,9 @@ mod tests {
     fn a_digit_pushed_just_after_another_still_waits_for_the_pause() {
         let start = Instant::now();
         let mut sender = DigitSender::new(8_000, 20);
-        sender.push('1', 100, start).unwrap();
+        sender.push(digit('1'), time(100), start).unwrap();
         run(&mut sender, start, 125);
-        sender.push('2', 100, start + Duration::from_millis(125)).unwrap();
+        sender.push(digit('2'), time(100), start + Duration::from_millis(125)).unwrap();
         assert_eq!(run(&mut sender, start, 1_000)[0], (150, true, 2, 0, 160, false));
     }
 
@@ -260,10 +272,10 @@ mod tests {
     fn a_digit_long_after_another_begins_at_once() {
         let start = Instant::now();
         let mut sender = DigitSender::new(8_000, 20);
-        sender.push('1', 100, start).unwrap();
+        sender.push(digit('1'), time(100), start).unwrap();
         run(&mut sender, start, 1_000);
         let now = start + Duration::from_secs(2);
-        sender.push('2', 100, now).unwrap();
+        sender.push(digit('2'), time(100), now).unwrap();
         let mut sent = Vec::new();
         sender.handle_timeout(now, |packet| sent.push(flat(2_000, packet)));
         assert_eq!(sent, [(2_000, true, 2, 0, 160, false)]);
@@ -273,7 +285,7 @@ mod tests {
     fn a_digit_shorter_than_a_packet_still_begins_and_ends() {
         let start = Instant::now();
         let mut sender = DigitSender::new(8_000, 60);
-        sender.push('1', 1, start).unwrap(); // brought to 40 ms
+        sender.push(digit('1'), DigitTime::SHORTEST, start).unwrap();
         let sent = run(&mut sender, start, 1_000);
         assert_eq!(sent[..2], [(0, true, 1, 0, 320, false), (40, false, 1, 0, 320, true)]);
         assert_eq!(sent.len(), 4);
@@ -283,7 +295,7 @@ mod tests {
     fn a_long_digit_is_cut_into_segments() {
         let start = Instant::now();
         let mut sender = DigitSender::new(48_000, 20);
-        sender.push('9', 60_000, start).unwrap(); // brought to 5 s
+        sender.push(digit('9'), DigitTime::LONGEST, start).unwrap();
         let sent = run(&mut sender, start, 10_000);
         assert_eq!(sent.iter().filter(|sent| sent.4 == u16::MAX).count(), 3);
         assert_eq!(sent.last(), Some(&(5_020, false, 9, 196_605, 43_395, true)));
@@ -293,7 +305,7 @@ mod tests {
     fn a_thread_that_was_away_sends_no_burst() {
         let start = Instant::now();
         let mut sender = DigitSender::new(8_000, 20);
-        sender.push('1', 200, start).unwrap();
+        sender.push(digit('1'), time(200), start).unwrap();
         let mut sent = Vec::new();
         for ms in [0, 90, 5_000, 5_020, 5_040] {
             let now = start + Duration::from_millis(ms);
@@ -315,19 +327,39 @@ mod tests {
         let start = Instant::now();
         let mut sender = DigitSender::new(8_000, 20);
         for _ in 0..DIGITS_QUEUED_MAX {
-            sender.push('1', 100, start).unwrap();
+            sender.push(digit('1'), time(100), start).unwrap();
         }
-        assert_eq!(sender.push('1', 100, start), Err(DigitRefused::QueueFull));
+        assert_eq!(sender.push(digit('1'), time(100), start), Err(DigitQueueFull));
         let sent = run(&mut sender, start, 60_000);
         assert_eq!(sent.iter().filter(|sent| sent.1).count(), DIGITS_QUEUED_MAX);
     }
 
     #[test]
-    fn what_is_no_digit_is_refused() {
+    fn a_digit_waits_while_something_else_leaves_by_the_leg() {
+        let start = Instant::now();
         let mut sender = DigitSender::new(8_000, 20);
-        for other in ['E', ' ', 'é', '\0'] {
-            assert_eq!(sender.push(other, 100, Instant::now()), Err(DigitRefused::NotADigit));
-        }
-        assert_eq!(sender.next_timeout(), None);
+        let at = |ms| start + Duration::from_millis(ms);
+        assert!(!sender.is_busy());
+        sender.push(digit('1'), time(100), start).unwrap();
+        assert!(sender.is_busy(), "it waits for its turn");
+        sender.wait_until(at(300));
+        sender.wait_until(at(200));
+        assert_eq!(run(&mut sender, start, 1_000)[0], (300, true, 1, 0, 160, false));
+        assert!(!sender.is_busy());
+
+        // A digit that has begun goes on; the one after it waits.
+        sender.push(digit('2'), time(100), at(1_000)).unwrap();
+        sender.handle_timeout(at(1_000), |_| ());
+        sender.wait_until(at(5_000));
+        assert_eq!(sender.next_timeout(), Some(at(1_020)));
+    }
+
+    #[test]
+    fn an_event_that_is_no_digit_is_sent_as_well() {
+        let start = Instant::now();
+        let mut sender = DigitSender::new(8_000, 20);
+        sender.push_event(16, time(100), start).unwrap(); // hook flash
+        let sent = run(&mut sender, start, 1_000);
+        assert!(sent.len() == 7 && sent.iter().all(|sent| sent.2 == 16), "{sent:?}");
     }
 }

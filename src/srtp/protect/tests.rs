@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::hex::bytes;
+use crate::srtp::snapshot::*;
 use crate::wire::rtp::{PayloadType, RtpTimestamp};
 
 const SSRC: Ssrc = Ssrc(0xcafe_babe);
@@ -290,6 +291,358 @@ fn keys_are_not_in_debug_output() {
     let (sender, receiver) = pair(Profile::AES_CM_128_HMAC_SHA1_80);
     assert_eq!(format!("{sender:?}"), "Sender(AES_CM_128_HMAC_SHA1_80, Ssrc(3405691582), None)");
     assert_eq!(format!("{receiver:?}"), "Receiver(AES_CM_128_HMAC_SHA1_80, [])");
+}
+
+/// A sender's packets, `step` sequence numbers apart; only those from number `first` on are given.
+fn packets_from(
+    sender: &mut Sender,
+    start: u64,
+    step: u64,
+    first: u64,
+    count: u64,
+) -> Vec<Vec<u8>> {
+    let mut packets: Vec<_> = (0..first + count)
+        .map(|number| protected(sender, &rtp(sender.ssrc(), (start + number * step) as u16)))
+        .collect();
+    packets.split_off(first as usize)
+}
+
+#[test]
+fn a_source_whose_first_packets_before_the_wrap_were_lost_is_heard_at_once() {
+    for profile in Profile::ALL {
+        for (start, lost) in
+            [(65_530, 10), (65_500, 50), (65_535, 1), (65_535, 3), (40_000, 30_000)]
+        {
+            let (mut sender, mut receiver) = pair(profile);
+            for packet in packets_from(&mut sender, start, 1, lost, 3) {
+                assert_eq!(unprotected(&mut receiver, &packet).map(|plain| plain.len()), Ok(20));
+                assert_eq!(unprotected(&mut receiver, &packet), Err(Discard::Replayed));
+            }
+            assert_eq!(receiver.position(SSRC), sender.position());
+            assert_eq!(sender.position().unwrap().roll_over_counter(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_late_packet_of_round_0_is_accepted_after_round_1_was_found() {
+    for profile in Profile::ALL {
+        let (mut sender, mut receiver) = pair(profile);
+        let packets = packets_from(&mut sender, 0xfffe, 1, 0, 4);
+        for place in [2, 1, 3, 0] {
+            assert!(unprotected(&mut receiver, &packets[place]).is_ok(), "{place}");
+        }
+        assert_eq!(receiver.position(SSRC), Some(PacketIndex::new(1, SequenceNumber(1))));
+    }
+}
+
+#[test]
+fn a_round_that_is_found_by_a_first_packet_is_only_kept_when_its_tag_is_good() {
+    for profile in Profile::ALL {
+        let (mut sender, mut receiver) = pair(profile);
+        let packets = packets_from(&mut sender, 65_530, 1, 10, 2);
+        for bit in 0..packets[0].len() * 8 {
+            let mut flipped = packets[0].clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(unprotected(&mut receiver, &flipped).is_err(), "{profile:?} bit {bit}");
+        }
+        assert_eq!(receiver.snapshot(), ReceiverSnapshot::default());
+        assert!(packets.iter().all(|packet| unprotected(&mut receiver, packet).is_ok()));
+    }
+}
+
+#[test]
+fn a_report_heard_first_leaves_the_round_of_rtp_open() {
+    for profile in Profile::ALL {
+        let (mut sender, mut receiver) = pair(profile);
+        let packets = packets_from(&mut sender, 65_530, 1, 10, 1);
+        sender.rtcp_index_next = 77;
+        let report = protected_rtcp(&mut sender, &rtcp(SSRC));
+        assert!(unprotected_rtcp(&mut receiver, &report).is_ok());
+        assert_eq!(receiver.position(SSRC), None);
+        assert!(unprotected(&mut receiver, &packets[0]).is_ok());
+        assert_eq!(receiver.position(SSRC), sender.position());
+    }
+}
+
+#[test]
+fn a_source_of_any_round_within_reach_is_found_in_96_packets() {
+    for profile in Profile::ALL {
+        for round in 0..=ROUNDS_TRIED_MAX + 1 {
+            let (mut sender, mut receiver) = pair(profile);
+            // Steps that a receiver of all of them follows.
+            let target = u64::from(round) << 16;
+            packets_from(&mut sender, 0, 0x4000, (target >> 14) + 1, 0);
+            let heard = packets_from(&mut sender, target + 1, 1, 0, 96)
+                .iter()
+                .filter(|packet| unprotected(&mut receiver, packet).is_ok())
+                .count();
+            match round {
+                0..=1 => assert_eq!(heard, 96),
+                2..=ROUNDS_TRIED_MAX => assert!(heard > 0, "{round}"),
+                _ => assert_eq!(heard, 0, "{round}"),
+            }
+            assert!(heard == 0 || receiver.position(SSRC) == sender.position());
+        }
+    }
+}
+
+#[test]
+fn a_receiver_that_missed_more_than_half_a_round_goes_on() {
+    for profile in Profile::ALL {
+        for missed in [0x7ffe, 0x7fff, 0x8000, 0x8001, 0xc000, 0xffff - 200, 0x1_0100, 0x1_7ff0] {
+            for start in [0u64, 0x100, 0x7fff, 0x8000, 0xffff] {
+                let (mut sender, mut receiver) = pair(profile);
+                let first = protected(&mut sender, &rtp(SSRC, start as u16));
+                assert!(unprotected(&mut receiver, &first).is_ok());
+                let next = start + missed + 1;
+                // The sender's own way there.
+                for index in (start + 0x1000..next).step_by(0x1000) {
+                    protected(&mut sender, &rtp(SSRC, index as u16));
+                }
+                let heard = packets_from(&mut sender, next, 1, 0, 3)
+                    .iter()
+                    .filter(|packet| unprotected(&mut receiver, packet).is_ok())
+                    .count();
+                assert!(heard >= 2, "{profile:?} {missed:#x} from {start:#x}: {heard}");
+                assert_eq!(receiver.position(SSRC), sender.position());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_retired_source_that_sent_half_a_round_meanwhile_goes_on() {
+    let key = master(Profile::AEAD_AES_128_GCM);
+    let mut receiver = Receiver::new(&key);
+    let mut returning = Sender::new(&key, SSRC);
+    let first = protected(&mut returning, &rtp(SSRC, 5));
+    assert!(unprotected(&mut receiver, &first).is_ok());
+    for ssrc in (0..ACTIVE_SOURCES_MAX as u32).map(Ssrc) {
+        let packet = protected(&mut Sender::new(&key, ssrc), &rtp(ssrc, 1));
+        assert!(unprotected(&mut receiver, &packet).is_ok());
+    }
+    assert_eq!(receiver.position(SSRC).map(PacketIndex::value), Some(5), "known, though retired");
+    for index in (0x1000..0xa000).step_by(0x1000) {
+        protected(&mut returning, &rtp(SSRC, index));
+    }
+    let packet = protected(&mut returning, &rtp(SSRC, 0xa001));
+    assert_eq!(unprotected(&mut receiver, &first), Err(Discard::Replayed));
+    assert_eq!(unprotected(&mut receiver, &packet), Ok(rtp(SSRC, 0xa001)));
+}
+
+#[test]
+fn a_packet_whose_tag_is_bad_stays_as_it_was() {
+    for profile in Profile::ALL {
+        for payload_bytes in [0, 1, 200, 256, 257, 1_400] {
+            let (mut sender, mut receiver) = pair(profile);
+            let plain = [&rtp(SSRC, 9)[..], &vec![7; payload_bytes]].concat();
+            let sealed = protected(&mut sender, &plain);
+            let mut forged = sealed.clone();
+            forged[12] ^= 1;
+            let before = forged.clone();
+            assert_eq!(receiver.unprotect(&mut forged), Err(Discard::BadTag));
+            assert_eq!(forged, before);
+            assert_eq!(unprotected(&mut receiver, &sealed), Ok(plain));
+        }
+    }
+}
+
+#[test]
+fn a_packet_is_given_with_the_header_that_was_read() {
+    for profile in Profile::ALL {
+        let (mut sender, mut receiver) = pair(profile);
+        let mut plain = rtp(SSRC, 9);
+        let header = RtpHeader::read(plain.first_chunk().unwrap());
+        let mut sealed = [&plain[..], &[0; RTP_GROWTH_BYTES_MAX]].concat();
+        let length = sender.protect_written(&header, &mut sealed, plain.len()).unwrap();
+        let opened = receiver.unprotect_and_parse(&mut sealed[..length]);
+        assert_eq!(opened, RtpPacket::parse(&plain));
+
+        // One contributing source and two bytes of padding.
+        plain = rtp(SSRC, 10);
+        plain[0] |= 0x21;
+        plain.splice(12..12, [0, 0, 0, 1]);
+        plain.extend([0, 2]);
+        let mut sealed = protected(&mut sender, &plain);
+        let opened = receiver.unprotect_and_parse(&mut sealed);
+        assert_eq!(opened, RtpPacket::parse(&plain));
+        *plain.last_mut().unwrap() = 200;
+        plain[3] = 11;
+        let mut sealed = protected(&mut sender, &plain);
+        let again = sealed.clone();
+        assert_eq!(receiver.unprotect_and_parse(&mut sealed), Err(Discard::BadRtp));
+        assert_eq!(unprotected(&mut receiver, &again), Err(Discard::Replayed));
+
+        let another = RtpHeader { ssrc: Ssrc(1), ..header };
+        assert_eq!(sender.protect_written(&another, &mut [], 0), Err(Discard::BadRtp));
+    }
+}
+
+const MARGIN: Margin = Margin { packets: 500, reports: 3 };
+
+#[test]
+fn a_resumed_sender_uses_no_index_that_was_used() {
+    for profile in Profile::ALL {
+        let (mut sender, mut receiver) = pair(profile);
+        for packet in packets_from(&mut sender, 0xff00, 1, 0, 200) {
+            assert!(unprotected(&mut receiver, &packet).is_ok());
+        }
+        protected_rtcp(&mut sender, &rtcp(SSRC));
+        let snapshot = sender.snapshot(SequenceNumber(0xffc8));
+        let expected = SenderSnapshot { ssrc: SSRC, rtp_next: 0xffc8, rtcp_next: 1 };
+        assert_eq!(snapshot, expected);
+
+        // It goes on after the snapshot, before it ends.
+        for packet in packets_from(&mut sender, 0xffc8, 1, 0, 500) {
+            assert!(unprotected(&mut receiver, &packet).is_ok());
+        }
+        let report = protected_rtcp(&mut sender, &rtcp(SSRC));
+        assert!(unprotected_rtcp(&mut receiver, &report).is_ok());
+
+        let mut resumed = Sender::resume(&master(profile), &snapshot, MARGIN).unwrap();
+        let highest = resumed.position().unwrap();
+        assert_eq!((highest.value(), resumed.ssrc()), (0xffc8 + 499, SSRC));
+        for used in 0xff00..=highest.value() {
+            let mut buffer = [&rtp(SSRC, used as u16)[..], &[0; 16]].concat();
+            assert_eq!(resumed.protect(&mut buffer, 20), Err(Discard::Replayed));
+        }
+        let next = highest.sequence_number().next();
+        let packet = protected(&mut resumed, &rtp(SSRC, next.0));
+        assert_eq!(unprotected(&mut receiver, &packet), Ok(rtp(SSRC, next.0)));
+        assert_eq!(receiver.position(SSRC), Some(PacketIndex::from_value(0xffc8 + 500)));
+        let report = protected_rtcp(&mut resumed, &rtcp(SSRC));
+        assert_eq!(unprotected_rtcp(&mut receiver, &report), Ok(rtcp(SSRC)));
+        assert_eq!(resumed.snapshot(next).rtcp_next, 1 + 3 + 1);
+    }
+}
+
+#[test]
+fn a_sender_that_sent_nothing_is_resumed_beyond_what_it_would_have_sent() {
+    let key = master(Profile::AEAD_AES_256_GCM);
+    let snapshot = Sender::new(&key, SSRC).snapshot(SequenceNumber(1_000));
+    let resumed = Sender::resume(&key, &snapshot, MARGIN).unwrap();
+    assert_eq!(resumed.position().map(PacketIndex::value), Some(1_499));
+    let none = Margin { packets: 0, reports: 0 };
+    let snapshot = Sender::new(&key, SSRC).snapshot(SequenceNumber(0));
+    assert_eq!(Sender::resume(&key, &snapshot, none).unwrap().position(), None);
+}
+
+#[test]
+fn a_senders_snapshot_is_above_its_highest_index_whatever_comes_next() {
+    let (mut sender, _) = pair(Profile::AEAD_AES_128_GCM);
+    protected(&mut sender, &rtp(SSRC, 0xfffe));
+    let next = |number| sender.snapshot(SequenceNumber(number)).rtp_next;
+    assert_eq!(
+        [next(0xffff), next(0), next(0xfff0), next(0xfffe)],
+        [0xffff, 0x1_0000, 0xffff, 0xffff]
+    );
+}
+
+#[test]
+fn a_snapshot_that_leaves_no_index_is_refused() {
+    let key = master(Profile::AEAD_AES_128_GCM);
+    let at = |rtp_next| SenderSnapshot { ssrc: SSRC, rtp_next, rtcp_next: RTCP_INDEX_MAX };
+    let resumed = |rtp_next| Sender::resume(&key, &at(rtp_next), MARGIN).map(|_| ());
+    assert_eq!(resumed((1 << 48) - 500), Err(ResumeRefused::KeysUsedUp));
+    assert_eq!(resumed(u64::MAX), Err(ResumeRefused::KeysUsedUp));
+    assert_eq!(resumed((1 << 48) - 501), Ok(()));
+    let wide = Margin { packets: Margin::PACKETS_MAX + 1, reports: 0 };
+    let refused = Sender::resume(&key, &at(0), wide).map(|_| ());
+    assert_eq!(refused, Err(ResumeRefused::MarginTooWide));
+    // RTP goes on although no index is left for RTCP.
+    let mut sender = Sender::resume(&key, &at(0), MARGIN).unwrap();
+    let mut buffer = [&rtcp(SSRC)[..], &[0; 32]].concat();
+    assert_eq!(sender.protect_rtcp(&mut buffer, 8), Err(Discard::Replayed));
+    protected(&mut sender, &rtp(SSRC, 500));
+}
+
+#[test]
+fn a_resumed_receiver_accepts_nothing_old_and_goes_on() {
+    for profile in Profile::ALL {
+        let key = master(profile);
+        let mut receiver = Receiver::new(&key);
+        let mut senders: Vec<_> =
+            (0..SOURCES_MAX as u32).map(|ssrc| Sender::new(&key, Ssrc(ssrc))).collect();
+        let mut old = Vec::new();
+        for sender in &mut senders {
+            let ssrc = sender.ssrc();
+            let late = protected(sender, &rtp(ssrc, 0xffff));
+            let packet = protected(sender, &rtp(ssrc, 0));
+            let report = protected_rtcp(sender, &rtcp(ssrc));
+            assert!(unprotected(&mut receiver, &packet).is_ok());
+            assert!(unprotected_rtcp(&mut receiver, &report).is_ok());
+            old.push((late, packet, report));
+        }
+        let snapshot = receiver.snapshot();
+        assert_eq!(snapshot.sources.len(), SOURCES_MAX);
+        let mut resumed = Receiver::resume(&key, &snapshot).unwrap();
+        assert_eq!(resumed.snapshot(), snapshot);
+        for (late, packet, report) in &old {
+            // Even the one that never came might have, after the snapshot.
+            assert_eq!(unprotected(&mut resumed, late), Err(Discard::Replayed));
+            assert_eq!(unprotected(&mut resumed, packet), Err(Discard::Replayed));
+            assert_eq!(unprotected_rtcp(&mut resumed, report), Err(Discard::Replayed));
+        }
+        for sender in &mut senders {
+            let ssrc = sender.ssrc();
+            let packet = protected(sender, &rtp(ssrc, 1));
+            let report = protected_rtcp(sender, &rtcp(ssrc));
+            assert_eq!(unprotected(&mut resumed, &packet), Ok(rtp(ssrc, 1)));
+            assert_eq!(unprotected_rtcp(&mut resumed, &report), Ok(rtcp(ssrc)));
+            assert_eq!(resumed.position(ssrc), sender.position());
+        }
+        let another = protected(&mut Sender::new(&key, Ssrc(99)), &rtp(Ssrc(99), 1));
+        assert_eq!(unprotected(&mut resumed, &another), Err(Discard::UnknownSource));
+    }
+}
+
+#[test]
+fn a_receiver_resumed_from_an_old_snapshot_finds_the_round() {
+    for profile in Profile::ALL {
+        let (mut sender, mut receiver) = pair(profile);
+        let first = protected(&mut sender, &rtp(SSRC, 0xf000));
+        assert!(unprotected(&mut receiver, &first).is_ok());
+        let snapshot = receiver.snapshot();
+        let packets = packets_from(&mut sender, 0xf000 + 0x4000, 0x3c00, 3, 1);
+        let mut resumed = Receiver::resume(&master(profile), &snapshot).unwrap();
+        assert!(unprotected(&mut resumed, &packets[0]).is_ok());
+        assert_eq!(resumed.position(SSRC), sender.position());
+    }
+}
+
+#[test]
+fn a_snapshot_that_no_receiver_gives_is_refused() {
+    let key = master(Profile::AEAD_AES_128_GCM);
+    let source =
+        |ssrc| SourceSnapshot { ssrc: Ssrc(ssrc), rtp_highest: None, rtcp_highest: Some(1) };
+    let resumed = |sources: Vec<SourceSnapshot>| {
+        Receiver::resume(&key, &ReceiverSnapshot { sources }).map(|_| ())
+    };
+    let most = SOURCES_MAX as u32;
+    assert_eq!(resumed((0..most).map(source).collect()), Ok(()));
+    let refused = resumed((0..=most).map(source).collect());
+    assert_eq!(refused, Err(ResumeRefused::TooManySources));
+    let refused = resumed([1, 2, 1].map(source).to_vec());
+    assert_eq!(refused, Err(ResumeRefused::RepeatedSource(Ssrc(1))));
+}
+
+#[test]
+fn snapshots_are_plain_and_show_no_keys() {
+    let (mut sender, mut receiver) = pair(Profile::AEAD_AES_128_GCM);
+    let packet = protected(&mut sender, &rtp(Ssrc(SSRC.0), 7));
+    unprotected(&mut receiver, &packet).unwrap();
+    let sent = sender.snapshot(SequenceNumber(8));
+    assert_eq!(
+        format!("{sent:?}"),
+        "SenderSnapshot { ssrc: Ssrc(3405691582), rtp_next: 8, rtcp_next: 0 }"
+    );
+    let text = serde_json::to_string(&sent).unwrap();
+    assert_eq!(serde_json::from_str::<SenderSnapshot>(&text).unwrap(), sent);
+    let received = receiver.snapshot();
+    let text = serde_json::to_string(&received).unwrap();
+    assert_eq!(text, r#"{"sources":[{"ssrc":3405691582,"rtp_highest":7,"rtcp_highest":null}]}"#);
+    assert_eq!(serde_json::from_str::<ReceiverSnapshot>(&text).unwrap(), received);
 }
 
 fn any_profile() -> impl Strategy<Value = Profile> {
