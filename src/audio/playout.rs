@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use self::jitter::Jitter;
 use self::shrinker::Shrinker;
 use super::SAMPLES_PER_MS;
-use super::sequence::{Continuity, Sequence};
+use super::sequence::{CLOCK_JUMP_SECONDS_MAX, Continuity, Sequence};
 use super::shelf::{Held, Packet, Shelf};
 use crate::base::discard::Discard;
 use crate::wire::rtp::{RtpHeader, RtpTimestamp};
@@ -31,9 +31,9 @@ pub const MOST_MS_MAX: u16 = 300;
 
 const MS: i64 = SAMPLES_PER_MS as i64;
 /// The longest gap that is concealed as a loss; a longer one is a pause. The codecs have faded by then.
-const FILL_MAX: i64 = 120 * MS;
+pub const FILL_SAMPLES_MAX: i64 = 120 * MS;
 /// A jump of the sender's clock beyond this is not a pause but a new clock.
-const CLOCK_JUMP_MAX: i64 = 10_000 * MS;
+const CLOCK_JUMP_MAX: i64 = CLOCK_JUMP_SECONDS_MAX * 1_000 * MS;
 /// Ticks that are late by more are left out, as after a pause of the process: nobody wants them all
 /// at once.
 const BEHIND_MAX: Duration = Duration::from_millis(60);
@@ -344,7 +344,7 @@ impl PlayoutBuffer {
             }
             let (gap, spare) = (note.position - self.end, self.spare(note.position));
             match self.stood {
-                None if missing > 0 && (missing..=FILL_MAX).contains(&gap) => {
+                None if missing > 0 && (missing..=FILL_SAMPLES_MAX).contains(&gap) => {
                     return self.lost(&head, gap);
                 }
                 None if gap > 0 => self.stood = Some(0), // a pause

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::sequence::Sequence;
+use super::sequence::{CLOCK_JUMP_SECONDS_MAX, Sequence};
 use crate::base::discard::Discard;
 use crate::wire::rtp::{RtpHeader, RtpTimestamp};
 
-/// A transit time that differs by more from the one before is a new timeline, not jitter.
-const TIMELINE_JUMP_S: u32 = 10;
+/// A transit time that differs by more from the one before is a new clock, not jitter.
+const TRANSIT_JUMP_SECONDS_MAX: u32 = CLOCK_JUMP_SECONDS_MAX as u32;
 
 /// What a report block says about a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ impl Reception {
         let relative = arrival.wrapping_sub(timestamp.0);
         if let Some(before) = self.transit {
             let difference = (relative.wrapping_sub(before.relative) as i32).unsigned_abs();
-            if difference < TIMELINE_JUMP_S.saturating_mul(self.clock_hz) {
+            if difference < TRANSIT_JUMP_SECONDS_MAX.saturating_mul(self.clock_hz) {
                 self.jitter_16 =
                     (self.jitter_16 + difference).saturating_sub((self.jitter_16 + 8) >> 4);
             }
@@ -342,7 +342,7 @@ mod tests {
                 let now = start + Duration::from_nanos(ns);
                 reception.received(&header(number, timestamp), Some(48_000), now);
                 let report = reception.report().unwrap();
-                prop_assert!(report.jitter <= TIMELINE_JUMP_S * 48_000);
+                prop_assert!(report.jitter <= TRANSIT_JUMP_SECONDS_MAX * 48_000);
             }
         }
     }

@@ -34,8 +34,11 @@ const SECONDS_PER_PACKET_MAX: i64 = 1;
 const BEHIND_SECONDS_MAX: i64 = 10;
 /// What follows on was spoken at most so much later: the longest packet (120 ms of Opus).
 const PACKET_MS_MAX: i64 = 120;
-/// A clock that moves on by no more is the same clock, and there was a pause.
-const PAUSE_SECONDS_MAX: i64 = 10;
+/// A clock that moves on by no more is the same clock, and there was a pause; beyond it is a new one.
+pub const CLOCK_JUMP_SECONDS_MAX: i64 = 10;
+/// So many packets in a row are refused, and the next one is followed whatever it says: nothing that
+/// is sent all the time is refused for good.
+const DOUBTED_PACKETS_MAX: u8 = 10;
 
 /// Where a packet stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +74,7 @@ pub struct Sequence {
     came: u128,
     /// The newest packet whose timestamp tells when it was spoken.
     clock: Option<Clock>,
-    /// The packet refused last, unless one came since whose number is believed (A.1: bad_seq).
+    /// The packet refused last, unless one came since whose number was believed (A.1: bad_seq).
     doubted: Option<Doubted>,
 }
 
@@ -86,6 +89,8 @@ struct Clock {
 struct Doubted {
     number: SequenceNumber,
     timestamp: Option<RtpTimestamp>,
+    /// How many were refused in a row.
+    packets: u8,
 }
 
 impl Sequence {
@@ -185,10 +190,11 @@ impl Sequence {
         }
         let timestamp = clock_hz.map(|_| header.timestamp);
         if !self.doubted.is_some_and(|doubted| doubted.is_confirmed_by(number, timestamp)) {
-            self.doubted = Some(Doubted { number, timestamp });
+            let packets = self.doubted.map_or(0, |doubted| doubted.packets) + 1;
+            self.doubted = Some(Doubted { number, timestamp, packets });
             return Err(Discard::SequenceJump);
         }
-        if within(PAUSE_SECONDS_MAX * 1_000) {
+        if within(CLOCK_JUMP_SECONDS_MAX * 1_000) {
             return Ok(self.renumber(header, clock_hz, Continuity::Follows));
         }
         self.clock = None;
@@ -217,15 +223,14 @@ impl Sequence {
         let Some((clock, passed)) = self.passed(header, clock_hz) else { return true };
         let hz = i64::from(clock.hz);
         let packets = self.next + ahead - clock.index;
-        match packets {
-            _ if (0..UNTIMED_PACKETS_MAX).contains(&ahead) => true,
-            ..=0 => (hz * (packets - BEHIND_SECONDS_MAX)..=0).contains(&passed),
-            1..=UNTIMED_PACKETS_MAX => true,
-            _ => {
-                let shortest = hz * packets / PACKETS_PER_SECOND_MAX;
-                (shortest..=hz * packets * SECONDS_PER_PACKET_MAX).contains(&passed)
-            }
+        if packets <= 0 {
+            return (hz * (packets - BEHIND_SECONDS_MAX)..=0).contains(&passed);
         }
+        if packets <= UNTIMED_PACKETS_MAX || (0..UNTIMED_PACKETS_MAX).contains(&ahead) {
+            return passed >= 0;
+        }
+        let shortest = hz * packets / PACKETS_PER_SECOND_MAX;
+        (shortest..=hz * packets * SECONDS_PER_PACKET_MAX).contains(&passed)
     }
 
     /// Moves on over packets that did not come yet.
@@ -247,16 +252,22 @@ impl Sequence {
 }
 
 impl Doubted {
-    /// Whether a packet goes on from this one: A.1 wants the very next number, which may be lost again.
+    /// Whether a packet goes on from this one. The very next number always does, as A.1 has it; it may
+    /// be lost in its turn, and where the numbers stand still the clock goes on.
     fn is_confirmed_by(self, number: SequenceNumber, timestamp: Option<RtpTimestamp>) -> bool {
         let ahead = i64::from(number.distance(self.number));
-        match (self.timestamp, timestamp) {
-            // The numbers stand still, and the clock goes on.
-            (Some(before), Some(now)) if ahead == 0 => now.distance(before) > 0,
-            (Some(before), Some(now)) => {
-                (1..=UNTIMED_PACKETS_MAX).contains(&ahead) && now.distance(before) >= 0
+        let passed = match (self.timestamp, timestamp) {
+            (Some(before), Some(now)) => Some(now.distance(before)),
+            _ => None,
+        };
+        match ahead {
+            _ if self.packets >= DOUBTED_PACKETS_MAX => true,
+            0 => passed.is_some_and(|passed| passed > 0),
+            1 => true,
+            _ => {
+                (2..=UNTIMED_PACKETS_MAX).contains(&ahead)
+                    && passed.is_none_or(|passed| passed >= 0)
             }
-            _ => (1..=UNTIMED_PACKETS_MAX).contains(&ahead),
         }
     }
 }

@@ -26,6 +26,8 @@ struct Player {
     quiet: bool,
     ticks: usize,
     out: Vec<Out>,
+    /// When each packet was played, so long after the start, and its timestamp.
+    heard: Vec<(Duration, RtpTimestamp)>,
     /// When each played packet arrived and was played.
     waited: Vec<Duration>,
     arrived: std::collections::HashMap<u16, Instant>,
@@ -41,6 +43,7 @@ impl Player {
             quiet: false,
             ticks: 0,
             out: Vec::new(),
+            heard: Vec::new(),
             waited: Vec::new(),
             arrived: std::collections::HashMap::new(),
             pending: 0,
@@ -86,6 +89,7 @@ impl Player {
                             Shorten::IfQuiet => PACKET,
                             Shorten::Anyway => PACKET - 64,
                         };
+                        self.heard.push((due - self.start, packet.header.timestamp));
                         self.buffer.played(PACKET - kept, self.quiet);
                         self.pending += kept;
                         self.out.push(Out::Played(number));
@@ -351,7 +355,8 @@ enum Change {
     Numbers(i16),
 }
 
-/// Plays a sender that changes every `seconds`; says the longest time without voice after each change.
+/// Plays a sender that changes every so many seconds; says the longest time without voice that ended
+/// after the begin, and after each change.
 fn silences(
     player: &mut Player,
     changes: &[Change],
@@ -364,7 +369,6 @@ fn silences(
     let mut arrivals = Vec::new();
     let mut begins = Vec::new();
     for change in [None].into_iter().chain(changes.iter().copied().map(Some)) {
-        begins.push(Duration::from_micros(sent_us));
         match change {
             Some(Change::Path(ms)) => path_us = path_us.saturating_add_signed(ms * 1_000),
             Some(Change::Pause(ms)) => {
@@ -377,6 +381,7 @@ fn silences(
             Some(Change::Numbers(step)) => number = number.wrapping_add_signed(step),
             None => {}
         }
+        begins.push(Duration::from_micros(sent_us + path_us));
         for _ in 0..seconds * 50 {
             let jitter_us = random.random_range(0..=jitter_ms * 1_000);
             arrivals.push((sent_us + path_us + jitter_us, number, timestamp));
@@ -387,22 +392,18 @@ fn silences(
     }
     arrivals.sort_by_key(|(at, ..)| *at);
     let end = Duration::from_micros(arrivals.last().unwrap().0);
-    let mut played = vec![Duration::ZERO];
     for (at_us, number, timestamp) in arrivals {
-        let at = Duration::from_micros(at_us);
-        let heard = player.waited.len();
-        let _ = player.arrive(number, timestamp, at);
-        // Played since the arrival before; its time is known to a packet.
-        if player.waited.len() > heard {
-            played.push(at);
-        }
+        let _ = player.arrive(number, timestamp, Duration::from_micros(at_us));
     }
-    begins.push(end);
+    player.play_until(end);
+    begins.push(end + ms(1));
+    let silences = player.heard.windows(2).map(|two| (two[1].0, two[1].0 - two[0].0));
+    let silences: Vec<_> = silences.collect();
     begins
         .windows(2)
         .map(|part| {
-            let gaps = played.windows(2).filter(|two| (part[0]..part[1]).contains(&two[0]));
-            gaps.map(|two| two[1] - two[0]).max().unwrap_or(Duration::MAX)
+            let ended = silences.iter().filter(|(end, _)| (part[0]..part[1]).contains(end));
+            ended.map(|(_, silence)| *silence).max().unwrap_or(Duration::MAX)
         })
         .collect()
 }
@@ -481,7 +482,7 @@ fn a_stall_costs_what_is_beyond_the_delay_and_no_more() {
                 let arrival = if spoken >= ms(10_000) && spoken < end { end } else { spoken };
                 player.arrive(n as u16, n * 160, arrival).unwrap();
             }
-            player.play_until(TICK * 1_000);
+            player.play_until(TICK * 1_020);
             let report = player.buffer.report();
             assert!(report.delay_ms <= u32::from(range.most_ms) + 20, "{range:?}: {report:?}");
             let lost = 1_000 - player.waited.len() as u64;
@@ -537,7 +538,7 @@ fn a_loss_before_what_brings_nothing_to_play_is_concealed() {
     }
     player.play_until(TICK * 190);
     let lost: Vec<_> = (0..).zip(&player.out).filter(|(_, out)| **out == Out::Lost).collect();
-    assert!(lost.iter().all(|(n, _)| n % 15 == 7) && lost.len() == 12, "{lost:?}");
+    assert!(lost.iter().all(|(n, _)| n % 15 == 7) && lost.len() == 13, "{lost:?}");
     assert_eq!(player.count(&Out::Nothing), 0);
 }
 
@@ -591,7 +592,8 @@ proptest! {
         player.play_until(at + ms(1_000));
         // Every tick was filled, and no packet was played twice in a row.
         prop_assert!(player.ticks >= 40);
-        let played: Vec<_> = player.out.iter().filter(|out| matches!(out, Out::Played(_))).collect();
+        let played = player.out.iter().filter(|out| matches!(out, Out::Played(_)));
+        let played: Vec<_> = played.zip(&player.heard).map(|(out, (_, at))| (out, at)).collect();
         prop_assert!(played.windows(2).all(|pair| pair[0] != pair[1]));
     }
 }
