@@ -31,9 +31,9 @@ pub const HOLD_MAX: Duration = Duration::from_millis(60);
 
 /// No datagram that is received has a longer payload, see `BUFFER_BYTES` of [`crate::os::ring`].
 const PAYLOAD_BYTES_MAX: usize = 2_036;
-/// Payloads held at once: two packets of 20 ms at the highest rate of Opus (1,275 bytes, RFC 6716
-/// §3.2.1) as long as they wait, and one more packet of any length. Every call has two windows.
-const SHELF_BYTES: usize = 2 * 1_275 + PAYLOAD_BYTES_MAX;
+/// Payloads held at once: the longest hold at 240 kb/s, and one more packet of any length. Every call
+/// has two windows.
+const SHELF_BYTES: usize = 1_800 + PAYLOAD_BYTES_MAX;
 
 /// Added to what a late packet would have needed, for the next one may be a little later.
 const HOLD_MARGIN: Duration = Duration::from_millis(5);

@@ -131,8 +131,7 @@ pub fn rtp(
         for copy in redundancy::copies(packet.header, &red) {
             let missed = match &mut stream.order {
                 Order::OnArrival(window) => {
-                    let clock_hz = meaning_of(copy.header.payload_type).clock_hz();
-                    let missed = window.recover(copy, clock_hz, now);
+                    let missed = window.recover(copy, meaning.clock_hz(), now);
                     onward.turns(window, meaning_of);
                     missed
                 }
@@ -145,8 +144,7 @@ pub fn rtp(
     // Order: what has its turn goes on; a paced stream waits for its ticks.
     match &mut stream.order {
         Order::OnArrival(window) => {
-            let clock_hz = meaning_of(packet.header.payload_type).clock_hz();
-            if let Put::Turn(turn) = window.put(packet, clock_hz, now)? {
+            if let Put::Turn(turn) = window.put(packet, meaning.clock_hz(), now)? {
                 onward.turn(turn, meaning_of);
             }
             onward.turns(window, meaning_of);
@@ -216,13 +214,20 @@ pub(super) struct Onward<'a, 'b> {
 
 impl Onward<'_, '_> {
     /// What is held and has its turn by now.
-    #[inline]
+    #[inline(always)]
     fn turns(&mut self, window: &mut RepairWindow, meaning_of: impl Fn(PayloadType) -> Meaning) {
         while let Some(turn) = window.next(self.now) {
-            self.turn(turn, &meaning_of);
+            self.held_turn(turn, &meaning_of);
         }
     }
 
+    /// Rare, and so not in the way of what passes straight on.
+    #[cold]
+    fn held_turn(&mut self, turn: Turn<'_>, meaning_of: impl Fn(PayloadType) -> Meaning) {
+        self.turn(turn, meaning_of);
+    }
+
+    #[inline(always)]
     fn turn(&mut self, turn: Turn<'_>, meaning_of: impl Fn(PayloadType) -> Meaning) {
         if turn.continuity == repair::Continuity::BeginsAnew {
             self.playout.restart();

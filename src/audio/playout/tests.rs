@@ -493,6 +493,29 @@ fn a_stall_costs_what_is_beyond_the_delay_and_no_more() {
 }
 
 #[test]
+fn stalls_that_recur_are_waited_for() {
+    // One in two seconds, of 100 to 400 ms: longer than the delay may be. It is as long as it may then,
+    // and what is beyond it is made up for, no more.
+    let mut player = Player::new(RANGE);
+    let mut random = random::from_seed(9);
+    let (mut until, mut beyond) = (Duration::ZERO, Duration::ZERO);
+    for n in 0..20_000_u32 {
+        let spoken = TICK * n;
+        if random.random_range(0..100) == 0 {
+            let stalled = ms(random.random_range(100..400));
+            until = spoken + stalled;
+            beyond += stalled.saturating_sub(ms(200)) + TICK;
+        }
+        player.quiet = n % 50 < 20;
+        let _ = player.arrive(n as u16, n * 160, spoken.max(until));
+    }
+    let report = player.buffer.report();
+    assert_eq!(report.target_ms, 200);
+    let made_up = TICK * player.count(&Out::Nothing) as u32;
+    assert!(made_up <= beyond, "{made_up:?} for {beyond:?}");
+}
+
+#[test]
 fn a_payload_of_any_size_is_heard() {
     for range in RANGES {
         for bytes in [0, 480, 481, 640, 1_275, 1_500, 2_036] {
