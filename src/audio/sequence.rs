@@ -64,16 +64,14 @@ pub enum Continuity {
 /// The numbers of one stream (one SSRC).
 #[derive(Clone, Debug, Default)]
 pub struct Sequence {
-    /// The number that follows; `None` before the first packet.
-    expected: Option<SequenceNumber>,
-    /// Its index.
+    /// The index after the newest packet; 0 before the first.
     next: i64,
     /// The index of number 0 in the round that began with the stream or with the sender's new numbers.
     origin: i64,
     /// Which of the 128 packets before `next` came, bit 0 the last.
     came: u128,
     /// The newest packet whose timestamp tells when it was spoken.
-    clock: Option<Clock>,
+    clock: Clock,
     /// The packet refused last, unless one came since whose number was believed (A.1: bad_seq).
     doubted: Option<Doubted>,
 }
@@ -82,7 +80,14 @@ pub struct Sequence {
 struct Clock {
     index: i64,
     timestamp: RtpTimestamp,
+    /// 0 before the first.
     hz: u32,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { index: 0, timestamp: RtpTimestamp(0), hz: 0 }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +106,7 @@ impl Sequence {
     /// [`Discard::Duplicate`], or [`Discard::SequenceJump`] if its number is not believed.
     #[inline]
     pub fn place(&mut self, header: &RtpHeader, clock_hz: Option<u32>) -> Result<Place, Discard> {
-        if self.expected == Some(header.sequence_number) {
+        if self.expected() == header.sequence_number {
             return Ok(self.append(header, clock_hz, Continuity::Follows));
         }
         self.place_unexpected(header, clock_hz)
@@ -111,9 +116,9 @@ impl Sequence {
     /// is at least `from`. Far ahead the sender may have begun anew, which is not for a copy to tell;
     /// one that the clock contradicts is not the packet that it seems to be.
     pub fn recover(&mut self, header: &RtpHeader, clock_hz: Option<u32>, from: i64) -> Option<i64> {
-        let ahead = i64::from(header.sequence_number.distance(self.expected?));
+        let ahead = i64::from(header.sequence_number.distance(self.expected()));
         let index = self.next + ahead;
-        if !(from..from + i64::from(BEHIND_PACKETS_MAX)).contains(&index) {
+        if self.next == 0 || !(from..from + i64::from(BEHIND_PACKETS_MAX)).contains(&index) {
             return None;
         }
         if let Some((clock, passed)) = self.passed(header, clock_hz)
@@ -137,7 +142,13 @@ impl Sequence {
     /// The number of the newest packet with its wraps in the upper half (RFC 3550 §6.4.1); `None`
     /// before the first.
     pub fn extended_highest(&self) -> Option<u32> {
-        self.expected.map(|_| (self.next - 1 - self.origin) as u32)
+        (self.next > 0).then_some((self.next - 1 - self.origin) as u32)
+    }
+
+    /// The number that follows; the first may be any.
+    #[inline]
+    fn expected(&self) -> SequenceNumber {
+        SequenceNumber((self.next - self.origin) as u16)
     }
 
     #[inline]
@@ -149,11 +160,10 @@ impl Sequence {
     ) -> Place {
         let index = self.next;
         self.next += 1;
-        self.expected = Some(header.sequence_number.next());
         self.came = self.came << 1 | 1;
         self.doubted = None;
         if let Some(hz) = clock_hz {
-            self.clock = Some(Clock { index, timestamp: header.timestamp, hz });
+            self.clock = Clock { index, timestamp: header.timestamp, hz };
         }
         Place { index, continuity }
     }
@@ -165,10 +175,10 @@ impl Sequence {
         clock_hz: Option<u32>,
     ) -> Result<Place, Discard> {
         let number = header.sequence_number;
-        let Some(expected) = self.expected else {
+        if self.next == 0 {
             return Ok(self.renumber(header, clock_hz, Continuity::Follows));
-        };
-        let ahead = number.distance(expected);
+        }
+        let ahead = number.distance(self.expected());
         let is_near = (-BEHIND_PACKETS_MAX..=AHEAD_PACKETS_MAX).contains(&ahead);
         let ahead = i64::from(ahead);
         if is_near && self.agrees(header, clock_hz, ahead) {
@@ -197,7 +207,7 @@ impl Sequence {
         if within(CLOCK_JUMP_SECONDS_MAX * 1_000) {
             return Ok(self.renumber(header, clock_hz, Continuity::Follows));
         }
-        self.clock = None;
+        self.clock = Clock::default();
         Ok(self.renumber(header, clock_hz, Continuity::BeginsAnew))
     }
 
@@ -214,8 +224,9 @@ impl Sequence {
 
     /// What has passed on the sender's clock since its newest reading.
     fn passed(&self, header: &RtpHeader, clock_hz: Option<u32>) -> Option<(Clock, i64)> {
-        let clock = self.clock.filter(|clock| Some(clock.hz) == clock_hz)?;
-        Some((clock, i64::from(header.timestamp.distance(clock.timestamp))))
+        let clock = self.clock;
+        let passed = header.timestamp.distance(clock.timestamp);
+        (Some(clock.hz) == clock_hz).then_some((clock, i64::from(passed)))
     }
 
     /// Whether the clock says that the packet is about as far ahead of the others as its number does.

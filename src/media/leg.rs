@@ -189,7 +189,13 @@ impl Leg {
 
     /// Counts an authentic packet and tells whether its source is the one heard before.
     #[inline]
-    pub fn hear(&mut self, packet: &RtpPacket<'_>, meaning: Meaning, now: Instant) -> Continuity {
+    pub fn hear(
+        &mut self,
+        packet: &RtpPacket<'_>,
+        meaning: Meaning,
+        clock_hz: Option<u32>,
+        now: Instant,
+    ) -> Continuity {
         let header = packet.header;
         self.counters.packets_received += 1;
         self.counters.bytes_received += packet.payload.len() as u64;
@@ -210,7 +216,7 @@ impl Leg {
         }
         if let Some(source) = &mut self.source {
             source.last = header;
-            source.reception.received(&header, meaning.clock_hz(), now);
+            source.reception.received(&header, clock_hz, now);
         }
         continuity
     }

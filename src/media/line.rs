@@ -111,7 +111,8 @@ pub fn rtp(
     if meaning == Meaning::Unknown {
         return Err(Discard::UnknownPayloadType);
     }
-    match from.hear(&packet, meaning, now) {
+    let clock_hz = meaning.clock_hz();
+    match from.hear(&packet, meaning, clock_hz, now) {
         Continuity::Same => {}
         Continuity::First => around.notices.push(Notice::MediaStarted(side)),
         Continuity::NewSource => stream.restart(),
@@ -131,7 +132,7 @@ pub fn rtp(
         for copy in redundancy::copies(packet.header, &red) {
             let missed = match &mut stream.order {
                 Order::OnArrival(window) => {
-                    let missed = window.recover(copy, meaning.clock_hz(), now);
+                    let missed = window.recover(copy, clock_hz, now);
                     onward.turns(window, meaning_of);
                     missed
                 }
@@ -144,7 +145,7 @@ pub fn rtp(
     // Order: what has its turn goes on; a paced stream waits for its ticks.
     match &mut stream.order {
         Order::OnArrival(window) => {
-            if let Put::Turn(turn) = window.put(packet, meaning.clock_hz(), now)? {
+            if let Put::Turn(turn) = window.put(packet, clock_hz, now)? {
                 onward.turn(turn, meaning_of);
             }
             onward.turns(window, meaning_of);
