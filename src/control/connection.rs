@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::call::{CallName, Side};
 use super::reading::{Misfit, ranged};
+use crate::wire::telephone_event::{Digit, DigitTime};
 
 /// The longest datagram of `send_datagram`: an Ethernet payload.
 pub const DATAGRAM_BYTES_MAX: usize = 1500;
@@ -84,31 +85,11 @@ pub struct SendDigit {
     pub call: CallName,
     /// The leg that the digit leaves by.
     pub leg: Side,
-    /// `0`–`9`, `*`, `#`, `A`–`D`.
-    #[serde(deserialize_with = "digit")]
-    pub digit: char,
+    /// `0`–`9`, `*`, `#`, `A`–`D`; letters may be small.
+    pub digit: Digit,
     /// 40..=5,000; default 100.
-    #[serde(default = "default_digit_ms", deserialize_with = "digit_ms")]
-    pub duration_ms: u32,
-}
-
-fn default_digit_ms() -> u32 {
-    100
-}
-
-/// Letters may be small (RFC 2833 and INFO bodies write them so).
-fn digit<'de, D: Deserializer<'de>>(from: D) -> Result<char, D::Error> {
-    match char::deserialize(from)?.to_ascii_uppercase() {
-        digit @ ('0'..='9' | '*' | '#' | 'A'..='D') => Ok(digit),
-        _ => Err(de::Error::custom("must be one of 0-9 * # A-D")),
-    }
-}
-
-fn digit_ms<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
-    match u32::deserialize(from)? {
-        ms @ 40..=5_000 => Ok(ms),
-        _ => Err(de::Error::custom("must be 40 to 5000")),
-    }
+    #[serde(default)]
+    pub duration_ms: DigitTime,
 }
 
 /// Arguments of `subscribe`.

@@ -10,6 +10,7 @@ use crate::base::clock::WallAnchor;
 use crate::base::random::Random;
 use crate::control::message::{PlayEnd, Side};
 use crate::os::outbox::Outbox;
+use crate::wire::telephone_event::Digit;
 
 /// One a core.
 pub struct Common {
@@ -35,7 +36,7 @@ pub enum Notice {
     /// A leg's first packet was accepted.
     MediaStarted(Side),
     /// A digit ended; how long it was held, in milliseconds.
-    DigitEnded(Side, char, u32),
+    DigitEnded(Side, Digit, u32),
     /// An ICE leg's consent ended.
     ConsentExpired(Side),
     /// Nothing was heard on a leg for so many milliseconds.

@@ -365,6 +365,7 @@ fn event_of(call: &Call, notice: Notice) -> Event {
     match notice {
         Notice::MediaStarted(leg) => Event::MediaStarted { call: name, leg },
         Notice::DigitEnded(leg, digit, duration_ms) => {
+            let digit = digit.to_char();
             Event::TelephoneEvent { call: name, leg, digit, duration_ms }
         }
         Notice::ConsentExpired(leg) => Event::ConsentExpired { call: name, leg },

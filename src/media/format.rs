@@ -30,14 +30,14 @@ pub enum Meaning {
 }
 
 impl Meaning {
-    /// The RTP clock in Hz.
-    pub fn clock_hz(self) -> u32 {
+    /// The RTP clock of audio, whose timestamp tells when it was spoken.
+    #[inline]
+    pub fn spoken_hz(self) -> Option<u32> {
         match self {
-            Self::Audio(codec) => codec.clock_hz(),
-            Self::Events { clock_hz } => clock_hz,
+            Self::Audio(codec) => Some(codec.clock_hz()),
             // Only Opus is sent so.
-            Self::Redundant => Codec::Opus.clock_hz(),
-            Self::ComfortNoise | Self::Unknown => 8_000,
+            Self::Redundant => Some(Codec::Opus.clock_hz()),
+            Self::Events { .. } | Self::ComfortNoise | Self::Unknown => None,
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::os::outbox::Outbox;
 use crate::os::sockets::BoundSocket;
 use crate::wire::rtcp::{self, RtcpPacket};
 use crate::wire::rtp::{PayloadType, RtpHeader, RtpPacket, RtpTimestamp, SequenceNumber, Ssrc};
-use crate::wire::telephone_event::{TelephoneEvent, event_of};
+use crate::wire::telephone_event::{Digit, DigitTime, TelephoneEvent};
 
 const OPUS: &str = r#"{"send": {"codec": "opus", "payload_type": 111},
     "receive": [{"codec": "opus", "payload_type": 111}],
@@ -189,11 +189,10 @@ impl Line {
         self.update(side, LegChange { format, ..LegChange::default() })
     }
 
-    fn dial(&mut self, side: Side, digit: char, duration_ms: u32) {
-        self.rig
-            .borrow_mut()
-            .command(Command::SendDigit(self.key, side, digit, duration_ms))
-            .unwrap();
+    fn dial(&mut self, side: Side, digit: char, ms: u32) {
+        let (digit, time) = (self::digit(digit), DigitTime::from_ms(ms).unwrap());
+        let command = Command::SendDigit(self.key, side, digit, time);
+        self.rig.borrow_mut().command(command).unwrap();
     }
 
     fn has_told(&self, event: &Event) -> bool {
@@ -452,10 +451,14 @@ fn another_source_goes_on_in_the_same_outgoing_stream() {
     assert_eq!(listener.pcm.len(), 50 * 160);
 }
 
+fn digit(character: char) -> Digit {
+    Digit::from_char(character).unwrap()
+}
+
 fn event(digit: char, end: bool, duration: u16) -> Vec<u8> {
     let mut payload = [0; 4];
-    TelephoneEvent { event: event_of(digit).unwrap(), end, volume: 10, duration }
-        .write(&mut payload);
+    let event = self::digit(digit).event();
+    TelephoneEvent { event, end, volume: 10, duration }.write(&mut payload);
     payload.to_vec()
 }
 
@@ -465,7 +468,7 @@ fn events(sent: &[Sent], payload_type: u8) -> Vec<(char, bool, u16, bool, RtpTim
     of_type
         .map(|packet| {
             let event = TelephoneEvent::parse(&packet.payload).unwrap();
-            let digit = event.digit().unwrap();
+            let digit = event.digit().unwrap().to_char();
             (digit, event.end, event.duration, packet.header.marker, packet.header.timestamp)
         })
         .collect()

@@ -21,6 +21,7 @@ use crate::signal::release::Release;
 use crate::signal::routing::Routes;
 use crate::sip::transaction::{Flow, Transactions};
 use crate::wire::sip::{HeaderName, Host, NameAddr, Request, Response, SentBy, Status, Uri};
+use crate::wire::telephone_event::{Digit, DigitTime};
 
 /// What we name ourselves in User-Agent and Server.
 pub const PRODUCT: &str = concat!("linecard/", env!("CARGO_PKG_VERSION"));
@@ -205,8 +206,8 @@ impl Exchange {
     }
 
     /// Sends a digit out of a leg.
-    pub fn send_digit(&mut self, call: &CallName, leg: Side, digit: char, duration_ms: u32) {
-        let digit = SendDigit { call: call.clone(), leg, digit, duration_ms };
+    pub fn send_digit(&mut self, call: &CallName, leg: Side, digit: Digit, time: DigitTime) {
+        let digit = SendDigit { call: call.clone(), leg, digit, duration_ms: time };
         let _ = self.media.unattended(&digit.into());
     }
 }

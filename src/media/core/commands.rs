@@ -24,6 +24,7 @@ use crate::media::leg::security::SecurityContext;
 use crate::os::account::thread_cpu;
 use crate::os::network::{Destination, Network, SocketIndex};
 use crate::os::sockets::BoundSocket;
+use crate::wire::telephone_event::{Digit, DigitTime};
 
 type Result<T> = std::result::Result<T, ControlError>;
 
@@ -49,8 +50,8 @@ impl Core {
             )),
             Command::QueryThread => Ok(Reply::Thread(Box::new(self.statistics(network)))),
             Command::SendDatagram(to, datagram) => self.send_datagram(to, &datagram),
-            Command::SendDigit(key, side, digit, duration_ms) => {
-                self.send_digit(key, side, digit, duration_ms, now)
+            Command::SendDigit(key, side, digit, time) => {
+                self.send_digit(key, side, digit, time, now)
             }
         }
     }
@@ -290,8 +291,8 @@ impl Core {
         &mut self,
         key: CallKey,
         side: Side,
-        digit: char,
-        duration_ms: u32,
+        digit: Digit,
+        time: DigitTime,
         now: Instant,
     ) -> Result<Reply> {
         let call = self.calls.find(key).ok_or_else(no_call)?;
@@ -302,7 +303,7 @@ impl Core {
         }
         sending
             .digits
-            .push(digit, duration_ms, now)
+            .push(digit, time, now)
             .map_err(|refused| ControlError::new(ErrorCode::NoCapacity, refused.to_string()))?;
         self.rearm(key);
         Ok(Reply::Done)

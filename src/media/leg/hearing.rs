@@ -102,14 +102,8 @@ impl Hearing {
             None => self.first_source(header, meaning)?,
         };
         let Some(source) = &mut self.source else { return Err(Discard::UnknownSource) };
-        match meaning {
-            Meaning::Audio(_) | Meaning::Redundant => {
-                source.reception.set_clock(meaning.clock_hz());
-                source.reception.received(header.sequence_number, header.timestamp, now);
-            }
-            // It has a place in the sequence, whatever it is.
-            _ => source.reception.received_event(header.sequence_number),
-        }
+        // It has a place in the sequence, whatever it is.
+        source.reception.received(&header, meaning.spoken_hz(), now);
         if meaning == Meaning::Unknown {
             return Ok(continuity);
         }
@@ -137,7 +131,7 @@ impl Hearing {
         if meaning == Meaning::Unknown {
             return Err(Discard::UnknownPayloadType);
         }
-        self.take_source(header, meaning);
+        self.take_source(header);
         Ok(Continuity::First)
     }
 
@@ -160,13 +154,13 @@ impl Hearing {
                 return Err(Discard::OtherSource);
             }
         }
-        self.take_source(header, meaning);
+        self.take_source(header);
         Ok(Continuity::NewSource)
     }
 
     /// Hears this source from now on.
-    fn take_source(&mut self, header: RtpHeader, meaning: Meaning) {
-        let reception = Reception::new(meaning.clock_hz());
+    fn take_source(&mut self, header: RtpHeader) {
+        let reception = Reception::default();
         let source = Source { ssrc: header.ssrc, reception, last: header };
         let before = self.source.replace(source);
         let is_it = |known: &Option<Superseded>| known.is_some_and(|k| k.ssrc == header.ssrc);

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use super::connection::Connection;
 use super::sending::Sending;
-use crate::audio::dtmf::EventPacket;
+use crate::audio::dtmf::{self, EventPacket};
 use crate::base::discard::Discard;
 use crate::control::message::Direction;
 use crate::media::common::Common;
 use crate::media::format::SendFormat;
 use crate::wire::comfort_noise::NoiseLevel;
 use crate::wire::rtp::PayloadType;
-use crate::wire::telephone_event::EVENT_BYTES;
+use crate::wire::telephone_event::{DigitTime, EVENT_BYTES};
 
 /// An opened sending half.
 pub struct Outlet<'a> {
@@ -130,11 +130,27 @@ impl<'a> Outlet<'a> {
         })
     }
 
-    /// What the controller wants dialled and is due.
-    pub fn due_digits(&mut self, send: impl FnMut(EventPacket)) {
-        if self.sending.digits.next_timeout().is_some_and(|due| due <= self.now) {
-            self.sending.digits.handle_timeout(self.now, send);
+    /// Whether an event that is relayed may leave now, or has to wait for the controller's digits.
+    pub fn events_outlet(&self) -> dtmf::Outlet {
+        if self.sending.digits.is_busy() { dtmf::Outlet::Taken } else { dtmf::Outlet::Free }
+    }
+
+    /// An event that was relayed leaves after the controller's digits.
+    pub fn owe_event(&mut self, event: u8, time: DigitTime) -> Result<(), Discard> {
+        let queued = self.sending.digits.push_event(event, time, self.now);
+        queued.map_err(|_| Discard::DuringTelephoneEvent)
+    }
+
+    /// What the controller wants dialled and is due; it waits while an event is relayed.
+    pub fn due_digits(&mut self, relay_busy_until: Option<Instant>, send: impl FnMut(EventPacket)) {
+        let digits = &mut self.sending.digits;
+        if digits.next_timeout().is_none_or(|due| due > self.now) {
+            return;
         }
+        if let Some(free) = relay_busy_until {
+            digits.wait_until(free);
+        }
+        digits.handle_timeout(self.now, send);
     }
 
     #[inline]

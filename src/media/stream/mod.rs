@@ -57,15 +57,8 @@ impl Stream {
             Order::OnArrival(window) => window,
             Order::Paced(paced) => return paced.accept(packet, meaning, out.now),
         };
-        loop {
-            match window.put(packet, out.now)? {
-                Put::Turn(turn) => {
-                    play(&mut self.track, turn, meaning, out);
-                    break;
-                }
-                Put::Held => break,
-                Put::Full => play_next(window, &mut self.track, meanings, out),
-            }
+        if let Put::Turn(turn) = window.put(packet, meaning.spoken_hz(), out.now)? {
+            play(&mut self.track, turn, meaning, out);
         }
         play_held(window, &mut self.track, meanings, out);
         Ok(())
@@ -95,7 +88,7 @@ impl Stream {
         for copy in redundancy::copies(header, &red) {
             let missed = match &mut self.order {
                 Order::OnArrival(window) => {
-                    let missed = window.recover_copy(copy, out.now);
+                    let missed = window.recover(copy, meaning.spoken_hz(), out.now);
                     play_held(window, &mut self.track, meanings, out);
                     missed
                 }
@@ -115,10 +108,10 @@ impl Stream {
     ) {
         match &mut self.order {
             Order::OnArrival(window) => {
-                window.pass_over(header, out.now);
+                window.pass_over(&header, out.now);
                 play_held(window, &mut self.track, meanings, out);
             }
-            Order::Paced(paced) => paced.buffer.pass_over(header, out.now),
+            Order::Paced(paced) => paced.buffer.pass_over(&header, out.now),
         }
     }
 
@@ -181,7 +174,7 @@ impl Order {
 }
 
 /// Plays what is held and has its turn.
-#[inline]
+#[inline(always)]
 fn play_held(
     window: &mut RepairWindow,
     track: &mut Track,
@@ -189,24 +182,23 @@ fn play_held(
     out: &mut Outlet<'_>,
 ) {
     while let Some(turn) = window.next(out.now) {
-        let meaning = meaning_of(meanings, turn.packet.header.payload_type);
-        play(track, turn, meaning, out);
+        play_held_turn(turn, track, meanings, out);
     }
 }
 
-fn play_next(
-    window: &mut RepairWindow,
+/// Rare, and so not in the way of what passes straight on.
+#[cold]
+fn play_held_turn(
+    turn: Turn<'_>,
     track: &mut Track,
     meanings: Option<&Meanings>,
     out: &mut Outlet<'_>,
 ) {
-    if let Some(turn) = window.next(out.now) {
-        let meaning = meaning_of(meanings, turn.packet.header.payload_type);
-        play(track, turn, meaning, out);
-    }
+    let meaning = meaning_of(meanings, turn.packet.header.payload_type);
+    play(track, turn, meaning, out);
 }
 
-#[inline]
+#[inline(always)]
 fn play(track: &mut Track, turn: Turn<'_>, meaning: Meaning, out: &mut Outlet<'_>) {
     if turn.continuity == Continuity::BeginsAnew {
         track.restart();

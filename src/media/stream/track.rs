@@ -17,7 +17,7 @@ use super::silence::{Due, Noise, REFRESH, SHORT_SAMPLES_MAX, TOLD_FROM_DB};
 use super::timeline::Timeline;
 use super::transcoder::Encoder;
 use super::voice::Voice;
-use crate::audio::dtmf::RelayOutput;
+use crate::audio::dtmf::{HeardEvent, RelayOutput};
 use crate::audio::opus::{self, Filled};
 use crate::audio::repair::{Packet, Turn};
 use crate::audio::silence::Verdict;
@@ -100,8 +100,12 @@ impl Track {
     }
 
     /// Another source is heard from now on: events of the one before are over.
-    pub fn change_source(&mut self, _out: &mut Outlet<'_>) {
+    pub fn change_source(&mut self, out: &mut Outlet<'_>) {
         self.restart();
+        let mut outputs = Outputs::default();
+        self.events.relay.new_source(out.now, |output| outputs.push(output));
+        let sent = self.send_events(&outputs, None, out);
+        self.count(sent);
     }
 
     /// Position after the last audio so far.
@@ -462,9 +466,11 @@ impl Track {
         let event = TelephoneEvent::parse(packet.payload)?;
         self.events.set_clocks(clock_hz, out);
         let audio_clock_hz = self.voice.clock_hz().ok_or(Discard::NoDestination)?;
-        let timestamp = packet.header.timestamp;
+        let (sequence_number, timestamp) = (packet.header.sequence_number, packet.header.timestamp);
+        let heard = HeardEvent { sequence_number, timestamp, event };
         let mut outputs = Outputs::default();
-        self.events.relay.handle_event(timestamp, event, out.now, |output| outputs.push(output));
+        let push = |output| outputs.push(output);
+        self.events.relay.handle_event(heard, out.events_outlet(), out.now, push);
         // The event begins where its timestamp says, if that is on the audio's clock.
         let onset = (clock_hz == audio_clock_hz).then_some(timestamp);
         self.send_events(&outputs, onset, out)
@@ -481,7 +487,8 @@ impl Track {
     /// Sends what the controller wants dialled out of the other leg.
     fn send_digits(&mut self, out: &mut Outlet<'_>) {
         let mut outputs = Outputs::default();
-        out.due_digits(|packet| outputs.push(RelayOutput::Send(packet)));
+        let free = self.events.relay.busy_until();
+        out.due_digits(free, |packet| outputs.push(RelayOutput::Send(packet)));
         let sent = self.send_events(&outputs, None, out);
         self.count(sent);
     }
@@ -501,10 +508,13 @@ impl Track {
                     }
                     outcome = outcome.and(out.send_event(packet, self.events.onset));
                 }
-                RelayOutput::Completed(digit) => {
+                RelayOutput::Owed { event, time } => {
+                    outcome = outcome.and(out.owe_event(event, time));
+                }
+                RelayOutput::Completed(completed) => {
                     self.counters.events_received += 1;
-                    let notice = Notice::DigitEnded(self.side, digit.digit, digit.duration_ms);
-                    out.common.notices.push(notice);
+                    let (digit, held_ms) = (completed.digit, completed.duration_ms);
+                    out.common.notices.push(Notice::DigitEnded(self.side, digit, held_ms));
                 }
             }
         }

@@ -12,7 +12,7 @@ fn a_digit_in_info_leaves_by_the_other_leg() {
     world.send(call.caller, info.with_body("application/dtmf-relay", "Signal=5\r\nDuration=160"));
     world.response_at(call.caller, Status::OK);
     let digit = world.media.digits.pop().unwrap();
-    assert_eq!((digit.leg, digit.digit, digit.duration_ms), (Side::B, '5', 160));
+    assert_eq!((digit.leg, digit.digit.to_char(), digit.duration_ms.ms()), (Side::B, '5', 160));
 
     let info = call.caller_dialog.request(Method::Info);
     world.send(call.caller, info.with_body("text/plain", "5"));
