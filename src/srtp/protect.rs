@@ -18,7 +18,7 @@ use super::replay::ReplayWindow;
 use super::snapshot::{Margin, ReceiverSnapshot, ResumeRefused, SenderSnapshot, SourceSnapshot};
 use super::transform::{ENCRYPTED_FLAG, RTCP_HEADER_BYTES, RTCP_INDEX_BYTES, Transform};
 use crate::base::discard::Discard;
-use crate::wire::rtp::{HEADER_BYTES, RtpHeader, RtpPacket, SequenceNumber, Ssrc, header_length};
+use crate::wire::rtp::{RtpHeader, RtpPacket, SequenceNumber, Ssrc, header_length};
 
 /// Bytes that protection adds to RTP at most; RTCP grows by these and its index.
 pub const RTP_GROWTH_BYTES_MAX: usize = 16;
@@ -118,30 +118,6 @@ impl Sender {
     pub fn protect(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, Discard> {
         let packet = buffer.get(..length).ok_or(Discard::TooLarge)?;
         let (header, header_bytes) = header_of(packet)?;
-        self.seal(&header, header_bytes, buffer, length)
-    }
-
-    /// The same for a packet whose header the caller has just written with [`RtpHeader::write`]. The
-    /// index is that of `header`; with other bytes in the packet its receiver finds the tag bad.
-    #[inline]
-    pub fn protect_written(
-        &mut self,
-        header: &RtpHeader,
-        buffer: &mut [u8],
-        length: usize,
-    ) -> Result<usize, Discard> {
-        debug_assert!(buffer.first_chunk().is_none_or(|fixed| RtpHeader::read(fixed) == *header));
-        self.seal(header, HEADER_BYTES, buffer, length)
-    }
-
-    #[inline]
-    fn seal(
-        &mut self,
-        header: &RtpHeader,
-        header_bytes: usize,
-        buffer: &mut [u8],
-        length: usize,
-    ) -> Result<usize, Discard> {
         if header.ssrc != self.ssrc {
             return Err(Discard::BadRtp);
         }

@@ -262,7 +262,7 @@ impl Press {
         match step.packets {
             1 => step.is_steady() || step.growth > 0,
             _ if kept => follows && heard.event.end && step.is_steady() && step.growth >= 0,
-            _ if follows && step.is_steady() => true,
+            _ if (follows || moving && !silent) && step.is_steady() => true,
             _ => step.counts_on(clock_hz) && (moving || step.counted_through(clock_hz)),
         }
     }
@@ -318,8 +318,8 @@ impl Press {
             _ => 0,
         };
         if spaced > 0 && !self.ended {
-            let spaced = Duration::from_secs(spaced.unsigned_abs().into()) / clock_hz;
-            self.interval = spaced / u32::from(step.packets.max(1));
+            // Longer than it is where packets were lost; how many, audio between them would hide.
+            self.interval = Duration::from_secs(spaced.unsigned_abs().into()) / clock_hz;
         }
         let unknown = self.timestamps == Timestamps::Unknown;
         match step {

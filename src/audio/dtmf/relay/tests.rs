@@ -515,6 +515,22 @@ fn a_press_of_moving_timestamps_survives_the_loss_of_two_packets() {
 }
 
 #[test]
+fn audio_that_goes_on_during_a_press_does_not_cut_it() {
+    for moving in [false, true] {
+        let mut bench = Bench::new(8_000, 8_000);
+        // An update every 50 ms, of which one is lost, with audio of 20 ms in between.
+        for packet in (1..=10u16).filter(|packet| *packet != 6) {
+            bench.next = bench_first() + packet as i16 * if moving { 2 } else { 4 };
+            let timestamp = if moving { ONSET + u32::from(packet) * 400 } else { ONSET };
+            let event = of('4', packet * 400, packet == 10);
+            bench.receive(timestamp, event, u64::from(packet) * 50);
+        }
+        bench.pass(2_000);
+        assert_eq!(bench.told(), [('4', 500)]);
+    }
+}
+
+#[test]
 fn ends_that_each_have_their_own_timestamp_are_one_end() {
     let mut bench = Bench::new(8_000, 8_000);
     for packet in 1..=4u16 {
