@@ -7,10 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use linecard::audio::ladder::Rung;
 
-use crate::forward::{ForwardArguments, Layout, Strategy};
-use crate::impairment::Impairments;
+use crate::baseline::forward::{ForwardArguments, Layout, Strategy};
+use crate::ends::impairment::Impairments;
+use crate::ends::material::{BrowserKind, Red};
 use crate::machine::{Delivery, Priority};
-use crate::material::{BrowserKind, Red};
 
 /// The most calls: each has an address of its own, and our engine a port pair.
 const CALLS_MAX: i64 = 6_000;

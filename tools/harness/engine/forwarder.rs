@@ -1,13 +1,13 @@
-//! The bare forwarder as an engine: a child process of this program, see [`crate::forward`].
+//! The bare forwarder as an engine: a child process of this program, see [`crate::baseline::forward`].
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, Stdio};
 
 use super::{CallPlace, CallRequest, Engine, Heard, NoCall};
-use crate::forward::{Layout, Ports, Strategy};
+use crate::baseline::forward::{Layout, Ports, Strategy};
 use crate::machine::Priority;
-use crate::process::{Process, engine_program};
+use crate::machine::process::{Process, engine_program};
 
 /// How the forwarder is to run.
 #[derive(Clone, Copy, Debug)]

@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 
 use super::{CallPlace, CallRequest, Counted, Engine, Heard, NoCall};
 use crate::machine::Priority;
-use crate::process::{Process, engine_program};
+use crate::machine::process::{Process, engine_program};
 
 /// For the answer to a request.
 const ANSWER_TIME: Duration = Duration::from_secs(3);

@@ -16,12 +16,12 @@ use linecard::base::discard::Discard;
 use linecard::base::random::{self, Random};
 use rand::RngExt;
 
-use crate::clock::{monotonic_ns, ns, sleep_until, wall_ns};
-use crate::end::{Answer, End, EndSettings, Heard, Opened};
-use crate::impairment::{Fate, Impairments, OnPurpose};
+use crate::ends::end::{Answer, End, EndSettings, Heard, Opened};
+use crate::ends::impairment::{Fate, Impairments, OnPurpose};
+use crate::ends::matching::Anomalies;
+use crate::ends::sockets::{DATAGRAM_BYTES_MAX, ReceiveBatch, SendBatch, Socket};
+use crate::machine::clock::{monotonic_ns, ns, sleep_until, wall_ns};
 use crate::machine::socket_drops;
-use crate::matching::Anomalies;
-use crate::sockets::{DATAGRAM_BYTES_MAX, ReceiveBatch, SendBatch, Socket};
 
 /// Streams are spread over steps of this length: the finest that a sleeping thread keeps to.
 const STEP_NS: i64 = 100_000;
@@ -417,7 +417,7 @@ impl Generator {
                     take(ends, seen, *measured_ns, datagram.to, datagram.bytes, datagram.at_ns);
                 })?;
                 waiting += came as u64;
-                if came < crate::sockets::BATCH {
+                if came < crate::ends::sockets::BATCH {
                     break;
                 }
             }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::ends::generator::{DirectionSeen, Sample};
+use crate::ends::impairment::{Impairments, OnPurpose};
+use crate::ends::matching::Anomalies;
+use crate::ends::material::BrowserKind;
 use crate::engine::Counted;
-use crate::generator::{DirectionSeen, Sample};
-use crate::impairment::{Impairments, OnPurpose};
-use crate::matching::Anomalies;
-use crate::material::BrowserKind;
-use crate::run::{Load, Outcome};
+use crate::measure::run::{Load, Outcome};
 
 /// A generator that sends later than this, a tenth of a packet, measures its own bursts.
 const LATE_MS_MAX: f64 = 2.0;

@@ -10,10 +10,10 @@ use linecard::audio::g711::{self, Law};
 use linecard::audio::opus::{EncoderSettings, OpusArena, PACKET_SAMPLES_MAX};
 use linecard::audio::silence::{SilenceGate, Verdict};
 
+use crate::ends::material::Material;
+use crate::ends::material::speech::FRAME;
 use crate::machine::Priority;
-use crate::material::Material;
-use crate::material::speech::FRAME;
-use crate::process::raise_as_engine;
+use crate::machine::process::raise_as_engine;
 
 /// Rounds of 20 ms before the clock counts.
 const WARM_UP_ROUNDS: usize = 25;

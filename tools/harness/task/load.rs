@@ -7,19 +7,19 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::arguments::{EngineChoice, LoadArguments, MachineArguments};
-use crate::capacity::{self, Capacity, TRIES, USUAL_LOAD, calls_per_second, overloaded};
+use crate::ends::material::{Material, Red};
 use crate::engine::Engine;
 use crate::engine::forwarder::{Forwarder, ForwarderSettings};
 use crate::engine::linecard::{Admission, Linecard, LinecardSettings};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::machine::{self, Cores, Tuned};
-use crate::material::{Material, Red};
+use crate::measure::capacity::{self, Capacity, TRIES, USUAL_LOAD, calls_per_second, overloaded};
+use crate::measure::progress::Progress;
+use crate::measure::report::Run;
+use crate::measure::run::{Load, Surroundings, run};
+use crate::measure::search::{Bounds, Precision};
 use crate::page;
-use crate::progress::Progress;
-use crate::report::Run;
-use crate::run::{Load, Surroundings, run};
-use crate::search::{Bounds, Precision};
 
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Measured in each run of a search.

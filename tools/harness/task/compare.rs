@@ -11,26 +11,26 @@ use linecard::signal::records::WallTime;
 use serde_json::{Value, json};
 
 use crate::arguments::{CompareArguments, Part};
-use crate::capacity::{self, Capacity, TRIES, USUAL_LOAD, overloaded};
-use crate::codec_loop;
+use crate::baseline::codec_loop;
+use crate::baseline::forward::{Layout, Strategy};
+use crate::ends::impairment::Impairments;
+use crate::ends::material::{BrowserKind, Material, Red};
 use crate::engine::Engine;
 use crate::engine::forwarder::{Forwarder, ForwarderSettings};
 use crate::engine::linecard::{Admission, Linecard, LinecardSettings};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
-use crate::forward::{Layout, Strategy};
-use crate::impairment::Impairments;
-use crate::load::{cores, write_json, write_page};
 use crate::machine::{self, Cores, Tuned};
-use crate::material::{BrowserKind, Material, Red};
+use crate::measure::capacity::{self, Capacity, TRIES, USUAL_LOAD, overloaded};
+use crate::measure::progress::Progress;
+use crate::measure::report::Run;
+use crate::measure::run::{Load, Surroundings, run};
+use crate::measure::search::Precision;
 use crate::page;
-use crate::progress::Progress;
-use crate::report::Run;
-use crate::results::{
+use crate::page::results::{
     Circumstances, Comparison, Figures, Pair, RUNG, Results, RungFigures, SocketFigures, Who,
 };
-use crate::run::{Load, Surroundings, run};
-use crate::search::Precision;
+use crate::task::load::{cores, write_json, write_page};
 
 /// A light load that the engine surely carries: it gives the first guess.
 fn probe_calls(who: Who) -> u16 {

@@ -12,18 +12,18 @@ use linecard::srtp::protect::{Receiver, Sender};
 use linecard::wire::rtp::{PayloadType, Ssrc};
 use rand::RngExt;
 
-use crate::clock::{ns, wall_ns};
-use crate::end::EndSettings;
+use crate::ends::end::EndSettings;
+use crate::ends::generator::{Generator, Order, Seen, Sockets, address_of};
+use crate::ends::impairment::Impairments;
+use crate::ends::material::{BrowserKind, Material, Red};
+use crate::ends::rtcp::Reports;
 use crate::engine::linecard::Admission;
 use crate::engine::{CallRequest, Counted, Engine, Heard, NoCall};
-use crate::generator::{Generator, Order, Seen, Sockets, address_of};
-use crate::impairment::Impairments;
+use crate::machine::clock::{ns, wall_ns};
+use crate::machine::process::{Accounts, raise_generator};
 use crate::machine::{Cores, Priority, check_interrupted};
-use crate::material::{BrowserKind, Material, Red};
-use crate::process::{Accounts, raise_generator};
-use crate::progress::Progress;
-use crate::report::Run;
-use crate::reports::Reports;
+use crate::measure::progress::Progress;
+use crate::measure::report::Run;
 
 /// What was sent last has come back after this, or is lost.
 const DRAIN: Duration = Duration::from_millis(500);

@@ -18,12 +18,12 @@ use linecard::audio::opus;
 use linecard::signal::records::WallTime;
 use serde_json::{Map, Value, json};
 
-use crate::capacity::{Capacity, USUAL_LOAD};
-use crate::forward::{Layout, Strategy};
+use crate::baseline::forward::{Layout, Strategy};
+use crate::ends::material::BrowserKind;
 use crate::machine::{Cores, Delivery, Priority};
-use crate::material::BrowserKind;
-use crate::report::Run;
-use crate::search::Bounds;
+use crate::measure::capacity::{Capacity, USUAL_LOAD};
+use crate::measure::report::Run;
+use crate::measure::search::Bounds;
 
 /// What our engine begins a call with when the browser offers RED, as Chromium does. Fixed here, so
 /// that the engine and the bare codec loop do the same.

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::material::BrowserKind;
-use crate::report::Run;
-use crate::search::{Bounds, Precision, Search};
+use crate::ends::material::BrowserKind;
+use crate::measure::report::Run;
+use crate::measure::search::{Bounds, Precision, Search};
 
 /// A starved run is repeated so often, then given up.
 pub const TRIES: usize = 3;

@@ -11,9 +11,9 @@ use linecard::wire::rtp::{
     HEADER_BYTES, PayloadType, RtpHeader, RtpPacket, RtpTimestamp, SequenceNumber, Ssrc,
 };
 
-use crate::impairment::Path;
-use crate::matching::Matcher;
-use crate::reports::Reports;
+use crate::ends::impairment::Path;
+use crate::ends::matching::Matcher;
+use crate::ends::rtcp::Reports;
 
 /// Packets of one end that are remembered: ten seconds. What answers later counts as lost.
 const REMEMBERED: usize = 512;
@@ -314,7 +314,7 @@ impl End {
     }
 
     /// What comes back to this end, beyond packets in order.
-    pub fn anomalies(&self) -> crate::matching::Anomalies {
+    pub fn anomalies(&self) -> crate::ends::matching::Anomalies {
         self.matcher.seen
     }
 
