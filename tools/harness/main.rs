@@ -2,9 +2,9 @@
 //! over real sockets against our media process or a peer, measured from outside.
 //!
 //! ```text
-//!  load ─► run ─┬─► engine: sets calls up, is the process that is measured
-//!               └─► generator: one thread, every far end ─► sockets
-//!          report ◄─ what the generator saw, what the kernel accounted
+//!  load ─► drive ─┬─► engine: sets calls up, is the process that is measured
+//!                 └─► generator: one thread, every far end ─► sockets
+//!             run ◄─ outcome: what the generator saw, what the kernel accounted
 //! ```
 //!
 //! The rooms, each using only those above it:
@@ -14,7 +14,7 @@
 //!  ends       browsers and trunks, and the network between them and the engine
 //!  baseline   what codecs and sockets cost by themselves
 //!  engine     what is measured: ours, a peer, a forwarder, nothing
-//!  measure    a run and its report, and the search for the most calls
+//!  measure    a load that is driven, the run that comes of it, and the search for the most calls
 //!  page       what was found out, as JSON and as a page with plots
 //!  task       the commands
 //! ```

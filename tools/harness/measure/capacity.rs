@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::ends::material::BrowserKind;
-use crate::measure::report::Run;
+use crate::measure::run::Run;
 use crate::measure::search::{Bounds, Precision, Search};
 
 /// A starved run is repeated so often, then given up.

@@ -1,301 +1,377 @@
-//! One run: calls set up, speech in both directions for some seconds, accounts read at both ends of
-//! the measured time, everything summed up.
+//! One run: its figures, their settings, and what makes them doubtful. Written as JSON by the field
+//! names here.
 
-use std::net::SocketAddrV4;
-use std::sync::Arc;
-use std::sync::mpsc::{Sender as OrderSender, channel};
-use std::time::{Duration, Instant};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
-use linecard::base::random::{self, Random};
-use linecard::srtp::keys::{MasterKey, Profile};
-use linecard::srtp::protect::{Receiver, Sender};
-use linecard::wire::rtp::{PayloadType, Ssrc};
-use rand::RngExt;
+use crate::ends::generator::{DirectionSeen, Sample};
+use crate::ends::impairment::{Impairments, OnPurpose};
+use crate::ends::matching::Anomalies;
+use crate::ends::material::BrowserKind;
+use crate::engine::Counted;
+use crate::measure::load::Load;
+use crate::measure::outcome::Outcome;
 
-use crate::ends::end::EndSettings;
-use crate::ends::generator::{Generator, Order, Seen, Sockets, address_of};
-use crate::ends::impairment::Impairments;
-use crate::ends::material::{BrowserKind, Material, Red};
-use crate::ends::rtcp::Reports;
-use crate::engine::linecard::Admission;
-use crate::engine::{CallRequest, Counted, Engine, Heard, NoCall};
-use crate::machine::clock::{ns, wall_ns};
-use crate::machine::process::{Accounts, raise_generator};
-use crate::machine::{Cores, Priority, check_interrupted};
-use crate::measure::progress::Progress;
-use crate::measure::report::Run;
+/// Steps of the delay over time.
+const SERIES_STEP_MS: u32 = 100;
+/// The end of the measured time, in which a delay that stayed is looked for.
+const AT_LAST_US: u32 = 1_000_000;
 
-/// What was sent last has come back after this, or is lost.
-const DRAIN: Duration = Duration::from_millis(500);
-/// What an impaired network still holds back has left after this, and the engine has given up what it
-/// waits for.
-const SETTLE: Duration = Duration::from_millis(200);
-/// The measured time begins a moment after it is announced to the generator.
-const ANNOUNCED: Duration = Duration::from_millis(20);
-/// Between looks at the clock and at Ctrl-C.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// RTP clock in 20 ms of G.711.
-const PCMU_TIMESTAMP_STEP: u32 = 160;
-/// Room for delays of this many packets more than are due.
-const SAMPLES_SPARE: usize = 10_000;
-
-/// What is to be run.
-#[derive(Clone, Debug)]
-pub struct Load {
-    /// Calls offered.
-    pub calls: u16,
-    /// What the browsers send.
-    pub browser: BrowserKind,
-    /// What the browsers do with RED.
-    pub red: Red,
-    /// Before the measured time: caches, branch predictors and repair windows settle.
-    pub warm_up: Duration,
-    /// The measured time.
-    pub measured: Duration,
-    /// What the network does.
-    pub impairments: Impairments,
-    /// Calls set up in a second; `None`: as fast as the engine answers.
-    pub calls_per_second: Option<u32>,
-    /// Goes on when a call is refused: the load of those that were accepted is measured.
-    pub refusals_allowed: bool,
-    /// Whether our engine may refuse calls for its core's sake.
-    pub admission: Admission,
+/// Of a set of delays, in milliseconds; absent when there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Percentiles {
+    /// Median.
+    pub p50: Option<f64>,
+    /// One in a hundred is longer.
+    pub p99: Option<f64>,
+    /// One in a thousand is longer.
+    pub p999: Option<f64>,
+    /// The longest.
+    pub max: Option<f64>,
 }
 
-/// Where and how.
-#[derive(Clone, Copy, Debug)]
-pub struct Surroundings {
-    /// Which core does what.
-    pub cores: Cores,
-    /// Of the generator.
-    pub priority: Priority,
-}
-
-/// What a run saw, before it is summed up.
-pub struct Outcome {
-    /// Calls that were accepted.
-    pub accepted: u16,
-    /// How long each refusal took.
-    pub refused_after: Vec<Duration>,
-    /// In the engine's words.
-    pub refusal: Option<String>,
-    /// What the generator saw.
-    pub seen: Seen,
-    /// What the engine counted of the calls.
-    pub counted: Option<[Counted; 2]>,
-    /// Of the engine, during the measured time.
-    pub accounts: Accounts,
-    /// The measured time, by the clock.
-    pub elapsed: Duration,
-    /// Of the engine, before the first call and with all of them.
-    pub resident_bytes: [u64; 2],
-}
-
-/// Runs `load` against `engine`.
-pub fn run(
-    engine: &mut dyn Engine,
-    load: &Load,
-    material: &Material,
-    around: Surroundings,
-    progress: &mut Progress,
-) -> Result<Run, String> {
-    let sockets = Sockets::bind().map_err(|error| format!("sockets of the load: {error}"))?;
-    let ports = sockets.ports();
-    let resident_before = resident(engine)?;
-    let packets = usize::from(load.calls) * load.measured.as_secs_f64().ceil() as usize * 50;
-    let (orders, received) = channel();
-    let generator = Generator::new(sockets, received, load.impairments, packets + SAMPLES_SPARE);
-    let (core, priority) = (around.cores.generator, around.priority);
-    let thread = std::thread::Builder::new().name("generator".to_owned()).spawn(move || {
-        if !core_affinity::set_for_current(core_affinity::CoreId { id: core }) {
-            return Err(format!("core {core}, the load generator's, is not ours to use"));
+impl Percentiles {
+    /// Of microseconds, which it sorts.
+    pub fn of(samples_us: &mut [u32]) -> Self {
+        samples_us.sort_unstable();
+        Self {
+            p50: quantile_ms(samples_us, 0.5),
+            p99: quantile_ms(samples_us, 0.99),
+            p999: quantile_ms(samples_us, 0.999),
+            max: quantile_ms(samples_us, 1.0),
         }
-        raise_generator(priority)?;
-        generator.run().map_err(|error| format!("load generator: {error}"))
-    });
-    let thread = thread.map_err(|error| format!("load generator: {error}"))?;
-
-    let mut set_up = SetUp { engine, load, material, ports, orders: &orders, accepted: 0 };
-    let outcome = set_up.all_calls(progress).and_then(|(refused_after, refusal)| {
-        let accepted = set_up.accepted;
-        let measured = measure(set_up.engine, load, accepted, &orders, progress)?;
-        Ok((refused_after, refusal, measured))
-    });
-    let accepted = set_up.accepted;
-    let _ = orders.send(Order::End);
-    let seen = thread.join().map_err(|_| "the load generator failed".to_owned())?;
-    let (refused_after, refusal, (accounts, elapsed, resident_after)) = outcome?;
-    let seen = seen?;
-    for number in 0..accepted {
-        engine.delete_call(number)?;
     }
-    let resident_bytes = [resident_before, resident_after];
-    let outcome = Outcome {
-        accepted,
-        refused_after,
-        refusal,
-        seen,
-        counted: engine.counted(),
-        accounts,
-        elapsed,
-        resident_bytes,
+
+    /// The longer of each.
+    pub fn worst(self, other: Self) -> Self {
+        let longer = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.max(b)),
+            (a, b) => a.or(b),
+        };
+        Self {
+            p50: longer(self.p50, other.p50),
+            p99: longer(self.p99, other.p99),
+            p999: longer(self.p999, other.p999),
+            max: longer(self.max, other.max),
+        }
+    }
+}
+
+fn quantile_ms(sorted_us: &[u32], share: f64) -> Option<f64> {
+    let place = (sorted_us.len() as f64 * share) as usize;
+    let us = sorted_us.get(place.min(sorted_us.len().checked_sub(1)?))?;
+    Some(f64::from(*us) / 1e3)
+}
+
+/// A moment of the delay over time.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Moment {
+    /// Since the measurement began.
+    pub second: f64,
+    /// Of the inputs that were sent then.
+    pub p50_ms: f64,
+    /// The longest of them.
+    pub max_ms: f64,
+}
+
+/// Whether a stall of the senders left a delay behind: medians in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AroundStall {
+    /// Before the first sender stalled.
+    pub before_ms: Option<f64>,
+    /// In the last second that was measured...
+    pub after_ms: Option<f64>,
+    /// ...which began so long after the last sender had gone on.
+    pub after_s: f64,
+    /// How much longer it is than before.
+    pub grew_ms: Option<f64>,
+}
+
+impl AroundStall {
+    fn of(samples: &[Sample], [from_us, to_us]: [u32; 2]) -> Self {
+        let end_us = samples.iter().map(|sample| sample.sent_us).max().unwrap_or(0);
+        let last_us = end_us.saturating_sub(AT_LAST_US);
+        let median = |within: std::ops::Range<u32>| {
+            let within = samples.iter().filter(|sample| within.contains(&sample.sent_us));
+            Percentiles::of(&mut within.map(|sample| sample.delay_us).collect::<Vec<_>>()).p50
+        };
+        let (before_ms, after_ms) = (median(0..from_us), median(last_us.max(to_us)..u32::MAX));
+        let after_s = f64::from(last_us.saturating_sub(to_us)) / 1e6;
+        let grew_ms = before_ms.zip(after_ms).map(|(before, after)| after - before);
+        Self { before_ms, after_ms, after_s, grew_ms }
+    }
+}
+
+/// One direction of all calls.
+#[derive(Clone, Debug, Serialize)]
+pub struct Direction {
+    /// Inputs sent.
+    pub sent: u64,
+    /// Of those, without an output.
+    pub loss_percent: f64,
+    /// What the network did, over the whole run.
+    pub on_purpose: OnPurpose,
+    /// Inputs that the network held back until the engine had filled their place.
+    pub overtaken: u64,
+    /// Inputs lost on purpose.
+    pub lost_on_purpose: u64,
+    /// Of those, without an output in their place.
+    pub holes: u64,
+    /// Outputs that came twice.
+    pub duplicates: u64,
+    /// Outputs that carried the one before along (RFC 2198); absent where none was looked at.
+    pub redundant_percent: Option<f64>,
+    /// Order and timestamps of the outputs, over the whole run.
+    #[serde(flatten)]
+    pub anomalies: Anomalies,
+    /// From sending an input to the arrival of its output.
+    pub added_ms: Percentiles,
+    /// The same before and after the senders stalled, if they did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub around_stall: Option<AroundStall>,
+    /// Delay in steps of a hundredth of all packets, for the distribution.
+    pub added_ms_distribution: Vec<f64>,
+    /// Delay over time.
+    pub added_over_time: Vec<Moment>,
+}
+
+impl Direction {
+    fn of(seen: &DirectionSeen, stalled_us: Option<[u32; 2]>) -> Self {
+        let mut delays_us: Vec<u32> = seen.samples.iter().map(|sample| sample.delay_us).collect();
+        let added_ms = Percentiles::of(&mut delays_us);
+        let steps = (0..=100).map(|percent| f64::from(percent) / 100.0);
+        Self {
+            sent: seen.sent,
+            loss_percent: percent(seen.sent.saturating_sub(seen.answered), seen.sent),
+            on_purpose: seen.on_purpose,
+            overtaken: seen.overtaken,
+            lost_on_purpose: seen.lost_on_purpose,
+            holes: seen.lost_on_purpose.saturating_sub(seen.filled),
+            duplicates: seen.duplicates,
+            redundant_percent: (seen.opened.packets > 0)
+                .then(|| percent(seen.opened.redundant, seen.opened.packets)),
+            anomalies: seen.anomalies,
+            added_ms,
+            around_stall: stalled_us.map(|stalled_us| AroundStall::of(&seen.samples, stalled_us)),
+            added_ms_distribution: steps
+                .filter_map(|share| quantile_ms(&delays_us, share))
+                .collect(),
+            added_over_time: over_time(&seen.samples),
+        }
+    }
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    part as f64 * 100.0 / whole.max(1) as f64
+}
+
+fn over_time(samples: &[Sample]) -> Vec<Moment> {
+    let mut steps: Vec<Vec<u32>> = Vec::new();
+    for sample in samples {
+        let step = (sample.sent_us / (SERIES_STEP_MS * 1_000)) as usize;
+        if step >= steps.len() {
+            steps.resize(step + 1, Vec::new());
+        }
+        steps[step].push(sample.delay_us);
+    }
+    let moment = |(step, delays_us): (usize, &mut Vec<u32>)| {
+        let percentiles = Percentiles::of(delays_us);
+        Some(Moment {
+            second: step as f64 * f64::from(SERIES_STEP_MS) / 1e3,
+            p50_ms: percentiles.p50?,
+            max_ms: percentiles.max?,
+        })
     };
-    Ok(Run::of(load, engine.settings(), outcome))
+    steps.iter_mut().enumerate().filter_map(moment).collect()
 }
 
-fn resident(engine: &dyn Engine) -> Result<u64, String> {
-    engine.process().map_or(Ok(0), |process| process.resident_bytes())
+/// Refusals of calls.
+#[derive(Clone, Debug, Serialize)]
+pub struct Refusals {
+    /// How many.
+    pub calls: usize,
+    /// In the engine's words.
+    pub reason: String,
+    /// From the request to the refusal.
+    pub after_ms: Percentiles,
 }
 
-fn accounts(engine: &dyn Engine) -> Result<Accounts, String> {
-    engine.process().map_or(Ok(Accounts::default()), |process| process.accounts())
+/// One run's figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct Run {
+    /// Of the engine.
+    pub settings: Map<String, Value>,
+    /// What the browsers sent.
+    pub browser: BrowserKind,
+    /// What the network did.
+    pub impairments: Impairments,
+    /// Calls that were accepted and loaded.
+    pub calls: u16,
+    /// The measured time.
+    pub seconds: f64,
+    /// Calls that were turned down.
+    pub refused: Option<Refusals>,
+    /// CPU time of the whole engine for one second of one call, by the scheduler's accounting.
+    pub cpu_ms_per_call_second: Option<f64>,
+    /// The engine's share of one core.
+    pub core_percent: Option<f64>,
+    /// Calls that would take a whole core at this cost.
+    pub calls_at_this_cost: Option<f64>,
+    /// Datagrams in, toward the engine.
+    pub packets_in_per_second: f64,
+    /// Of the engine, with all calls.
+    pub resident_bytes: u64,
+    /// Growth since before the first call.
+    pub resident_bytes_per_call: Option<u64>,
+    /// From browsers to trunks, and back.
+    pub browser_to_trunk: Direction,
+    /// From trunks to browsers.
+    pub trunk_to_browser: Direction,
+    /// What the engine counted on the browsers' legs and on the trunks', over the whole run; absent
+    /// when it tells nothing.
+    pub counted: Option<[Counted; 2]>,
+    /// How late the generator itself sent.
+    pub generator_late_ms: Percentiles,
+    /// Most datagrams that waited for the generator at once.
+    pub generator_backlog_max: u64,
+    /// Why these figures are none: the harness or the engine was starved. They are not to be used.
+    pub starved: Option<String>,
+    /// What else is remarkable.
+    pub remarks: Vec<String>,
 }
 
-/// Waits through warm-up and measured time, and reads the accounts at both ends of the latter.
-fn measure(
-    engine: &dyn Engine,
-    load: &Load,
-    accepted: u16,
-    orders: &OrderSender<Order>,
-    progress: &mut Progress,
-) -> Result<(Accounts, Duration, u64), String> {
-    let browser = load.browser.title();
-    let what = format!("{browser}: {accepted} calls");
-    wait(load.warm_up, |_| progress.say(&format!("{what}, warming up"), None))?;
-    let from_ns = wall_ns() + ns(ANNOUNCED);
-    let to_ns = from_ns + ns(load.measured);
-    // Before the generator has ended nobody else drops the receiver.
-    let _ = orders.send(Order::Measure([from_ns, to_ns]));
-    wait(ANNOUNCED, |_| {})?;
-    let (began, before) = (Instant::now(), accounts(engine)?);
-    wait(load.measured, |share| progress.say(&format!("{what}, measuring"), Some(share)))?;
-    let (after, elapsed) = (accounts(engine)?, began.elapsed());
-    let resident_after = resident(engine)?;
-    wait(DRAIN, |_| {})?;
-    let _ = orders.send(Order::StopSending);
-    if !load.impairments.are_none() {
-        wait(SETTLE, |_| {})?;
-    }
-    Ok((after.since(&before), elapsed, resident_after))
-}
-
-fn wait(time: Duration, mut say: impl FnMut(f64)) -> Result<(), String> {
-    let began = Instant::now();
-    loop {
-        check_interrupted()?;
-        let passed = began.elapsed();
-        if passed >= time {
-            return Ok(());
+impl Run {
+    /// Sums a run up.
+    pub fn of(load: &Load, settings: Map<String, Value>, outcome: Outcome) -> Self {
+        let Outcome { accepted, seen, accounts, elapsed, resident_bytes, .. } = &outcome;
+        let (calls, seconds) = (f64::from(*accepted), elapsed.as_secs_f64());
+        let measured = accounts.ran_ms > 0.0 && *accepted > 0;
+        let cpu_ms = accounts.ran_ms / (calls * seconds);
+        let [browser_to_trunk, trunk_to_browser] = [0, 1].map(|at| &seen.directions[at]);
+        let sent = browser_to_trunk.sent + trunk_to_browser.sent;
+        let mut late_us = seen.late_us.clone();
+        let late = Percentiles::of(&mut late_us);
+        let [before, after] = *resident_bytes;
+        Self {
+            settings,
+            browser: load.browser,
+            impairments: load.impairments,
+            calls: *accepted,
+            seconds,
+            refused: outcome.refusals(),
+            cpu_ms_per_call_second: measured.then_some(cpu_ms),
+            core_percent: measured.then_some(accounts.ran_ms / 10.0 / seconds),
+            calls_at_this_cost: measured.then_some(1_000.0 / cpu_ms),
+            packets_in_per_second: sent as f64 / seconds,
+            resident_bytes: after,
+            resident_bytes_per_call: measured
+                .then(|| after.saturating_sub(before) / u64::from(*accepted)),
+            browser_to_trunk: Direction::of(browser_to_trunk, seen.stalled_us),
+            trunk_to_browser: Direction::of(trunk_to_browser, seen.stalled_us),
+            counted: outcome.counted.clone(),
+            generator_late_ms: late,
+            generator_backlog_max: seen.backlog_max,
+            starved: outcome.starved(late),
+            remarks: outcome.remarks(),
         }
-        say(passed.as_secs_f64() / time.as_secs_f64());
-        std::thread::sleep(LOOK_EVERY.min(time - passed));
     }
-}
 
-struct SetUp<'a> {
-    engine: &'a mut dyn Engine,
-    load: &'a Load,
-    material: &'a Material,
-    ports: [u16; 2],
-    orders: &'a OrderSender<Order>,
-    accepted: u16,
-}
+    /// Both directions.
+    pub fn directions(&self) -> [&Direction; 2] {
+        [&self.browser_to_trunk, &self.trunk_to_browser]
+    }
 
-impl SetUp<'_> {
-    /// Offers every call; how long refusals took, and the last one's words.
-    fn all_calls(
-        &mut self,
-        progress: &mut Progress,
-    ) -> Result<(Vec<Duration>, Option<String>), String> {
-        let (mut refused_after, mut refusal) = (Vec::new(), None);
-        let mut random = random::from_seed(2_026);
-        let began = Instant::now();
-        for offered in 0..self.load.calls {
-            if let Some(rate) = self.load.calls_per_second {
-                let due = Duration::from_secs_f64(f64::from(offered) / f64::from(rate));
-                std::thread::sleep(due.saturating_sub(began.elapsed()));
-            }
-            if offered % 50 == 0 {
-                check_interrupted()?;
-                let share = f64::from(offered) / f64::from(self.load.calls);
-                progress.say(&format!("setting {} calls up", self.load.calls), Some(share));
-            }
-            match self.one_call(&mut random) {
-                Ok(()) => self.accepted += 1,
-                Err(NoCall::Refused { reason, after }) => {
-                    refusal = Some(reason);
-                    refused_after.push(after);
-                    if !self.load.refusals_allowed {
-                        break;
-                    }
-                }
-                Err(NoCall::Failed(problem)) => {
-                    return Err(format!("call {offered} of {}: {problem}", self.load.calls));
-                }
+    /// The worse direction's loss.
+    pub fn loss_percent(&self) -> f64 {
+        self.directions().map(|direction| direction.loss_percent).into_iter().fold(0.0, f64::max)
+    }
+
+    /// The worse direction's delays.
+    pub fn added_ms(&self) -> Percentiles {
+        self.browser_to_trunk.added_ms.worst(self.trunk_to_browser.added_ms)
+    }
+
+    /// The figures without what is there to be drawn.
+    pub fn without_plots(&self) -> Value {
+        let mut object = json!(self);
+        for direction in ["browser_to_trunk", "trunk_to_browser"] {
+            if let Some(direction) = object[direction].as_object_mut() {
+                direction.remove("added_ms_distribution");
+                direction.remove("added_over_time");
             }
         }
-        Ok((refused_after, refusal))
+        object
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    fn direction() -> Direction {
+        let sample = |(sent_us, delay_us)| Sample { sent_us, delay_us };
+        // Before the stall, in it, and from a second on long after it.
+        let samples =
+            [(0, 100), (1, 200), (2_000_000, 9_000), (14_900_000, 300), (15_000_000, 300)];
+        Direction::of(
+            &DirectionSeen {
+                sent: 1_000,
+                lost_on_purpose: 12,
+                filled: 9,
+                answered: 995,
+                anomalies: Anomalies { timestamp_slips: 2, ..Anomalies::default() },
+                samples: samples.map(sample).to_vec(),
+                ..DirectionSeen::default()
+            },
+            Some([1_900_000, 2_200_000]),
+        )
     }
 
-    fn one_call(&mut self, random: &mut Random) -> Result<(), NoCall> {
-        let number = self.accepted;
-        let addresses = [0, 1].map(|side| address_of(number, side));
-        let request = CallRequest {
-            number,
-            browser: self.load.browser,
-            red: self.load.red,
-            addresses: [0, 1].map(|side| SocketAddrV4::new(addresses[side], self.ports[side])),
-            keys: [random.random(), random.random()],
-        };
-        let place = self.engine.create_call(&request)?;
-        let ssrcs = [Ssrc(random.random()), Ssrc(random.random())];
-        let master = |key: &[u8; 30]| {
-            MasterKey::from_bytes(Profile::AES_CM_128_HMAC_SHA1_80, key)
-                .map_err(|_| NoCall::Failed("30 bytes are no master key".to_owned()))
-        };
-        let protect = Sender::new(&master(&request.keys[0])?, ssrcs[0]);
-        let receives = master(&place.browser_receives.unwrap_or(request.keys[1]))?;
-        let steps = [self.load.browser.timestamp_step(), PCMU_TIMESTAMP_STEP];
-        let (unprotect, heard_steps) = match place.heard {
-            Heard::Engine => (Some(Receiver::new(&receives)), steps),
-            Heard::OtherEnd => (None, [steps[1], steps[0]]),
-        };
-        // RED is around Opus only.
-        let opus = Some(()).filter(|()| self.load.browser != BrowserKind::Pcmu);
-        let browser = EndSettings {
-            address: addresses[0],
-            to: place.to[0],
-            ssrc: ssrcs[0],
-            payload_type: self.load.browser.payload_type(),
-            timestamp_step: steps[0],
-            heard_timestamp_step: heard_steps[0],
-            payloads: Arc::clone(&self.material.browser),
-            place: random.random_range(0..self.material.browser.len()),
-            protect: Some(protect),
-            unprotect,
-            consent_check: place.consent_check,
-            reports: Some(Reports::new(ssrcs[0])),
-            red_sent: opus.and(self.load.red.sent()),
-            red_heard: opus.and(self.load.red.heard()),
-        };
-        let trunk = EndSettings {
-            address: addresses[1],
-            to: place.to[1],
-            ssrc: ssrcs[1],
-            payload_type: PayloadType::PCMU,
-            timestamp_step: steps[1],
-            heard_timestamp_step: heard_steps[1],
-            payloads: Arc::clone(&self.material.trunk),
-            place: random.random_range(0..self.material.trunk.len()),
-            protect: None,
-            unprotect: None,
-            consent_check: None,
-            reports: None,
-            red_sent: None,
-            red_heard: None,
-        };
-        self.orders
-            .send(Order::Add(Box::new([browser, trunk])))
-            .map_err(|_| NoCall::Failed("the load generator ended".to_owned()))
+    /// A made-up run.
+    pub fn run() -> Run {
+        let percentiles =
+            |p50, p99| Percentiles { p50: Some(p50), p99: Some(p99), ..Percentiles::default() };
+        let direction = Direction { added_ms: percentiles(0.3, 0.9), ..direction() };
+        Run {
+            settings: Map::new(),
+            browser: BrowserKind::Narrowband,
+            impairments: Impairments::default(),
+            calls: 20,
+            seconds: 15.0,
+            refused: Some(Refusals {
+                calls: 10,
+                reason: "overloaded".to_owned(),
+                after_ms: Percentiles { max: Some(5.0), ..percentiles(1.0, 4.0) },
+            }),
+            cpu_ms_per_call_second: Some(2.0),
+            core_percent: Some(4.0),
+            calls_at_this_cost: Some(500.0),
+            packets_in_per_second: 2_000.0,
+            resident_bytes: 30_000_000,
+            resident_bytes_per_call: Some(70_000),
+            browser_to_trunk: direction.clone(),
+            trunk_to_browser: direction,
+            counted: None,
+            generator_late_ms: percentiles(0.0, 0.1),
+            generator_backlog_max: 1,
+            starved: None,
+            remarks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_delay_before_a_stall_is_held_against_that_of_the_last_second() {
+        let around = direction().around_stall.unwrap();
+        assert_eq!(around.before_ms, Some(0.2));
+        assert_eq!(around.after_ms, Some(0.3));
+        assert_eq!(around.after_s, 11.8);
+        assert!((around.grew_ms.unwrap() - 0.1).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_is_lost_beyond_what_was_lost_on_purpose_is_the_engines() {
+        let direction = direction();
+        assert_eq!(direction.loss_percent, 0.5);
+        assert_eq!((direction.lost_on_purpose, direction.holes), (12, 3));
     }
 }

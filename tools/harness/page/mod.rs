@@ -2,13 +2,14 @@
 
 pub mod plot;
 pub mod results;
+pub mod text;
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
 use crate::measure::capacity::Step;
-use crate::measure::report::{Direction, Run};
+use crate::measure::run::{Direction, Run};
 use crate::page::plot::{Plot, Scale, Series, escape};
 use crate::page::results::{Comparison, Pair, Results, Who};
 
@@ -423,7 +424,7 @@ fn socket_table(object: &Value) -> String {
 
 fn overload(pair: &Pair) -> String {
     let texts = pair.by_name().filter_map(|(who, run)| {
-        Some(format!("<h3>{}</h3><pre>{}</pre>", who.name(), escape(&run?.text())))
+        Some(format!("<h3>{}</h3><pre>{}</pre>", who.name(), escape(&text::text(run?))))
     });
     format!("<h2>Overload: {}</h2>{}", escape(&pair.title), texts.collect::<String>())
 }

@@ -22,7 +22,7 @@ use crate::baseline::forward::{Layout, Strategy};
 use crate::ends::material::BrowserKind;
 use crate::machine::{Cores, Delivery, Priority};
 use crate::measure::capacity::{Capacity, USUAL_LOAD};
-use crate::measure::report::Run;
+use crate::measure::run::Run;
 use crate::measure::search::Bounds;
 
 /// What our engine begins a call with when the browser offers RED, as Chromium does. Fixed here, so

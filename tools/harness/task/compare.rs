@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use linecard::audio::ladder::Rung;
 use linecard::base::clock::WallAnchor;
 use linecard::signal::records::WallTime;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::{check_writable, cores, write_json, write_page};
 use crate::arguments::{CompareArguments, Part};
-use crate::baseline::codec_loop;
+use crate::baseline::codec_loop::CodecLoop;
 use crate::baseline::forward::{Layout, Strategy};
 use crate::ends::impairment::Impairments;
 use crate::ends::material::{BrowserKind, Material, Red};
@@ -22,15 +23,15 @@ use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::machine::{self, Cores, Tuned};
 use crate::measure::capacity::{self, Capacity, TRIES, USUAL_LOAD, overloaded};
+use crate::measure::drive::drive;
+use crate::measure::load::{Load, Surroundings};
 use crate::measure::progress::Progress;
-use crate::measure::report::Run;
-use crate::measure::run::{Load, Surroundings, run};
+use crate::measure::run::Run;
 use crate::measure::search::Precision;
 use crate::page;
 use crate::page::results::{
     Circumstances, Comparison, Figures, Pair, RUNG, Results, RungFigures, SocketFigures, Who,
 };
-use crate::task::load::{cores, write_json, write_page};
 
 /// A light load that the engine surely carries: it gives the first guess.
 fn probe_calls(who: Who) -> u16 {
@@ -67,11 +68,7 @@ const QUICK_SECONDS_MAX: u64 = 250;
 
 /// Compares and writes page and JSON.
 pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, String> {
-    if let Some(path) = &arguments.json {
-        // Before an hour of measuring: a report that cannot be written is known now.
-        write_json(path, &json!({}))?;
-    }
-    write_page(&arguments.page, "")?;
+    check_writable(arguments.json.as_deref(), Some(&arguments.page))?;
     let cores = cores(&arguments.machine)?;
     let tuned = Tuned::set(cores, arguments.machine.priority, arguments.machine.delivery)?;
     let mut laboratory = Laboratory {
@@ -204,7 +201,7 @@ impl Laboratory<'_> {
             let around = self.around();
             let (part, progress) = (self.progress.part.clone(), &mut self.progress);
             progress.part = format!("{part}{name}: ");
-            let measured = run(engine.as_mut(), load, material, around, progress);
+            let measured = drive(engine.as_mut(), load, material, around, progress);
             progress.part = part;
             let run = measured?;
             match &run.starved {
@@ -342,10 +339,10 @@ impl Laboratory<'_> {
         let part = progress.part.clone();
         progress.part = format!("{part}bare codec loop: ");
         let settings = rung.settings();
+        let codec_loop = CodecLoop { core, priority, calls, settings, material };
         let cost = std::thread::scope(|scope| {
-            let codecs =
-                scope.spawn(|| codec_loop::run(core, priority, calls, settings, material, &stop));
-            let company = run(&mut Loopback, &load, material, around, progress);
+            let codecs = scope.spawn(|| codec_loop.cost_ms(&stop));
+            let company = drive(&mut Loopback, &load, material, around, progress);
             stop.store(true, Ordering::Relaxed);
             let cost = codecs.join().unwrap_or_else(|_| Err("the codec loop failed".to_owned()));
             company.and(cost)

@@ -1,12 +1,12 @@
 //! `tools/load`: one engine under load.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::arguments::{EngineChoice, LoadArguments, MachineArguments};
+use super::{check_writable, cores, write_json, write_page};
+use crate::arguments::{EngineChoice, LoadArguments};
 use crate::ends::material::{Material, Red};
 use crate::engine::Engine;
 use crate::engine::forwarder::{Forwarder, ForwarderSettings};
@@ -15,9 +15,10 @@ use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::machine::{self, Cores, Tuned};
 use crate::measure::capacity::{self, Capacity, TRIES, USUAL_LOAD, calls_per_second, overloaded};
+use crate::measure::drive::drive;
+use crate::measure::load::{Load, Surroundings};
 use crate::measure::progress::Progress;
-use crate::measure::report::Run;
-use crate::measure::run::{Load, Surroundings, run};
+use crate::measure::run::Run;
 use crate::measure::search::{Bounds, Precision};
 use crate::page;
 
@@ -27,13 +28,41 @@ const SEARCH_STEP: Duration = Duration::from_secs(5);
 
 /// Runs it and prints the figures.
 pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
-    // Before the run: a report that cannot be written is known now, not after an hour.
-    if let Some(path) = &arguments.json {
-        write_json(path, &json!({}))?;
+    check_writable(arguments.json.as_deref(), arguments.page.as_deref())?;
+    check_red(arguments)?;
+    let cores = cores(&arguments.machine)?;
+    let tuned = Tuned::set(cores, arguments.machine.priority, arguments.machine.delivery)?;
+    let mut bench = Bench {
+        arguments,
+        around: Surroundings { cores, priority: tuned.priority },
+        material: Material::new(arguments.browser),
+        progress: Progress::new(),
+    };
+    let load = load_of(arguments);
+    let (capacity, run) = if arguments.search {
+        bench.search_and_measure(&load)?
+    } else {
+        (Capacity::default(), bench.measure(&load)?)
+    };
+    bench.progress.clear();
+    let mut text = bench.settings(&run, &tuned);
+    if let Some(calls) = capacity.calls {
+        text.push_str(&format!("calls a core carries   {calls}; below, four fifths of that\n"));
     }
+    text.push_str(&page::text::text(&run));
+    println!("{text}");
     if let Some(path) = &arguments.page {
-        write_page(path, "")?;
+        write_page(path, &page::single(&text, &capacity.curve, &run))?;
     }
+    if let Some(path) = &arguments.json {
+        let searched = arguments.search.then_some(&capacity);
+        write_json(path, &object(cores, &tuned, searched, &run))?;
+    }
+    Ok(if run.starved.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Whether what is asked for about RED can be had.
+fn check_red(arguments: &LoadArguments) -> Result<(), String> {
     if arguments.red == Red::None
         && let Some(rung) = arguments.rung.filter(|rung| rung.redundancy())
     {
@@ -43,15 +72,11 @@ pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
     if arguments.red == Red::Both && matches!(arguments.engine, EngineChoice::Rtpengine(_)) {
         return Err("--red both: rtpengine does not read RED; write --red accept".to_owned());
     }
-    let cores = cores(&arguments.machine)?;
-    let tuned = Tuned::set(cores, arguments.machine.priority, arguments.machine.delivery)?;
-    let mut bench = Bench {
-        arguments,
-        around: Surroundings { cores, priority: tuned.priority },
-        material: Material::new(arguments.browser),
-        progress: Progress::new(),
-    };
-    let load = Load {
+    Ok(())
+}
+
+fn load_of(arguments: &LoadArguments) -> Load {
+    Load {
         calls: arguments.calls,
         browser: arguments.browser,
         red: arguments.red,
@@ -64,47 +89,25 @@ pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
             Some(_) => Admission::Default,
             None => Admission::Lifted,
         },
-    };
-    let (capacity, run) = if arguments.search {
-        let capacity = bench.search(&load)?;
-        let Some(calls) = capacity.calls.filter(|calls| *calls > 0) else {
-            return Err("no capacity was found: the engine carries nothing, or every run was \
-                        starved; say --calls to begin lower, or free the machine"
-                .to_owned());
-        };
-        let calls = (f64::from(calls) * USUAL_LOAD).ceil() as u16;
-        let load = Load { calls, calls_per_second: Some(calls_per_second(load.browser)), ..load };
-        (capacity, bench.measure(&load)?)
-    } else {
-        (Capacity::default(), bench.measure(&load)?)
-    };
-    bench.progress.clear();
-    let mut text = bench.settings(&run, &tuned);
-    if let Some(calls) = capacity.calls {
-        text.push_str(&format!("calls a core carries   {calls}; below, four fifths of that\n"));
     }
-    text.push_str(&run.text());
-    println!("{text}");
-    if let Some(path) = &arguments.page {
-        write_page(path, &page::single(&text, &capacity.curve, &run))?;
+}
+
+/// What is written as JSON.
+fn object(cores: Cores, tuned: &Tuned, searched: Option<&Capacity>, run: &Run) -> Value {
+    let mut object = json!({
+        "machine": machine::description(),
+        "cores": cores,
+        "priority": tuned.priority,
+        "delivery": tuned.delivery,
+        "starved": run.starved.is_some(),
+    });
+    if let Some(capacity) = searched {
+        object["capacity"] = json!({"bounds": Bounds::DEFAULT, "found": capacity});
     }
-    if let Some(path) = &arguments.json {
-        let mut object = json!({
-            "machine": machine::description(),
-            "cores": cores,
-            "priority": tuned.priority,
-            "delivery": tuned.delivery,
-            "starved": run.starved.is_some(),
-        });
-        if arguments.search {
-            object["capacity"] = json!({"bounds": Bounds::DEFAULT, "found": capacity});
-        }
-        // What is no result is not found under the name of one.
-        let name = if run.starved.is_some() { "starved_run" } else { "run" };
-        object[name] = json!(run);
-        write_json(path, &object)?;
-    }
-    Ok(if run.starved.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    // What is no result is not found under the name of one.
+    let name = if run.starved.is_some() { "starved_run" } else { "run" };
+    object[name] = json!(run);
+    object
 }
 
 /// What the runs of one command share.
@@ -148,12 +151,27 @@ impl Bench<'_> {
         let mut tries = TRIES;
         loop {
             let mut engine = self.engine(load)?;
-            let run = run(engine.as_mut(), load, &self.material, self.around, &mut self.progress)?;
+            let run =
+                drive(engine.as_mut(), load, &self.material, self.around, &mut self.progress)?;
             tries -= 1;
             if run.starved.is_none() || tries == 0 || overloaded(&run) {
                 return Ok(run);
             }
         }
+    }
+
+    /// What a core carries, and a run at four fifths of that.
+    fn search_and_measure(&mut self, load: &Load) -> Result<(Capacity, Run), String> {
+        let capacity = self.search(load)?;
+        let Some(calls) = capacity.calls.filter(|calls| *calls > 0) else {
+            return Err("no capacity was found: the engine carries nothing, or every run was \
+                        starved; say --calls to begin lower, or free the machine"
+                .to_owned());
+        };
+        let calls = (f64::from(calls) * USUAL_LOAD).ceil() as u16;
+        let calls_per_second = Some(calls_per_second(load.browser));
+        let run = self.measure(&Load { calls, calls_per_second, ..load.clone() })?;
+        Ok((capacity, run))
     }
 
     fn search(&mut self, load: &Load) -> Result<Capacity, String> {
@@ -190,39 +208,4 @@ impl Bench<'_> {
         lines.push(format!("browser's payload      {payload}"));
         lines.join("\n") + "\n"
     }
-}
-
-/// Which cores to use.
-pub fn cores(arguments: &MachineArguments) -> Result<Cores, String> {
-    let mut cores = Cores::here()?;
-    let there: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-    for (place, asked, option) in [
-        (&mut cores.engine, arguments.engine_core, "--engine-core"),
-        (&mut cores.generator, arguments.generator_core, "--generator-core"),
-    ] {
-        if let Some(core) = asked {
-            if !there.contains(&core) {
-                return Err(format!("{option} {core}: write one of {there:?}"));
-            }
-            *place = core;
-        }
-    }
-    if cores.engine == cores.generator {
-        return Err("engine and generator need a core each: write --engine-core and \
-                    --generator-core with two numbers"
-            .to_owned());
-    }
-    Ok(cores)
-}
-
-/// Writes a page.
-pub fn write_page(path: &Path, page: &str) -> Result<(), String> {
-    std::fs::write(path, page).map_err(|error| format!("--page {}: {error}", path.display()))
-}
-
-/// Writes one object.
-pub fn write_json(path: &Path, object: &serde_json::Value) -> Result<(), String> {
-    let text = format!("{object:#}\n");
-    std::fs::write(path, text).map_err(|error| format!("--json {}: {error}", path.display()))
 }

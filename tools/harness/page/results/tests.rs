@@ -6,7 +6,7 @@ use linecard::base::clock::WallAnchor;
 
 use super::*;
 use crate::machine::{Delivery, Priority};
-use crate::measure::report::tests::run;
+use crate::measure::run::tests::run;
 
 /// A run of `who` that cost so much.
 fn run_of(who: Who, cpu_ms: f64) -> Run {
