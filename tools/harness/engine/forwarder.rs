@@ -42,7 +42,7 @@ impl Forwarder {
         let value = |name: Option<clap::builder::PossibleValue>| {
             name.map(|name| name.get_name().to_owned()).unwrap_or_default()
         };
-        let mut child = engine_program(&program.to_string_lossy(), Some(core), priority)
+        let mut child = engine_program(&program, Some(core), priority)
             .args(["forward", "--calls", &calls.to_string()])
             .args(["--browsers", &far_ends[0].port().to_string()])
             .args(["--trunks", &far_ends[1].port().to_string()])

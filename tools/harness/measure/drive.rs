@@ -20,6 +20,7 @@ use crate::engine::{CallRequest, Engine, Heard, NoCall};
 use crate::machine::check_interrupted;
 use crate::machine::clock::{ns, wall_ns};
 use crate::machine::process::{Accounts, raise_generator};
+use crate::measure::capacity::overloaded;
 use crate::measure::load::{Load, Surroundings};
 use crate::measure::outcome::Outcome;
 use crate::measure::progress::Progress;
@@ -38,6 +39,30 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const PCMU_TIMESTAMP_STEP: u32 = 160;
 /// Room for delays of this many packets more than are due.
 const SAMPLES_SPARE: usize = 10_000;
+
+/// A starved run is repeated so often, then given up.
+const TRIES: usize = 3;
+
+/// Drives `load` against a fresh engine each time, for what one run did to it is not the next one's,
+/// until a run is not starved. An engine that had its whole core and failed is believed at once. After
+/// [`TRIES`] the run is given as it is.
+pub fn drive_unstarved(
+    start: impl Fn() -> Result<Box<dyn Engine>, String>,
+    load: &Load,
+    material: &Material,
+    around: Surroundings,
+    progress: &mut Progress,
+) -> Result<Run, String> {
+    let mut tries = TRIES;
+    loop {
+        let mut engine = start()?;
+        let run = drive(engine.as_mut(), load, material, around, progress)?;
+        tries -= 1;
+        if run.starved.is_none() || tries == 0 || overloaded(&run) {
+            return Ok(run);
+        }
+    }
+}
 
 /// Runs `load` against `engine`.
 pub fn drive(

@@ -1,5 +1,6 @@
 //! The page of a comparison: one HTML file with its plots inside, and nothing to load.
 
+pub mod against;
 pub mod plot;
 pub mod results;
 pub mod text;

@@ -14,8 +14,8 @@ use crate::engine::linecard::{Admission, Linecard, LinecardSettings};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::machine::{self, Cores, Tuned};
-use crate::measure::capacity::{self, Capacity, TRIES, USUAL_LOAD, calls_per_second, overloaded};
-use crate::measure::drive::drive;
+use crate::measure::capacity::{self, Capacity, USUAL_LOAD, believed, calls_per_second};
+use crate::measure::drive::drive_unstarved;
 use crate::measure::load::{Load, Surroundings};
 use crate::measure::progress::Progress;
 use crate::measure::run::Run;
@@ -119,45 +119,11 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    fn engine(&self, load: &Load) -> Result<Box<dyn Engine>, String> {
-        let Surroundings { cores: Cores { engine: core, .. }, priority } = self.around;
-        Ok(match self.arguments.engine {
-            EngineChoice::Linecard => Box::new(Linecard::start(&LinecardSettings {
-                control: self.arguments.control.clone(),
-                core,
-                priority,
-                calls: load.calls,
-                admission: load.admission,
-                rung: self.arguments.rung,
-            })?),
-            EngineChoice::Rtpengine(address) => {
-                Box::new(Rtpengine::start(&RtpengineSettings { address, core, priority })?)
-            }
-            EngineChoice::None => Box::new(Loopback),
-            EngineChoice::Forward(strategy, layout) => {
-                Box::new(Forwarder::new(ForwarderSettings {
-                    strategy,
-                    layout,
-                    calls: load.calls,
-                    core,
-                    priority,
-                }))
-            }
-        })
-    }
-
     /// One run; a starved one is repeated, and given as it is when that does not help.
     fn measure(&mut self, load: &Load) -> Result<Run, String> {
-        let mut tries = TRIES;
-        loop {
-            let mut engine = self.engine(load)?;
-            let run =
-                drive(engine.as_mut(), load, &self.material, self.around, &mut self.progress)?;
-            tries -= 1;
-            if run.starved.is_none() || tries == 0 || overloaded(&run) {
-                return Ok(run);
-            }
-        }
+        let (arguments, around) = (self.arguments, self.around);
+        let start = || engine(arguments, around, load);
+        drive_unstarved(start, load, &self.material, around, &mut self.progress)
     }
 
     /// What a core carries, and a run at four fifths of that.
@@ -186,7 +152,7 @@ impl Bench<'_> {
                 refusals_allowed: true,
                 ..load.clone()
             })?;
-            Ok(Some(run).filter(|run| run.starved.is_none() || overloaded(run)))
+            Ok(Some(run).filter(believed))
         });
         self.progress.part = part;
         capacity
@@ -208,4 +174,35 @@ impl Bench<'_> {
         lines.push(format!("browser's payload      {payload}"));
         lines.join("\n") + "\n"
     }
+}
+
+/// What is to be loaded.
+fn engine(
+    arguments: &LoadArguments,
+    around: Surroundings,
+    load: &Load,
+) -> Result<Box<dyn Engine>, String> {
+    let Surroundings { cores: Cores { engine: core, .. }, priority } = around;
+    Ok(match arguments.engine {
+        EngineChoice::Linecard => Box::new(Linecard::start(&LinecardSettings {
+            control: arguments.control.clone(),
+            program: None,
+            core,
+            priority,
+            calls: load.calls,
+            admission: load.admission,
+            rung: arguments.rung,
+        })?),
+        EngineChoice::Rtpengine(address) => {
+            Box::new(Rtpengine::start(&RtpengineSettings { address, core, priority })?)
+        }
+        EngineChoice::None => Box::new(Loopback),
+        EngineChoice::Forward(strategy, layout) => Box::new(Forwarder::new(ForwarderSettings {
+            strategy,
+            layout,
+            calls: load.calls,
+            core,
+            priority,
+        })),
+    })
 }

@@ -1,5 +1,6 @@
 //! What the command line can ask for, one file a command; here what they share.
 
+pub mod against;
 pub mod compare;
 pub mod load;
 
