@@ -231,7 +231,7 @@ pub fn render(object: &Value, findings: &Findings) -> String {
         let _ = write!(out, "<div class=\"plots\">{}</div>{}", by_turn(turns), plots_of(&subjects));
     }
     let programs = escape(&format!("{:#}", object["programs"]));
-    let _ = write!(out, "<h2>Programs</h2><pre>{programs}</pre></html>\n");
+    let _ = writeln!(out, "<h2>Programs</h2><pre>{programs}</pre></html>");
     out
 }
 
