@@ -108,19 +108,22 @@ struct Greeting {
 impl Greeting {
     fn read(line: &str) -> Result<Self, String> {
         let greeting: Value = serde_json::from_str(line).unwrap_or_default();
-        let (version, protocol) = (&greeting["version"], greeting["protocol"].as_u64());
-        match (greeting["product"].as_str(), version.as_str(), protocol) {
-            (Some("linecard"), Some(version), Some(protocol)) if PROTOCOLS.contains(&protocol) => {
-                Ok(Self { version: version.to_owned(), protocol })
-            }
-            (Some("linecard"), Some(version), Some(protocol)) => Err(format!(
+        let (product, version) = (&greeting["product"], &greeting["version"]);
+        let (Some("linecard"), Some(version), Some(protocol)) =
+            (product.as_str(), version.as_str(), greeting["protocol"].as_u64())
+        else {
+            return Err("not a media process".to_owned());
+        };
+        let compatible = greeting["compatible"].as_array().into_iter().flatten();
+        let spoken = compatible.filter_map(Value::as_u64).chain([protocol]);
+        if !spoken.into_iter().any(|version| PROTOCOLS.contains(&version)) {
+            let (first, last) = PROTOCOLS.into_inner();
+            return Err(format!(
                 "linecard {version} speaks version {protocol} of the control protocol; this program \
-                 knows {} to {}",
-                PROTOCOLS.start(),
-                PROTOCOLS.end()
-            )),
-            _ => Err("not a media process".to_owned()),
+                 knows {first} to {last}"
+            ));
         }
+        Ok(Self { version: version.to_owned(), protocol })
     }
 }
 
@@ -470,17 +473,19 @@ mod tests {
         Greeting::read(line).map(|greeting| greeting.protocol)
     }
 
+    fn greeting(protocol: u64, compatible: &[u64]) -> String {
+        let product = json!({"product": "linecard", "version": "0.1.0", "protocol": protocol,
+                             "compatible": compatible, "what_comes_later": {}});
+        product.to_string()
+    }
+
     #[test]
-    fn both_versions_of_the_protocol_are_driven_and_no_other() {
-        let of = |protocol: u64| {
-            protocol_of(
-                &json!({"product": "linecard", "version": "0.1.0", "protocol": protocol,
-                                "what_comes_later": {}})
-                .to_string(),
-            )
-        };
-        assert_eq!((of(1), of(2)), (Ok(1), Ok(2)));
-        assert!(of(3).unwrap_err().contains("knows 1 to 2"));
+    fn both_versions_of_the_protocol_are_driven_and_what_still_understands_them() {
+        let first = r#"{"product":"linecard","version":"0.1.0","protocol":1}"#;
+        assert_eq!(protocol_of(first), Ok(1));
+        assert_eq!(protocol_of(&greeting(2, &[1, 2])), Ok(2));
+        assert_eq!(protocol_of(&greeting(3, &[2, 3])), Ok(3));
+        assert!(protocol_of(&greeting(3, &[3])).unwrap_err().contains("knows 1 to 2"));
     }
 
     #[test]

@@ -171,7 +171,7 @@ fn rows(kind: &Value) -> Vec<Vec<String>> {
             (*name).to_owned(),
             cell(&figure["other"]),
             cell(&figure["this"]),
-            cell(&figure["ratio"]),
+            figure["ratio"].as_f64().map_or("-".to_owned(), |ratio| format!("{ratio:.3}")),
             spread,
         ]
     };
@@ -297,7 +297,9 @@ mod tests {
         let memory = &object["relay"]["figures"]["resident_bytes_per_call"];
         assert_eq!(memory["ratio"], Value::Null, "nothing by nothing");
         let text = lines(&object).join("\n");
-        for shown in ["/old/linecard", "0123456789ab…", "0.250 to 1.500", "20 calls, 3 turns"] {
+        for shown in
+            ["/old/linecard", "0123456789ab…", "0.500   0.250 to 1.500", "20 calls, 3 turns"]
+        {
             assert!(text.contains(shown), "{shown} in {text}");
         }
     }
