@@ -1,10 +1,9 @@
 //! Any RED payload: it parses or not, and comes out again as it went in.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use linecard::wire::red::{REDUNDANT_BLOCKS_MAX, RedPayload, write};
 
-fuzz_target!(|payload: &[u8]| {
+/// One input.
+pub fn run(payload: &[u8]) {
     let Ok(red) = RedPayload::parse(payload) else { return };
     let blocks: Vec<_> = red.redundant().collect();
     assert!(blocks.len() <= REDUNDANT_BLOCKS_MAX);
@@ -12,4 +11,4 @@ fuzz_target!(|payload: &[u8]| {
     let begin = write(&mut written, &blocks, red.payload_type).expect("it was read from as much");
     written[begin..].copy_from_slice(red.payload);
     assert_eq!(written, payload);
-});
+}

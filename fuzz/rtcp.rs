@@ -1,13 +1,12 @@
 //! Any RTCP compound: it parses or not, all of it can be read, and its reports can be written and
 //! read again.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use linecard::wire::rtcp::{
     COMPOUND_BYTES_MAX, Compound, Presence, RtcpPacket, parse, write_compound,
 };
 
-fuzz_target!(|datagram: &[u8]| {
+/// One input.
+pub fn run(datagram: &[u8]) {
     let Ok(packets) = parse(datagram) else { return };
     for packet in packets {
         let (ssrc, sender, reports) = match packet {
@@ -35,4 +34,4 @@ fuzz_target!(|datagram: &[u8]| {
         };
         assert_eq!(again, reports);
     }
-});
+}

@@ -1,12 +1,11 @@
 //! Any datagram: sorting never contradicts itself, RTP parses or not, and what was parsed can be
 //! written and parsed again.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use linecard::wire::demux::{Protocol, classify};
 use linecard::wire::rtp::{HEADER_BYTES, RtpPacket, header_length};
 
-fuzz_target!(|datagram: &[u8]| {
+/// One input.
+pub fn run(datagram: &[u8]) {
     let protocol = classify(datagram);
     let Ok(packet) = RtpPacket::parse(datagram) else { return };
     assert!(matches!(protocol, Ok(Protocol::Rtp | Protocol::Rtcp)));
@@ -17,4 +16,4 @@ fuzz_target!(|datagram: &[u8]| {
     written.extend_from_slice(packet.payload);
     let again = RtpPacket::parse(&written).expect("what is written parses");
     assert_eq!((again.header, again.payload), (packet.header, packet.payload));
-});
+}

@@ -1,10 +1,8 @@
 //! Any SDP, as each of the four things it may be: it parses or is refused; whatever is agreed on can
 //! be answered, and the answer has as many lines as the offer and accepts the same one of them.
-#![no_main]
 
 use std::net::SocketAddr;
 
-use libfuzzer_sys::fuzz_target;
 use linecard::wire::coding::Codec;
 use linecard::wire::sdp::{
     BrowserAnswer, BrowserOffer, BrowserSide, ComfortNoise, DtlsRole, Fingerprint, FingerprintHash,
@@ -12,10 +10,14 @@ use linecard::wire::sdp::{
     author_browser_answer, author_trunk_answer,
 };
 
+use crate::text_of;
+
 const CODECS: [Codec; 3] = [Codec::Opus, Codec::Pcmu, Codec::Pcma];
 const SESSION: Session = Session { id: 1, version: 1 };
 
-fuzz_target!(|sdp: &str| {
+/// One input.
+pub fn run(bytes: &[u8]) {
+    let sdp = text_of(bytes);
     if let Ok(offer) = BrowserOffer::parse(sdp) {
         answer_browser(&offer);
     }
@@ -30,7 +32,7 @@ fuzz_target!(|sdp: &str| {
             let _ = answer.agree(&CODECS, noise);
         }
     }
-});
+}
 
 fn answer_browser(offer: &BrowserOffer) {
     let Ok(agreement) = offer.agree(&CODECS) else { return };

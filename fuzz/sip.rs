@@ -1,11 +1,10 @@
 //! Any SIP message, as a datagram and as a WebSocket message: it parses or is refused, and what
 //! was parsed can be written and parsed again.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use linecard::wire::sip::{Message, parse_datagram, parse_websocket};
 
-fuzz_target!(|bytes: &[u8]| {
+/// One input.
+pub fn run(bytes: &[u8]) {
     for parsed in [parse_datagram(bytes), parse_websocket(bytes)] {
         let message = match parsed {
             Ok(message) => message,
@@ -20,4 +19,4 @@ fuzz_target!(|bytes: &[u8]| {
         let again: Message = parse_datagram(&written).expect("what is written parses");
         assert_eq!(again.to_bytes(), written);
     }
-});
+}

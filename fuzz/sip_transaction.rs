@@ -1,10 +1,8 @@
 //! Any sequence of SIP messages to the transaction layer, separated by zero bytes and from a browser
 //! and a trunk in turn, every request answered: nothing is kept once the timers have run.
-#![no_main]
 
 use std::time::Instant;
 
-use libfuzzer_sys::fuzz_target;
 use linecard::base::random::from_seed;
 use linecard::sip::transaction::{Flow, Output, Transactions};
 use linecard::wire::sip::{Host, Response, SentBy, Status};
@@ -12,7 +10,8 @@ use linecard::wire::sip::{Host, Response, SentBy, Status};
 /// Every transaction ends after at most a dozen timers; more means that one starts another for ever.
 const TIMEOUTS_MAX: usize = 10_000;
 
-fuzz_target!(|input: &[u8]| {
+/// One input.
+pub fn run(input: &[u8]) {
     let sent_by = SentBy { host: Host::V4([192, 0, 2, 1].into()), port: Some(5060) };
     let mut transactions = Transactions::new(sent_by.clone(), sent_by, &mut from_seed(1));
     let mut now = Instant::now();
@@ -33,4 +32,4 @@ fuzz_target!(|input: &[u8]| {
         while transactions.poll_output().is_some() {}
     }
     assert!(transactions.is_empty(), "a transaction outlived its timers");
-});
+}

@@ -1,14 +1,13 @@
 //! Any packet, to receivers of all profiles: without a good tag nothing is accepted, and nothing that
 //! was accepted once is accepted again, not even by a receiver that is resumed from a snapshot. And any
 //! RTP or RTCP, protected and unprotected, comes out as it went in.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use linecard::srtp::keys::{MasterKey, Profile};
 use linecard::srtp::protect::{RTCP_GROWTH_BYTES_MAX, Receiver, Sender};
 use linecard::wire::rtp::Ssrc;
 
-fuzz_target!(|packet: &[u8]| {
+/// One input.
+pub fn run(packet: &[u8]) {
     for profile in Profile::ALL {
         let key = vec![7; profile.key_bytes() + profile.salt_bytes()];
         let master = MasterKey::from_bytes(profile, &key).expect("the profile's length");
@@ -40,4 +39,4 @@ fuzz_target!(|packet: &[u8]| {
             }
         }
     }
-});
+}

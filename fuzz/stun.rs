@@ -1,11 +1,9 @@
 //! Any STUN datagram, straight to an ICE agent and once more with its integrity and fingerprint made
 //! good: the agent answers or discards, and what it answers is STUN that verifies.
-#![no_main]
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use libfuzzer_sys::fuzz_target;
 use linecard::base::random::from_seed;
 use linecard::ice::agent::Agent;
 use linecard::ice::credentials::{Credentials, local_ufrag_of};
@@ -13,7 +11,8 @@ use linecard::wire::stun::{
     BindingRequest, Message, RESPONSE_BYTES_MAX, Role, TransactionId, write_binding_request,
 };
 
-fuzz_target!(|datagram: &[u8]| {
+/// One input.
+pub fn run(datagram: &[u8]) {
     let local = Credentials::generate(&mut from_seed(1));
     let key = local.password.expose().as_bytes();
     let mut agent = Agent::new(local.clone());
@@ -42,4 +41,4 @@ fuzz_target!(|datagram: &[u8]| {
     let answer = Message::parse(&out[..outcome.length]).expect("an answer is STUN");
     assert_eq!(answer.verify_integrity(key), Ok(()));
     assert_eq!(answer.transaction_id, TransactionId(message.transaction_id.0));
-});
+}

@@ -7,10 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use linecard::audio::ladder::Rung;
 
-use crate::forward::{ForwardArguments, Layout, Strategy};
-use crate::impairment::Impairments;
+use crate::baseline::forward::{ForwardArguments, Layout, Strategy};
+use crate::ends::impairment::Impairments;
+use crate::ends::material::{BrowserKind, Red};
 use crate::machine::{Delivery, Priority};
-use crate::material::{BrowserKind, Red};
 
 /// The most calls: each has an address of its own, and our engine a port pair.
 const CALLS_MAX: i64 = 6_000;
@@ -28,7 +28,9 @@ const COMPARE_EXAMPLES: &str = "\
 Examples:
   tools/compare --quick --json FILE                 narrowband, fullband, relay and a rung, shortened
   tools/compare                                     everything
-  tools/compare --part overload --part stall        two parts";
+  tools/compare --part overload --part stall        two parts
+  tools/compare --against OLD/linecard              this build beside an older one: what a change cost
+A ratio is a result only when no run was starved, and only beyond what the turns differ by themselves.";
 
 /// Load for media engines.
 #[derive(Debug, Parser)]
@@ -70,6 +72,19 @@ pub struct CompareArguments {
     /// Where the page goes
     #[arg(long, value_name = "FILE", default_value = "target/compare.html")]
     pub page: PathBuf,
+    /// Compares another linecard program with this one, in place of rtpengine: narrowband, fullband and
+    /// relay, in under ten minutes
+    #[arg(long, value_name = "PROGRAM")]
+    pub against: Option<PathBuf>,
+    /// Turns of each of the two; the figures are medians
+    #[arg(long, requires = "against", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=15))]
+    pub turns: u8,
+    /// Seconds measured in a turn
+    #[arg(long, requires = "against", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=60))]
+    pub seconds: u16,
+    /// Calls in every turn; four fifths of what the other program is likely to carry unless given
+    #[arg(long, requires = "against", value_parser = clap::value_parser!(u16).range(1..=CALLS_MAX))]
+    pub calls: Option<u16>,
     /// Only this part; say it again for more
     #[arg(long, value_enum, value_name = "PART")]
     pub part: Vec<Part>,

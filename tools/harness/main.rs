@@ -2,36 +2,31 @@
 //! over real sockets against our media process or a peer, measured from outside.
 //!
 //! ```text
-//!  load ─► run ─┬─► engine: sets calls up, is the process that is measured
-//!               └─► generator: one thread, every far end ─► sockets
-//!          report ◄─ what the generator saw, what the kernel accounted
+//!  load ─► drive ─┬─► engine: sets calls up, is the process that is measured
+//!                 └─► generator: one thread, every far end ─► sockets
+//!             run ◄─ outcome: what the generator saw, what the kernel accounted
+//! ```
+//!
+//! The rooms, each using only those above it:
+//!
+//! ```text
+//!  machine    cores, clocks, processes, what is set for the time of a run
+//!  ends       browsers and trunks, and the network between them and the engine
+//!  baseline   what codecs and sockets cost by themselves
+//!  engine     what is measured: ours, a peer, a forwarder, nothing
+//!  measure    a load that is driven, the run that comes of it, and the search for the most calls
+//!  page       what was found out, as JSON and as a page with plots
+//!  task       the commands
 //! ```
 
 mod arguments;
-mod capacity;
-mod clock;
-mod codec_loop;
-mod compare;
-mod end;
+mod baseline;
+mod ends;
 mod engine;
-mod forward;
-mod fullband;
-mod generator;
-mod impairment;
-mod load;
 mod machine;
-mod matching;
-mod material;
+mod measure;
 mod page;
-mod plot;
-mod process;
-mod progress;
-mod report;
-mod reports;
-mod results;
-mod run;
-mod search;
-mod sockets;
+mod task;
 
 use std::process::ExitCode;
 
@@ -42,9 +37,11 @@ use crate::arguments::{Arguments, Task};
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = machine::watch_for_interrupts().and_then(|()| match &arguments.task {
-        Task::Load(arguments) => load::load(arguments),
-        Task::Compare(arguments) => compare::compare(arguments),
-        Task::Forward(arguments) => forward::forward(arguments).map(|never| match never {}),
+        Task::Load(arguments) => task::load::load(arguments),
+        Task::Compare(arguments) => task::compare::compare(arguments),
+        Task::Forward(arguments) => {
+            baseline::forward::forward(arguments).map(|never| match never {})
+        }
     });
     match outcome {
         Ok(code) => code,

@@ -1,13 +1,13 @@
-//! The bare forwarder as an engine: a child process of this program, see [`crate::forward`].
+//! The bare forwarder as an engine: a child process of this program, see [`crate::baseline::forward`].
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Child, Stdio};
 
 use super::{CallPlace, CallRequest, Engine, Heard, NoCall};
-use crate::forward::{Layout, Ports, Strategy};
+use crate::baseline::forward::{Layout, Ports, Strategy};
 use crate::machine::Priority;
-use crate::process::{Process, engine_program};
+use crate::machine::process::{Process, engine_program};
 
 /// How the forwarder is to run.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +42,7 @@ impl Forwarder {
         let value = |name: Option<clap::builder::PossibleValue>| {
             name.map(|name| name.get_name().to_owned()).unwrap_or_default()
         };
-        let mut child = engine_program(&program.to_string_lossy(), Some(core), priority)
+        let mut child = engine_program(&program, Some(core), priority)
             .args(["forward", "--calls", &calls.to_string()])
             .args(["--browsers", &far_ends[0].port().to_string()])
             .args(["--trunks", &far_ends[1].port().to_string()])

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,15 +14,15 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use linecard::audio::ladder::Rung;
-use linecard::control::message::Greeting;
-use linecard::up::child::SUPERVISOR_ARGUMENT;
 use linecard::wire::stun::{self, BindingRequest, Role, TransactionId};
 use serde_json::{Map, Value, json};
 
 use super::{CallPlace, CallRequest, Counted, Engine, Heard, NoCall};
 use crate::machine::Priority;
-use crate::process::{Process, engine_program};
+use crate::machine::process::{Process, engine_program};
 
+/// Versions of the control protocol in which what is done here means the same.
+const PROTOCOLS: RangeInclusive<u64> = 1..=2;
 /// For the answer to a request.
 const ANSWER_TIME: Duration = Duration::from_secs(3);
 /// For the process to serve its socket, and to end.
@@ -70,6 +71,8 @@ impl Admission {
 pub struct LinecardSettings {
     /// Of a running one; `None`: one is started.
     pub control: Option<PathBuf>,
+    /// What is started; `None`: the one beside this program.
+    pub program: Option<PathBuf>,
     /// The core of its media thread.
     pub core: usize,
     /// Of the process that is started.
@@ -89,11 +92,39 @@ pub struct Linecard {
     started: Option<Started>,
     process: Process,
     control: BufReader<UnixStream>,
-    version: String,
+    greeting: Greeting,
     /// A request had no answer in time: what comes later would be taken for the answer to another.
     mute: bool,
     /// By the calls that ended.
     counted: [Counted; 2],
+}
+
+/// What this needs to know of a media process, of any version that it can drive.
+struct Greeting {
+    version: String,
+    protocol: u64,
+}
+
+impl Greeting {
+    fn read(line: &str) -> Result<Self, String> {
+        let greeting: Value = serde_json::from_str(line).unwrap_or_default();
+        let (product, version) = (&greeting["product"], &greeting["version"]);
+        let (Some("linecard"), Some(version), Some(protocol)) =
+            (product.as_str(), version.as_str(), greeting["protocol"].as_u64())
+        else {
+            return Err("not a media process".to_owned());
+        };
+        let compatible = greeting["compatible"].as_array().into_iter().flatten();
+        let spoken = compatible.filter_map(Value::as_u64).chain([protocol]);
+        if !spoken.into_iter().any(|version| PROTOCOLS.contains(&version)) {
+            let (first, last) = PROTOCOLS.into_inner();
+            return Err(format!(
+                "linecard {version} speaks version {protocol} of the control protocol; this program \
+                 knows {first} to {last}"
+            ));
+        }
+        Ok(Self { version: version.to_owned(), protocol })
+    }
 }
 
 struct Started {
@@ -121,16 +152,15 @@ impl Linecard {
         let mut control = BufReader::new(connection);
         let mut line = String::new();
         control.read_line(&mut line).map_err(|error| at(&socket, error))?;
-        let greeting: Greeting = serde_json::from_str(&line)
-            .map_err(|error| format!("{}: not a media process: {error}", socket.display()))?;
-        let version = greeting.version;
+        let greeting =
+            Greeting::read(&line).map_err(|problem| format!("{}: {problem}", socket.display()))?;
         let settings = settings.clone();
         let mut engine = Self {
             settings,
             started,
             process,
             control,
-            version,
+            greeting,
             mute: false,
             counted: Default::default(),
         };
@@ -284,8 +314,13 @@ impl Engine for Linecard {
         let encoder = self.settings.rung.map_or(choice, Rung::name);
         let settings = json!({
             "engine": "linecard media",
-            "version": self.version,
-            "build": if cfg!(debug_assertions) { "not optimised" } else { "release" },
+            "version": self.greeting.version,
+            "protocol": self.greeting.protocol,
+            "build": match &self.settings.program {
+                Some(program) => program.to_string_lossy().into_owned(),
+                None if cfg!(debug_assertions) => "not optimised".to_owned(),
+                None => "release".to_owned(),
+            },
             "media_threads": 1,
             "admission": self.settings.admission.title(),
             "codec_library": linecard::audio::opus::version(),
@@ -322,7 +357,7 @@ impl Counted {
 impl Started {
     fn spawn(settings: &LinecardSettings) -> Result<Self, String> {
         let LinecardSettings { core, priority, calls, .. } = settings;
-        let program = program()?;
+        let program = settings.program.clone().map_or_else(program_beside, Ok)?;
         let name = format!("linecard-load-{}-{}", std::process::id(), free_port()?);
         let directory = std::env::temp_dir().join(name);
         fs::DirBuilder::new()
@@ -340,11 +375,9 @@ impl Started {
         fs::write(&config, text).map_err(|error| at(&config, error))?;
         let log = directory.join("log");
         let log_file = fs::File::create(&log).map_err(|error| at(&log, error))?;
-        let child = engine_program(&program.to_string_lossy(), None, *priority)
+        let child = engine_program(&program, None, *priority)
             .args(["media", "--config"])
             .arg(&config)
-            // However this process ends, that one ends too.
-            .args([SUPERVISOR_ARGUMENT, &std::process::id().to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log_file)
@@ -355,7 +388,7 @@ impl Started {
 }
 
 /// `linecard` lies beside this program.
-fn program() -> Result<PathBuf, String> {
+pub fn program_beside() -> Result<PathBuf, String> {
     let here = std::env::current_exe().map_err(|error| error.to_string())?;
     let program = here.with_file_name("linecard");
     if program.exists() {
@@ -430,4 +463,36 @@ fn free_port() -> Result<u16, String> {
 
 fn at(path: &Path, error: std::io::Error) -> String {
     format!("{}: {error}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn protocol_of(line: &str) -> Result<u64, String> {
+        Greeting::read(line).map(|greeting| greeting.protocol)
+    }
+
+    fn greeting(protocol: u64, compatible: &[u64]) -> String {
+        let product = json!({"product": "linecard", "version": "0.1.0", "protocol": protocol,
+                             "compatible": compatible, "what_comes_later": {}});
+        product.to_string()
+    }
+
+    #[test]
+    fn both_versions_of_the_protocol_are_driven_and_what_still_understands_them() {
+        let first = r#"{"product":"linecard","version":"0.1.0","protocol":1}"#;
+        assert_eq!(protocol_of(first), Ok(1));
+        assert_eq!(protocol_of(&greeting(2, &[1, 2])), Ok(2));
+        assert_eq!(protocol_of(&greeting(3, &[2, 3])), Ok(3));
+        assert!(protocol_of(&greeting(3, &[3])).unwrap_err().contains("knows 1 to 2"));
+    }
+
+    #[test]
+    fn what_greets_as_another_product_or_not_at_all_is_no_media_process() {
+        for line in [r#"{"product":"asterisk","version":"1","protocol":1}"#, "{}", "220 ready", ""]
+        {
+            assert_eq!(protocol_of(line), Err("not a media process".to_owned()), "{line}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! and the company that the bare codec loop has on the other core.
 
 use super::{CallPlace, CallRequest, Engine, Heard, NoCall};
-use crate::process::Process;
+use crate::machine::process::Process;
 
 /// The wire.
 pub struct Loopback;

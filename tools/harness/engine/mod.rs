@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::material::{BrowserKind, Red};
-use crate::process::Process;
+use crate::ends::material::{BrowserKind, Red};
+use crate::machine::process::Process;
 
 /// A call that is to be set up.
 pub struct CallRequest {

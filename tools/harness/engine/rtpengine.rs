@@ -13,9 +13,9 @@ use serde_json::{Map, Value, json};
 
 use super::bencode::Bencode;
 use super::{CallPlace, CallRequest, Engine, Heard, NoCall};
+use crate::ends::material::BrowserKind;
 use crate::machine::Priority;
-use crate::material::BrowserKind;
-use crate::process::{Process, engine_program};
+use crate::machine::process::{Process, engine_program};
 
 const PROGRAM: &str = "rtpengine";
 const SUITE: &str = "AES_CM_128_HMAC_SHA1_80";
@@ -339,7 +339,7 @@ fn sdes_key(sdp: &str) -> Option<[u8; 30]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::material::Red;
+    use crate::ends::material::Red;
 
     const ANSWER: &str = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\
         m=audio 20004 RTP/SAVP 111\r\na=rtpmap:111 opus/48000/2\r\na=sendrecv\r\na=rtcp-mux\r\n\

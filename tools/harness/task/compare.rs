@@ -8,29 +8,31 @@ use std::time::{Duration, Instant};
 use linecard::audio::ladder::Rung;
 use linecard::base::clock::WallAnchor;
 use linecard::signal::records::WallTime;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::against::against;
+use super::{check_writable, cores, write_json, write_page};
 use crate::arguments::{CompareArguments, Part};
-use crate::capacity::{self, Capacity, TRIES, USUAL_LOAD, overloaded};
-use crate::codec_loop;
+use crate::baseline::codec_loop::CodecLoop;
+use crate::baseline::forward::{Layout, Strategy};
+use crate::ends::impairment::Impairments;
+use crate::ends::material::{BrowserKind, Material, Red};
 use crate::engine::Engine;
 use crate::engine::forwarder::{Forwarder, ForwarderSettings};
 use crate::engine::linecard::{Admission, Linecard, LinecardSettings};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
-use crate::forward::{Layout, Strategy};
-use crate::impairment::Impairments;
-use crate::load::{cores, write_json, write_page};
-use crate::machine::{self, Cores, Tuned};
-use crate::material::{BrowserKind, Material, Red};
+use crate::machine::{Cores, Tuned};
+use crate::measure::capacity::{self, Capacity, USUAL_LOAD, believed};
+use crate::measure::drive::{drive, drive_unstarved};
+use crate::measure::load::{Load, Surroundings};
+use crate::measure::progress::Progress;
+use crate::measure::run::Run;
+use crate::measure::search::Precision;
 use crate::page;
-use crate::progress::Progress;
-use crate::report::Run;
-use crate::results::{
+use crate::page::results::{
     Circumstances, Comparison, Figures, Pair, RUNG, Results, RungFigures, SocketFigures, Who,
 };
-use crate::run::{Load, Surroundings, run};
-use crate::search::Precision;
 
 /// A light load that the engine surely carries: it gives the first guess.
 fn probe_calls(who: Who) -> u16 {
@@ -44,7 +46,7 @@ const CALLS: u16 = 20;
 /// Enough that a packet seldom has the engine to itself.
 const RUNG_PROBE_CALLS: u16 = 100;
 /// What a core carries at full load is more than its cost at light load says.
-fn guess_factor(browser: BrowserKind) -> f64 {
+pub fn guess_factor(browser: BrowserKind) -> f64 {
     if browser == BrowserKind::Pcmu { 2.5 } else { 1.4 }
 }
 /// Whether and how the most calls that are carried are searched for.
@@ -67,11 +69,10 @@ const QUICK_SECONDS_MAX: u64 = 250;
 
 /// Compares and writes page and JSON.
 pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, String> {
-    if let Some(path) = &arguments.json {
-        // Before an hour of measuring: a report that cannot be written is known now.
-        write_json(path, &json!({}))?;
+    if let Some(program) = &arguments.against {
+        return against(arguments, program);
     }
-    write_page(&arguments.page, "")?;
+    check_writable(arguments.json.as_deref(), Some(&arguments.page))?;
     let cores = cores(&arguments.machine)?;
     let tuned = Tuned::set(cores, arguments.machine.priority, arguments.machine.delivery)?;
     let mut laboratory = Laboratory {
@@ -90,13 +91,8 @@ pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, String> {
     }
     laboratory.progress.clear();
     let results = &laboratory.results;
-    let object = results.object(&Circumstances {
-        machine: machine::description(),
-        date: WallTime::of(&WallAnchor::now(), Instant::now()),
-        cores,
-        priority: tuned.priority,
-        delivery: tuned.delivery,
-    });
+    let date = WallTime::of(&WallAnchor::now(), Instant::now());
+    let object = results.object(&Circumstances::of(date, cores, &tuned));
     write_page(&arguments.page, &page::render(&object, results))?;
     if let Some(path) = &arguments.json {
         write_json(path, &object)?;
@@ -135,24 +131,6 @@ impl Laboratory<'_> {
         }
     }
 
-    /// A fresh engine for every run: what one run did to it is not the next one's.
-    fn engine(&self, who: Who, rung: Rung, load: &Load) -> Result<Box<dyn Engine>, String> {
-        let (core, priority) = (self.cores.engine, self.tuned.priority);
-        Ok(match who {
-            Who::Linecard => Box::new(Linecard::start(&LinecardSettings {
-                control: None,
-                core,
-                priority,
-                calls: load.calls,
-                admission: load.admission,
-                rung: Some(rung),
-            })?),
-            Who::Peer => {
-                Box::new(Rtpengine::start(&RtpengineSettings { address: None, core, priority })?)
-            }
-        })
-    }
-
     fn around(&self) -> Surroundings {
         Surroundings { cores: self.cores, priority: self.tuned.priority }
     }
@@ -175,7 +153,8 @@ impl Laboratory<'_> {
         load: &Load,
         material: &Material,
     ) -> Result<Option<Run>, String> {
-        self.repeat(who.name(), load, material, |laboratory| laboratory.engine(who, rung, load))
+        let around = self.around();
+        self.repeat(who.name(), load, material, || engine(who, rung, around, load))
     }
 
     /// The same of a bare forwarder.
@@ -188,7 +167,7 @@ impl Laboratory<'_> {
     ) -> Result<Option<Run>, String> {
         let (core, priority) = (self.cores.engine, self.tuned.priority);
         let settings = ForwarderSettings { strategy, layout, calls: load.calls, core, priority };
-        self.repeat("bare forwarder", load, material, |_| Ok(Box::new(Forwarder::new(settings))))
+        self.repeat("bare forwarder", load, material, || Ok(Box::new(Forwarder::new(settings))))
     }
 
     fn repeat(
@@ -196,23 +175,18 @@ impl Laboratory<'_> {
         name: &str,
         load: &Load,
         material: &Material,
-        start: impl Fn(&Self) -> Result<Box<dyn Engine>, String>,
+        start: impl Fn() -> Result<Box<dyn Engine>, String>,
     ) -> Result<Option<Run>, String> {
-        let mut why = String::new();
-        for _ in 0..TRIES {
-            let mut engine = start(self)?;
-            let around = self.around();
-            let (part, progress) = (self.progress.part.clone(), &mut self.progress);
-            progress.part = format!("{part}{name}: ");
-            let measured = run(engine.as_mut(), load, material, around, progress);
-            progress.part = part;
-            let run = measured?;
-            match &run.starved {
-                Some(_) if overloaded(&run) => return Ok(Some(run)),
-                Some(starved) => why.clone_from(starved),
-                None => return Ok(Some(run)),
-            }
+        let (around, progress) = (self.around(), &mut self.progress);
+        let part = progress.part.clone();
+        progress.part = format!("{part}{name}: ");
+        let run = drive_unstarved(start, load, material, around, progress);
+        progress.part = part;
+        let run = run?;
+        if believed(&run) {
+            return Ok(Some(run));
         }
+        let why = run.starved.unwrap_or_default();
         self.results.starved.push(format!("{name}, {} calls: {why}", load.calls));
         Ok(None)
     }
@@ -342,10 +316,10 @@ impl Laboratory<'_> {
         let part = progress.part.clone();
         progress.part = format!("{part}bare codec loop: ");
         let settings = rung.settings();
+        let codec_loop = CodecLoop { core, priority, calls, settings, material };
         let cost = std::thread::scope(|scope| {
-            let codecs =
-                scope.spawn(|| codec_loop::run(core, priority, calls, settings, material, &stop));
-            let company = run(&mut Loopback, &load, material, around, progress);
+            let codecs = scope.spawn(|| codec_loop.cost_ms(&stop));
+            let company = drive(&mut Loopback, &load, material, around, progress);
             stop.store(true, Ordering::Relaxed);
             let cost = codecs.join().unwrap_or_else(|_| Err("the codec loop failed".to_owned()));
             company.and(cost)
@@ -461,8 +435,32 @@ impl Laboratory<'_> {
     }
 }
 
+/// One of both.
+fn engine(
+    who: Who,
+    rung: Rung,
+    around: Surroundings,
+    load: &Load,
+) -> Result<Box<dyn Engine>, String> {
+    let Surroundings { cores: Cores { engine: core, .. }, priority } = around;
+    Ok(match who {
+        Who::Linecard => Box::new(Linecard::start(&LinecardSettings {
+            control: None,
+            program: None,
+            core,
+            priority,
+            calls: load.calls,
+            admission: load.admission,
+            rung: Some(rung),
+        })?),
+        Who::Peer => {
+            Box::new(Rtpengine::start(&RtpengineSettings { address: None, core, priority })?)
+        }
+    })
+}
+
 /// A few seconds of a few calls, on a perfect network.
-fn light(browser: BrowserKind) -> Load {
+pub fn light(browser: BrowserKind) -> Load {
     Load {
         calls: CALLS,
         browser,

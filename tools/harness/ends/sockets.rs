@@ -312,7 +312,7 @@ mod tests {
                 1
             });
         }
-        let before_ns = crate::clock::wall_ns();
+        let before_ns = crate::machine::clock::wall_ns();
         assert_eq!(batch.send(&here).unwrap(), 20);
         let mut came = Vec::new();
         let mut receive = ReceiveBatch::new();

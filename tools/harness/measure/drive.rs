@@ -12,18 +12,19 @@ use linecard::srtp::protect::{Receiver, Sender};
 use linecard::wire::rtp::{PayloadType, Ssrc};
 use rand::RngExt;
 
-use crate::clock::{ns, wall_ns};
-use crate::end::EndSettings;
-use crate::engine::linecard::Admission;
-use crate::engine::{CallRequest, Counted, Engine, Heard, NoCall};
-use crate::generator::{Generator, Order, Seen, Sockets, address_of};
-use crate::impairment::Impairments;
-use crate::machine::{Cores, Priority, check_interrupted};
-use crate::material::{BrowserKind, Material, Red};
-use crate::process::{Accounts, raise_generator};
-use crate::progress::Progress;
-use crate::report::Run;
-use crate::reports::Reports;
+use crate::ends::end::EndSettings;
+use crate::ends::generator::{Generator, Order, Sockets, address_of};
+use crate::ends::material::{BrowserKind, Material};
+use crate::ends::rtcp::Rtcp;
+use crate::engine::{CallRequest, Engine, Heard, NoCall};
+use crate::machine::check_interrupted;
+use crate::machine::clock::{ns, wall_ns};
+use crate::machine::process::{Accounts, raise_generator};
+use crate::measure::capacity::overloaded;
+use crate::measure::load::{Load, Surroundings};
+use crate::measure::outcome::Outcome;
+use crate::measure::progress::Progress;
+use crate::measure::run::Run;
 
 /// What was sent last has come back after this, or is lost.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -39,60 +40,32 @@ const PCMU_TIMESTAMP_STEP: u32 = 160;
 /// Room for delays of this many packets more than are due.
 const SAMPLES_SPARE: usize = 10_000;
 
-/// What is to be run.
-#[derive(Clone, Debug)]
-pub struct Load {
-    /// Calls offered.
-    pub calls: u16,
-    /// What the browsers send.
-    pub browser: BrowserKind,
-    /// What the browsers do with RED.
-    pub red: Red,
-    /// Before the measured time: caches, branch predictors and repair windows settle.
-    pub warm_up: Duration,
-    /// The measured time.
-    pub measured: Duration,
-    /// What the network does.
-    pub impairments: Impairments,
-    /// Calls set up in a second; `None`: as fast as the engine answers.
-    pub calls_per_second: Option<u32>,
-    /// Goes on when a call is refused: the load of those that were accepted is measured.
-    pub refusals_allowed: bool,
-    /// Whether our engine may refuse calls for its core's sake.
-    pub admission: Admission,
-}
+/// A starved run is repeated so often, then given up.
+const TRIES: usize = 3;
 
-/// Where and how.
-#[derive(Clone, Copy, Debug)]
-pub struct Surroundings {
-    /// Which core does what.
-    pub cores: Cores,
-    /// Of the generator.
-    pub priority: Priority,
-}
-
-/// What a run saw, before it is summed up.
-pub struct Outcome {
-    /// Calls that were accepted.
-    pub accepted: u16,
-    /// How long each refusal took.
-    pub refused_after: Vec<Duration>,
-    /// In the engine's words.
-    pub refusal: Option<String>,
-    /// What the generator saw.
-    pub seen: Seen,
-    /// What the engine counted of the calls.
-    pub counted: Option<[Counted; 2]>,
-    /// Of the engine, during the measured time.
-    pub accounts: Accounts,
-    /// The measured time, by the clock.
-    pub elapsed: Duration,
-    /// Of the engine, before the first call and with all of them.
-    pub resident_bytes: [u64; 2],
+/// Drives `load` against a fresh engine each time, for what one run did to it is not the next one's,
+/// until a run is not starved. An engine that had its whole core and failed is believed at once. After
+/// [`TRIES`] the run is given as it is.
+pub fn drive_unstarved(
+    start: impl Fn() -> Result<Box<dyn Engine>, String>,
+    load: &Load,
+    material: &Material,
+    around: Surroundings,
+    progress: &mut Progress,
+) -> Result<Run, String> {
+    let mut tries = TRIES;
+    loop {
+        let mut engine = start()?;
+        let run = drive(engine.as_mut(), load, material, around, progress)?;
+        tries -= 1;
+        if run.starved.is_none() || tries == 0 || overloaded(&run) {
+            return Ok(run);
+        }
+    }
 }
 
 /// Runs `load` against `engine`.
-pub fn run(
+pub fn drive(
     engine: &mut dyn Engine,
     load: &Load,
     material: &Material,
@@ -274,7 +247,7 @@ impl SetUp<'_> {
             protect: Some(protect),
             unprotect,
             consent_check: place.consent_check,
-            reports: Some(Reports::new(ssrcs[0])),
+            rtcp: Some(Rtcp::new(ssrcs[0])),
             red_sent: opus.and(self.load.red.sent()),
             red_heard: opus.and(self.load.red.heard()),
         };
@@ -290,7 +263,7 @@ impl SetUp<'_> {
             protect: None,
             unprotect: None,
             consent_check: None,
-            reports: None,
+            rtcp: None,
             red_sent: None,
             red_heard: None,
         };

@@ -193,6 +193,69 @@ fn the_bare_forwarder_passes_every_datagram_on() {
     }
 }
 
+/// Turns of a comparison: as many as its users have at night, and one otherwise, for nothing here
+/// looks at a figure that time has a part in. `tools/test` tells the depth.
+fn turns() -> u64 {
+    match std::env::var("LINECARD_DEPTH").as_deref() {
+        Ok("night") => 5,
+        _ => 1,
+    }
+}
+
+#[test]
+fn a_program_beside_itself_has_a_ratio_of_every_figure() {
+    let directory = std::env::temp_dir();
+    let [json, page] = ["json", "html"]
+        .map(|kind| directory.join(format!("linecard-against-{}.{kind}", std::process::id())));
+    let [json_path, page_path] = [&json, &page].map(|path| path.to_str().unwrap());
+    let program = env!("CARGO_BIN_EXE_linecard");
+    let turns = turns();
+    let load = ["--calls", "4", "--seconds", "1", "--turns", &turns.to_string()].map(str::to_owned);
+    let load = load.each_ref().map(String::as_str);
+    let output = harness(
+        &[
+            ["compare", "--against", program, "--priority", "normal", "--part", "narrowband"]
+                .as_slice(),
+            &["--json", json_path, "--page", page_path],
+            &load,
+        ]
+        .concat(),
+    );
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let drawn = std::fs::read_to_string(&page).unwrap();
+    for path in [json, page] {
+        std::fs::remove_file(path).unwrap();
+    }
+
+    let [other, this] = ["other", "this"].map(|name| &report["programs"][name]);
+    assert_eq!(other["sha256"], this["sha256"], "{report:#}");
+    assert_eq!(other["settings"]["protocol"], this["settings"]["protocol"], "{report:#}");
+    // Starved or not: what is no result has another name, and the command fails.
+    let starved = report["starved"].as_bool().unwrap();
+    assert_eq!(output.status.success(), !starved, "{}", stderr(&output));
+    assert_eq!(report["starved_runs"].as_array().unwrap().is_empty(), !starved, "{report:#}");
+    let kind = &report["narrowband"];
+    assert_eq!((count(kind, "calls"), count(kind, "turns")), (4, turns), "{report:#}");
+    let figures = &kind[if starved { "starved_figures" } else { "figures" }];
+    for field in ["calls_per_core", "cpu_ms_per_call_second", "added_ms_p50", "added_ms_p99"] {
+        let figure = &figures[field];
+        let [other, this, ratio] =
+            ["other", "this", "ratio"].map(|name| figure[name].as_f64().unwrap());
+        assert!((ratio - this / other).abs() < 1e-9, "{field}: {report:#}");
+        let by_turn = figure["ratio_by_turn"].as_array().unwrap();
+        assert_eq!(by_turn.len() as u64, turns, "{field}: {report:#}");
+    }
+    for whose in ["other", "this"] {
+        assert!(figures["resident_bytes_per_call"][whose].as_f64().unwrap() > 0.0, "{report:#}");
+        assert_eq!(figures["loss_percent"][whose], 0.0, "{report:#}");
+    }
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    for shown in ["CPU, ms per call-second", "added delay, ms, p99", "ratio by turn", program] {
+        assert!(printed.contains(shown), "{shown} in {printed}");
+    }
+    assert!(drawn.contains("<svg") && drawn.contains("Cost in each turn"), "{drawn}");
+}
+
 #[test]
 fn a_mistake_is_answered_with_what_to_write() {
     for (arguments, answer) in [
@@ -206,6 +269,9 @@ fn a_mistake_is_answered_with_what_to_write() {
         (["load", "--engine", "asterisk"], "ng://127.0.0.1:2223"),
         (["load", "--engine", "forward:fast"], "forward:one-shot:shared"),
         (["compare", "--part", "video"], "narrowband, fullband, relay"),
+        (["compare", "--part=stall", "--against=/bin/true"], "narrowband, fullband and relay"),
+        (["compare", "--against", "/nowhere/linecard"], "name a linecard program"),
+        (["compare", "--turns", "3"], "--against <PROGRAM>"),
         (["compare", "--page", "/nowhere/page"], "--page /nowhere/page"),
         (["load", "--control", "/nowhere"], "is linecard media running?"),
         (["load", "--rung=celt_48k_red", "--red=none"], "write --red accept"),

@@ -1,22 +1,17 @@
-//! What a run tells: figures, their settings, and what makes them doubtful. Written as JSON by the
-//! field names here, and as text.
-
-use std::time::Duration;
+//! One run: its figures, their settings, and what makes them doubtful. Written as JSON by the field
+//! names here.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::ends::generator::{DirectionSeen, Sample};
+use crate::ends::impairment::{Impairments, OnPurpose};
+use crate::ends::matching::Anomalies;
+use crate::ends::material::BrowserKind;
 use crate::engine::Counted;
-use crate::generator::{DirectionSeen, Sample};
-use crate::impairment::{Impairments, OnPurpose};
-use crate::matching::Anomalies;
-use crate::material::BrowserKind;
-use crate::run::{Load, Outcome};
+use crate::measure::load::Load;
+use crate::measure::outcome::Outcome;
 
-/// A generator that sends later than this, a tenth of a packet, measures its own bursts.
-const LATE_MS_MAX: f64 = 2.0;
-/// The share of time that the engine may have waited for its own core: more is somebody else's delay.
-const WAITED_PERCENT_MAX: f64 = 5.0;
 /// Steps of the delay over time.
 const SERIES_STEP_MS: u32 = 100;
 /// The end of the measured time, in which a delay that stayed is looked for.
@@ -306,160 +301,6 @@ impl Run {
             }
         }
         object
-    }
-
-    /// As lines for people.
-    pub fn text(&self) -> String {
-        let number = |value: Option<f64>, digits: usize| {
-            value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
-        };
-        let delays = |delays: Percentiles| {
-            let Percentiles { p50, p99, p999, max } = delays;
-            [p50, p99, p999, max].map(|value| number(value, 2)).join(" / ")
-        };
-        let mut lines = vec![
-            row("browser sends", self.browser.title()),
-            row("calls", &format!("{} for {:.1} s", self.calls, self.seconds)),
-            row("CPU, ms per call-second", &number(self.cpu_ms_per_call_second, 3)),
-            row("share of the core, %", &number(self.core_percent, 1)),
-            row("calls a core at this cost", &number(self.calls_at_this_cost, 0)),
-            row("packets/s toward the engine", &format!("{:.0}", self.packets_in_per_second)),
-            row(
-                "resident, MB; KB a call",
-                &format!(
-                    "{:.1}; {}",
-                    self.resident_bytes as f64 / 1e6,
-                    number(self.resident_bytes_per_call.map(|bytes| bytes as f64 / 1e3), 1)
-                ),
-            ),
-        ];
-        if let Some(Refusals { calls, reason, after_ms }) = &self.refused {
-            let after = delays(*after_ms);
-            lines.push(row("refused", &format!("{calls} ({reason}) after ms {after}")));
-        }
-        if !self.impairments.are_none() {
-            lines.push(row("network", &format!("{:?}", self.impairments)));
-        }
-        lines.push(row("lost, %, worse direction", &format!("{:.3}", self.loss_percent())));
-        lines.push(row("added ms, worse direction", &delays(self.added_ms())));
-        for (name, direction) in [
-            ("browser to trunk", &self.browser_to_trunk),
-            ("trunk to browser", &self.trunk_to_browser),
-        ] {
-            let Direction { anomalies, .. } = direction;
-            lines.push(name.to_owned());
-            lines.push(row("  lost, %", &format!("{:.3}", direction.loss_percent)));
-            lines.push(row("  added ms, p50 / p99 / p99.9 / max", &delays(direction.added_ms)));
-            lines.push(row(
-                "  duplicates, reordered, jumps, slips",
-                &format!(
-                    "{}, {}, {}, {}",
-                    direction.duplicates,
-                    anomalies.reordered,
-                    anomalies.jumps_back,
-                    anomalies.timestamp_slips
-                ),
-            ));
-            if let Some(percent) = direction.redundant_percent {
-                lines.push(row("  as RED, with the packet before, %", &number(Some(percent), 0)));
-            }
-            if direction.lost_on_purpose > 0 {
-                let (holes, lost) = (direction.holes, direction.lost_on_purpose);
-                lines.push(row("  holes left of packets lost", &format!("{holes} of {lost}")));
-            }
-            if let Some(around) = &direction.around_stall {
-                let [before, after] = [around.before_ms, around.after_ms].map(|ms| number(ms, 2));
-                let name =
-                    format!("  added ms, before the stall and {:.0} s after", around.after_s);
-                lines.push(row(&name, &format!("{before}, {after}")));
-            }
-            let OnPurpose { lost, held_back, duplicated } = direction.on_purpose;
-            if lost + held_back + duplicated > 0 {
-                let done = format!("{lost}, {held_back}, {duplicated}");
-                lines.push(row("  done on purpose: lost, held back, twice", &done));
-                lines.push(row("  held back until filled", &direction.overtaken.to_string()));
-            }
-        }
-        if let Some(counted) = self.counted.as_ref().filter(|_| !self.impairments.are_none()) {
-            lines.push("counted by the engine of what they sent, over the whole run".to_owned());
-            for (name, counted) in ["browsers", "trunks"].into_iter().zip(counted) {
-                lines.push(row(
-                    &format!("  {name}: lost, reordered, late, twice"),
-                    &format!(
-                        "{}, {}, {}, {}",
-                        counted.packets_lost,
-                        counted.packets_reordered,
-                        counted.late,
-                        counted.duplicates
-                    ),
-                ));
-                lines.push(row(
-                    &format!("  {name}: from RED, from FEC, concealed"),
-                    &format!(
-                        "{}, {}, {}",
-                        counted.packets_recovered,
-                        counted.frames_recovered,
-                        counted.frames_concealed
-                    ),
-                ));
-            }
-        }
-        let late = delays(self.generator_late_ms);
-        lines.push(row("generator late, ms, p50 / p99 / p99.9 / max", &late));
-        lines.push(row("generator's longest backlog", &self.generator_backlog_max.to_string()));
-        lines.extend(self.remarks.iter().cloned());
-        lines.extend(self.starved.iter().map(|why| format!("STARVED, no result: {why}")));
-        lines.join("\n")
-    }
-}
-
-fn row(name: &str, value: &str) -> String {
-    format!("{name:<46}{value}")
-}
-
-impl Outcome {
-    fn refusals(&self) -> Option<Refusals> {
-        let reason = self.refusal.clone()?;
-        let us = |after: &Duration| after.as_micros().min(u128::from(u32::MAX)) as u32;
-        let mut after_us: Vec<u32> = self.refused_after.iter().map(us).collect();
-        let after_ms = Percentiles::of(&mut after_us);
-        Some(Refusals { calls: after_us.len(), reason, after_ms })
-    }
-
-    fn starved(&self, late: Percentiles) -> Option<String> {
-        let late_ms = late.p99.unwrap_or(0.0);
-        let waited_percent = self.accounts.waited_ms / 10.0 / self.elapsed.as_secs_f64();
-        if late_ms > LATE_MS_MAX {
-            Some(format!("one in a hundred packets was sent {late_ms:.1} ms late or later"))
-        } else if self.seen.dropped + self.seen.refused_sends > 0 {
-            let (dropped, refused) = (self.seen.dropped, self.seen.refused_sends);
-            Some(format!(
-                "the generator's sockets dropped {dropped} and did not take {refused} datagrams"
-            ))
-        } else if waited_percent > WAITED_PERCENT_MAX {
-            Some(format!(
-                "the engine waited {waited_percent:.0} % of the time for its core, which other \
-                 programs used"
-            ))
-        } else {
-            None
-        }
-    }
-
-    fn remarks(&self) -> Vec<String> {
-        let mut remarks = Vec::new();
-        if self.seen.bad > 0 {
-            let bad = self.seen.bad;
-            remarks.push(format!("{bad} packets from the engine could not be read"));
-        }
-        if self.seen.silent_streams > 0 {
-            let (silent, all) = (self.seen.silent_streams, 2 * u64::from(self.accepted));
-            remarks.push(format!("nothing ever came back on {silent} of {all} streams"));
-        }
-        if cfg!(debug_assertions) {
-            remarks.push("not an optimised build: no figure means anything".to_owned());
-        }
-        remarks
     }
 }
 

@@ -9,6 +9,8 @@ const MARGIN: [f64; 4] = [62.0, 14.0, 30.0, 44.0];
 /// Told apart by people who do not see all colours, too (Okabe and Ito).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"];
 const TICKS: usize = 5;
+/// Of a line of more points than these only the line is drawn.
+const POINTS_SHOWN_MAX: usize = 20;
 
 /// How an axis grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,53 +49,28 @@ const LOGARITHMIC_LEAST: f64 = 0.01;
 impl Plot<'_> {
     /// The SVG element; a plot of nothing says so.
     pub fn svg(&self) -> String {
-        let points = || self.series.iter().flat_map(|series| series.points.iter());
-        let x_max = points().map(|point| point.0).fold(0.0, f64::max);
-        let y_max = points().map(|point| point.1).fold(0.0, f64::max);
-        let [left, right, top, bottom] = MARGIN;
+        let title = escape(self.title);
+        let left = MARGIN[0];
         let mut out = format!(
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{0}\">\
-             <text x=\"{left}\" y=\"18\" class=\"title\">{0}</text>",
-            escape(self.title)
+            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\
+             <text x=\"{left}\" y=\"18\" class=\"title\">{title}</text>"
         );
-        if points().next().is_none() {
+        if self.series.iter().all(|series| series.points.is_empty()) {
             let _ = write!(out, "<text x=\"{left}\" y=\"150\">not measured</text></svg>");
             return out;
         }
-        let (x_ticks, x_max) = linear_ticks(x_max);
-        let (y_ticks, y_low, y_max) = match self.y_scale {
-            Scale::Linear => {
-                let (ticks, max) = linear_ticks(y_max);
-                (ticks, 0.0, max)
-            }
-            Scale::Logarithmic => {
-                let ticks = powers(y_max.max(10.0 * LOGARITHMIC_LEAST));
-                let max = ticks.last().copied().unwrap_or(1.0);
-                (ticks, LOGARITHMIC_LEAST, max)
-            }
-        };
-        let x_of = |x: f64| left + (WIDTH - left - right) * x / x_max;
-        let share = |y: f64| match self.y_scale {
-            Scale::Linear => y / y_max,
-            Scale::Logarithmic => (y.max(y_low) / y_low).log10() / (y_max / y_low).log10(),
-        };
-        let y_of = |y: f64| HEIGHT - bottom - (HEIGHT - top - bottom) * share(y).clamp(0.0, 1.0);
-        for tick in y_ticks {
-            let (y, end) = (y_of(tick), WIDTH - right);
-            let _ = write!(
-                out,
-                "<line x1=\"{left}\" x2=\"{end}\" y1=\"{y:.1}\" y2=\"{y:.1}\" class=\"grid\"/>\
-                 <text x=\"{:.1}\" y=\"{:.1}\" class=\"y\">{}</text>",
-                left - 6.0,
-                y + 4.0,
-                label(tick)
-            );
+        let axes = Axes::of(self);
+        axes.draw(&mut out);
+        self.draw_labels(&mut out);
+        for (place, series) in self.series.iter().enumerate() {
+            series.draw(&mut out, place, &axes);
         }
-        for tick in x_ticks {
-            let (x, y) = (x_of(tick), HEIGHT - bottom + 16.0);
-            let text = label(tick);
-            let _ = write!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"x\">{text}</text>");
-        }
+        out.push_str("</svg>");
+        out
+    }
+
+    fn draw_labels(&self, out: &mut String) {
+        let [left, right, top, bottom] = MARGIN;
         let (middle, low) = ((left + WIDTH - right) / 2.0, HEIGHT - 8.0);
         let _ = write!(
             out,
@@ -103,28 +80,96 @@ impl Plot<'_> {
             (top + HEIGHT - bottom) / 2.0,
             escape(self.y_label)
         );
-        for (place, series) in self.series.iter().enumerate() {
-            let colour = COLOURS[place % COLOURS.len()];
-            let path: Vec<String> = series
-                .points
-                .iter()
-                .map(|(x, y)| format!("{:.1},{:.1}", x_of(*x), y_of(*y)))
-                .collect();
-            let (x, y) = (left + 10.0, top + 14.0 + 16.0 * place as f64);
+    }
+}
+
+/// Where values lie on the plot.
+struct Axes {
+    x_ticks: Vec<f64>,
+    x_max: f64,
+    y_scale: Scale,
+    y_ticks: Vec<f64>,
+    y_low: f64,
+    y_max: f64,
+}
+
+impl Axes {
+    fn of(plot: &Plot<'_>) -> Self {
+        let points = || plot.series.iter().flat_map(|series| series.points.iter());
+        let (x_ticks, x_max) = linear_ticks(points().map(|point| point.0).fold(0.0, f64::max));
+        let y_most = points().map(|point| point.1).fold(0.0, f64::max);
+        let y_scale = plot.y_scale;
+        let (y_ticks, y_low, y_max) = match y_scale {
+            Scale::Linear => {
+                let (ticks, max) = linear_ticks(y_most);
+                (ticks, 0.0, max)
+            }
+            Scale::Logarithmic => {
+                let ticks = powers(y_most.max(10.0 * LOGARITHMIC_LEAST));
+                let max = ticks.last().copied().unwrap_or(1.0);
+                (ticks, LOGARITHMIC_LEAST, max)
+            }
+        };
+        Self { x_ticks, x_max, y_scale, y_ticks, y_low, y_max }
+    }
+
+    fn x_of(&self, x: f64) -> f64 {
+        let [left, right, ..] = MARGIN;
+        left + (WIDTH - left - right) * x / self.x_max
+    }
+
+    fn y_of(&self, y: f64) -> f64 {
+        let [_, _, top, bottom] = MARGIN;
+        let (low, max) = (self.y_low, self.y_max);
+        let share = match self.y_scale {
+            Scale::Linear => y / max,
+            Scale::Logarithmic => (y.max(low) / low).log10() / (max / low).log10(),
+        };
+        HEIGHT - bottom - (HEIGHT - top - bottom) * share.clamp(0.0, 1.0)
+    }
+
+    /// Lines and numbers.
+    fn draw(&self, out: &mut String) {
+        let [left, right, _, bottom] = MARGIN;
+        for tick in &self.y_ticks {
+            let (y, end) = (self.y_of(*tick), WIDTH - right);
             let _ = write!(
                 out,
-                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\
-                 <text x=\"{x}\" y=\"{y}\" fill=\"{colour}\">{}</text>",
-                path.join(" "),
-                escape(&series.name)
+                "<line x1=\"{left}\" x2=\"{end}\" y1=\"{y:.1}\" y2=\"{y:.1}\" class=\"grid\"/>\
+                 <text x=\"{:.1}\" y=\"{:.1}\" class=\"y\">{}</text>",
+                left - 6.0,
+                y + 4.0,
+                label(*tick)
             );
-            for point in path.iter().filter(|_| path.len() <= 20) {
-                let (x, y) = point.split_once(',').unwrap_or_default();
-                let _ = write!(out, "<circle cx=\"{x}\" cy=\"{y}\" r=\"3\" fill=\"{colour}\"/>");
-            }
         }
-        out.push_str("</svg>");
-        out
+        for tick in &self.x_ticks {
+            let (x, y) = (self.x_of(*tick), HEIGHT - bottom + 16.0);
+            let text = label(*tick);
+            let _ = write!(out, "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"x\">{text}</text>");
+        }
+    }
+}
+
+impl Series {
+    /// The line, its points where they are few, and its name in the legend.
+    fn draw(&self, out: &mut String, place: usize, axes: &Axes) {
+        let [left, _, top, _] = MARGIN;
+        let colour = COLOURS[place % COLOURS.len()];
+        let points = self.points.iter();
+        let points = points.map(|(x, y)| format!("{:.1},{:.1}", axes.x_of(*x), axes.y_of(*y)));
+        let points: Vec<String> = points.collect();
+        let (x, y) = (left + 10.0, top + 14.0 + 16.0 * place as f64);
+        let _ = write!(
+            out,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\
+             <text x=\"{x}\" y=\"{y}\" fill=\"{colour}\">{}</text>",
+            points.join(" "),
+            escape(&self.name)
+        );
+        for point in points.iter().filter(|_| points.len() <= POINTS_SHOWN_MAX) {
+            let (x, y) = point.split_once(',').unwrap_or_default();
+            let _ = write!(out, "<circle cx=\"{x}\" cy=\"{y}\" r=\"3\" fill=\"{colour}\"/>");
+        }
     }
 }
 

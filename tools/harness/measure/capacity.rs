@@ -2,12 +2,10 @@
 
 use serde::Serialize;
 
-use crate::material::BrowserKind;
-use crate::report::Run;
-use crate::search::{Bounds, Precision, Search};
+use crate::ends::material::BrowserKind;
+use crate::measure::run::Run;
+use crate::measure::search::{Bounds, Precision, Search};
 
-/// A starved run is repeated so often, then given up.
-pub const TRIES: usize = 3;
 /// Where latency and cost are told.
 pub const USUAL_LOAD: f64 = 0.8;
 /// An engine that used this much of its core had what it could get.
@@ -90,6 +88,11 @@ pub fn find(
 pub fn within(run: &Run) -> bool {
     let Bounds { loss_percent, added_ms_p99 } = Bounds::DEFAULT;
     run.loss_percent() <= loss_percent && run.added_ms().p99.is_some_and(|p99| p99 <= added_ms_p99)
+}
+
+/// Whether the figures are a result: not starved, or starved by an overloaded engine.
+pub fn believed(run: &Run) -> bool {
+    run.starved.is_none() || overloaded(run)
 }
 
 /// Whether an engine had its whole core and still failed. That is believed even when the generator

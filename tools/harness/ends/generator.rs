@@ -16,12 +16,12 @@ use linecard::base::discard::Discard;
 use linecard::base::random::{self, Random};
 use rand::RngExt;
 
-use crate::clock::{monotonic_ns, ns, sleep_until, wall_ns};
-use crate::end::{Answer, End, EndSettings, Heard, Opened};
-use crate::impairment::{Fate, Impairments, OnPurpose};
+use crate::ends::end::{Answer, End, EndSettings, Heard, Opened};
+use crate::ends::impairment::{Fate, Impairments, OnPurpose};
+use crate::ends::matching::Anomalies;
+use crate::ends::sockets::{DATAGRAM_BYTES_MAX, ReceiveBatch, Received, SendBatch, Socket};
+use crate::machine::clock::{monotonic_ns, ns, sleep_until, wall_ns};
 use crate::machine::socket_drops;
-use crate::matching::Anomalies;
-use crate::sockets::{DATAGRAM_BYTES_MAX, ReceiveBatch, SendBatch, Socket};
 
 /// Streams are spread over steps of this length: the finest that a sleeping thread keeps to.
 const STEP_NS: i64 = 100_000;
@@ -414,10 +414,10 @@ impl Generator {
             for _ in 0..batches_max {
                 let Self { incoming, sockets, ends, seen, measured_ns, .. } = self;
                 let came = incoming.receive(&sockets.rtp[side], |datagram| {
-                    take(ends, seen, *measured_ns, datagram.to, datagram.bytes, datagram.at_ns);
+                    take(ends, seen, *measured_ns, datagram);
                 })?;
                 waiting += came as u64;
-                if came < crate::sockets::BATCH {
+                if came < crate::ends::sockets::BATCH {
                     break;
                 }
             }
@@ -449,56 +449,52 @@ const STALL_AFTER_NS: i64 = 4_000_000_000;
 /// ...spread over this.
 const STALL_SPREAD_NS: i64 = 500_000_000;
 
-/// A datagram came for `to`.
-fn take(
-    ends: &mut [End],
-    seen: &mut Seen,
-    [from_ns, to_ns]: [i64; 2],
-    to: Ipv4Addr,
-    bytes: &mut [u8],
-    at_ns: i64,
-) {
+/// A datagram came: which end it was for, and what it is there.
+fn take(ends: &mut [End], seen: &mut Seen, measured_ns: [i64; 2], datagram: Received<'_>) {
+    let Received { bytes, to, at_ns } = datagram;
     let Some(number) = end_of(to).filter(|number| *number < ends.len()) else {
         seen.bad += 1;
         return;
     };
-    let input = match ends[number].hear(bytes, at_ns) {
-        Heard::Output { input } => input,
-        Heard::Control => {
-            seen.control += 1;
-            return;
+    match ends[number].hear(bytes, at_ns) {
+        Heard::Output { input } => {
+            let sender = number ^ 1;
+            let answer = ends[sender].answered(input);
+            seen.directions[sender % 2].count(answer, at_ns, measured_ns);
         }
-        Heard::Bad => {
-            seen.bad += 1;
-            return;
-        }
-        Heard::Foreign => return,
-    };
-    let sender = number ^ 1;
-    let direction = &mut seen.directions[sender % 2];
-    let measured = |at_ns| (from_ns..to_ns).contains(&at_ns);
-    match ends[sender].answered(input) {
-        // It came before its input left, and was read after.
-        Answer::SentAt(sent_ns) if at_ns < sent_ns => {
-            direction.sent -= u64::from(measured(sent_ns));
-            direction.overtaken += u64::from(measured(at_ns));
-        }
-        Answer::SentAt(sent_ns) if measured(sent_ns) => {
-            direction.answered += 1;
-            let delay_us = ((at_ns - sent_ns).max(0) / 1_000).min(i64::from(u32::MAX)) as u32;
-            let sent_us = ((sent_ns - from_ns) / 1_000) as u32;
-            if direction.samples.len() < direction.samples.capacity() {
-                direction.samples.push(Sample { sent_us, delay_us });
+        Heard::Control => seen.control += 1,
+        Heard::Bad => seen.bad += 1,
+        Heard::Foreign => {}
+    }
+}
+
+impl DirectionSeen {
+    /// An output came at `at_ns`; what it answers counts if it was sent within the measured time.
+    fn count(&mut self, answer: Answer, at_ns: i64, [from_ns, to_ns]: [i64; 2]) {
+        let measured = |at_ns| (from_ns..to_ns).contains(&at_ns);
+        match answer {
+            // It came before its input left, and was read after.
+            Answer::SentAt(sent_ns) if at_ns < sent_ns => {
+                self.sent -= u64::from(measured(sent_ns));
+                self.overtaken += u64::from(measured(at_ns));
             }
+            Answer::SentAt(sent_ns) if measured(sent_ns) => {
+                self.answered += 1;
+                let delay_us = ((at_ns - sent_ns).max(0) / 1_000).min(i64::from(u32::MAX)) as u32;
+                let sent_us = ((sent_ns - from_ns) / 1_000) as u32;
+                if self.samples.len() < self.samples.capacity() {
+                    self.samples.push(Sample { sent_us, delay_us });
+                }
+            }
+            Answer::Filled(lost_ns) if measured(lost_ns) => self.filled += 1,
+            Answer::Overtaken if measured(at_ns) => self.overtaken += 1,
+            Answer::Duplicate if measured(at_ns) => self.duplicates += 1,
+            Answer::SentAt(_)
+            | Answer::Filled(_)
+            | Answer::Overtaken
+            | Answer::Duplicate
+            | Answer::Unknown => {}
         }
-        Answer::Filled(lost_ns) if measured(lost_ns) => direction.filled += 1,
-        Answer::Overtaken if measured(at_ns) => direction.overtaken += 1,
-        Answer::Duplicate if measured(at_ns) => direction.duplicates += 1,
-        Answer::SentAt(_)
-        | Answer::Filled(_)
-        | Answer::Overtaken
-        | Answer::Duplicate
-        | Answer::Unknown => {}
     }
 }
 

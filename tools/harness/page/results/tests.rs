@@ -1,12 +1,7 @@
 //! The object of made-up results.
 
-use std::time::Instant;
-
-use linecard::base::clock::WallAnchor;
-
 use super::*;
-use crate::machine::{Delivery, Priority};
-use crate::report::tests::run;
+use crate::measure::run::tests::run;
 
 /// A run of `who` that cost so much.
 fn run_of(who: Who, cpu_ms: f64) -> Run {
@@ -41,13 +36,7 @@ fn comparison(browser: BrowserKind, codec_ms: Vec<f64>) -> Comparison {
 }
 
 fn object(results: &Results) -> Value {
-    results.object(&Circumstances {
-        machine: "a machine".to_owned(),
-        date: WallTime::of(&WallAnchor::now(), Instant::now()),
-        cores: Cores { engine: 1, generator: 0 },
-        priority: Priority::Fifo,
-        delivery: Delivery::Sender,
-    })
+    results.object(&Circumstances::made_up())
 }
 
 #[test]

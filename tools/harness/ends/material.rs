@@ -6,9 +6,9 @@ use linecard::audio::opus::{EncoderSettings, OpusArena};
 use linecard::wire::rtp::PayloadType;
 use serde::Serialize;
 
-use crate::fullband::FullbandEncoder;
+use crate::ends::fullband::FullbandEncoder;
 
-#[path = "../../benches/material/speech.rs"]
+#[path = "../../../benches/material/speech.rs"]
 pub mod speech;
 
 /// What a browser was asked for, and so what it sends.

@@ -1,6 +1,9 @@
 //! The machine under the measurement: its cores, what is set for the time of a run and put back at
 //! its end, and what is written about it into the report.
 
+pub mod clock;
+pub mod process;
+
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 

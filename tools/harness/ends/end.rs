@@ -11,9 +11,9 @@ use linecard::wire::rtp::{
     HEADER_BYTES, PayloadType, RtpHeader, RtpPacket, RtpTimestamp, SequenceNumber, Ssrc,
 };
 
-use crate::impairment::Path;
-use crate::matching::Matcher;
-use crate::reports::Reports;
+use crate::ends::impairment::Path;
+use crate::ends::matching::Matcher;
+use crate::ends::rtcp::Rtcp;
 
 /// Packets of one end that are remembered: ten seconds. What answers later counts as lost.
 const REMEMBERED: usize = 512;
@@ -46,7 +46,7 @@ pub struct EndSettings {
     /// An ICE consent check, sent every five seconds as a browser does (RFC 7675 §5.1).
     pub consent_check: Option<Vec<u8>>,
     /// Its RTCP, of a browser.
-    pub reports: Option<Reports>,
+    pub rtcp: Option<Rtcp>,
     /// Sends each packet as RED under this number, with the one before it (RFC 2198).
     pub red_sent: Option<PayloadType>,
     /// Understands RED under this number.
@@ -161,14 +161,14 @@ impl End {
 
     /// Whether an RTCP report leaves with this packet.
     pub fn report_is_due(&self) -> bool {
-        self.settings.reports.as_ref().is_some_and(|reports| reports.is_due(self.packets))
+        self.settings.rtcp.as_ref().is_some_and(|rtcp| rtcp.is_due(self.packets))
     }
 
     /// Makes that report in `out`; returns its length.
     pub fn report(&mut self, out: &mut [u8], now_ns: i64) -> Option<usize> {
-        let EndSettings { reports, protect, .. } = &mut self.settings;
-        let (reports, protect) = (reports.as_ref()?, protect.as_mut()?);
-        let length = reports.write(out, self.packets, self.header.timestamp, now_ns)?;
+        let EndSettings { rtcp, protect, .. } = &mut self.settings;
+        let (rtcp, protect) = (rtcp.as_ref()?, protect.as_mut()?);
+        let length = rtcp.write(out, self.packets, self.header.timestamp, now_ns)?;
         protect.protect_rtcp(out, length).ok()
     }
 
@@ -205,8 +205,8 @@ impl End {
             red::write(head, &[block], audio).ok_or(Discard::BadRed)?;
         }
         packet[begin..length].copy_from_slice(payload);
-        if let Some(reports) = &mut self.settings.reports {
-            reports.sent(length - HEADER_BYTES);
+        if let Some(rtcp) = &mut self.settings.rtcp {
+            rtcp.sent(length - HEADER_BYTES);
         }
         if let Some(sender) = &mut self.settings.protect {
             length = sender.protect(packet, length)?;
@@ -257,8 +257,8 @@ impl End {
         {
             return Heard::Bad;
         }
-        if let Some(reports) = &mut self.settings.reports {
-            reports.heard(&header);
+        if let Some(rtcp) = &mut self.settings.rtcp {
+            rtcp.heard(&header);
         }
         let (number, timestamp) = (header.sequence_number.0, header.timestamp.0);
         match self.matcher.input_of(number, timestamp, header.marker) {
@@ -287,13 +287,12 @@ impl End {
 
     /// Of who has no use for them, reports are not opened.
     fn hear_rtcp(&mut self, datagram: &mut [u8], at_ns: i64) -> Heard {
-        let EndSettings { reports: Some(reports), unprotect: Some(receiver), .. } =
-            &mut self.settings
+        let EndSettings { rtcp: Some(rtcp), unprotect: Some(receiver), .. } = &mut self.settings
         else {
             return Heard::Control;
         };
         let length = receiver.unprotect_rtcp(datagram);
-        let is_read = length.is_ok_and(|length| reports.heard_rtcp(&datagram[..length], at_ns));
+        let is_read = length.is_ok_and(|length| rtcp.heard_compound(&datagram[..length], at_ns));
         if is_read { Heard::Control } else { Heard::Bad }
     }
 
@@ -314,7 +313,7 @@ impl End {
     }
 
     /// What comes back to this end, beyond packets in order.
-    pub fn anomalies(&self) -> crate::matching::Anomalies {
+    pub fn anomalies(&self) -> crate::ends::matching::Anomalies {
         self.matcher.seen
     }
 
@@ -358,7 +357,7 @@ mod tests {
             protect,
             unprotect,
             consent_check: Some(vec![0, 1]),
-            reports: matches!(wire, Wire::Srtp).then(|| Reports::new(Ssrc(9))),
+            rtcp: matches!(wire, Wire::Srtp).then(|| Rtcp::new(Ssrc(9))),
             red_sent: None,
             red_heard: None,
         })

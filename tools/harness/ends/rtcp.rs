@@ -16,8 +16,8 @@ const SPREAD_PACKETS: u64 = 50;
 /// From 1900, where NTP begins, to 1970.
 const NTP_TO_UNIX_S: u64 = 2_208_988_800;
 
-/// The reports of one browser.
-pub struct Reports {
+/// The RTCP of one browser.
+pub struct Rtcp {
     ssrc: Ssrc,
     cname: String,
     period: u64,
@@ -34,7 +34,7 @@ struct Source {
     wraps: u16,
 }
 
-impl Reports {
+impl Rtcp {
     /// Of a browser that sends as `ssrc`.
     pub fn new(ssrc: Ssrc) -> Self {
         let period = PERIOD_PACKETS - SPREAD_PACKETS + u64::from(ssrc.0) % (2 * SPREAD_PACKETS);
@@ -68,7 +68,7 @@ impl Reports {
     }
 
     /// A compound of the engine's came, in the clear. Whether it could be read.
-    pub fn heard_rtcp(&mut self, compound: &[u8], at_ns: i64) -> bool {
+    pub fn heard_compound(&mut self, compound: &[u8], at_ns: i64) -> bool {
         let Ok(packets) = rtcp::parse(compound) else { return false };
         for packet in packets {
             if let RtcpPacket::SenderReport { sender, .. } = packet {
@@ -140,7 +140,7 @@ mod tests {
         }
     }
 
-    fn written(reports: &Reports, now_ns: i64) -> (SenderInformation, Vec<ReportBlock>) {
+    fn written(reports: &Rtcp, now_ns: i64) -> (SenderInformation, Vec<ReportBlock>) {
         let mut out = [0; 1_500];
         let length = reports.write(&mut out, 11, RtpTimestamp(960), now_ns).unwrap();
         let mut packets = rtcp::parse(&out[..length]).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn every_browser_reports_once_in_four_to_six_seconds() {
         for ssrc in [1, 99, 0xFFFF_FFFF] {
-            let reports = Reports::new(Ssrc(ssrc));
+            let reports = Rtcp::new(Ssrc(ssrc));
             let due = (0..3_000).filter(|packet| reports.is_due(*packet)).count();
             assert!((10..=15).contains(&due), "{due}");
         }
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_report_tells_what_was_heard_across_the_wrap_and_that_nothing_was_lost() {
-        let mut reports = Reports::new(Ssrc(5));
+        let mut reports = Rtcp::new(Ssrc(5));
         for number in [0xFFFE, 0xFFFF, 1, 0] {
             reports.heard(&header(number));
         }
@@ -177,14 +177,14 @@ mod tests {
 
     #[test]
     fn a_report_echoes_the_engines_sender_report() {
-        let mut engine = Reports::new(Ssrc(77));
+        let mut engine = Rtcp::new(Ssrc(77));
         engine.heard(&header(1));
         let mut out = [0; 1_500];
         let length = engine.write(&mut out, 1, RtpTimestamp(0), 2_500_000_000).unwrap();
-        let mut reports = Reports::new(Ssrc(5));
+        let mut reports = Rtcp::new(Ssrc(5));
         reports.heard(&header(1));
-        assert!(reports.heard_rtcp(&out[..length], 3_000_000_000));
-        assert!(!reports.heard_rtcp(&out[..7], 3_000_000_000));
+        assert!(reports.heard_compound(&out[..length], 3_000_000_000));
+        assert!(!reports.heard_compound(&out[..7], 3_000_000_000));
         let (_, blocks) = written(&reports, 3_500_000_000);
         assert_eq!(blocks[0].last_sr, (ntp(2_500_000_000) >> 16) as u32);
         assert_eq!(blocks[0].delay_since_last_sr, 65_536 / 2);

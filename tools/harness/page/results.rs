@@ -18,12 +18,12 @@ use linecard::audio::opus;
 use linecard::signal::records::WallTime;
 use serde_json::{Map, Value, json};
 
-use crate::capacity::{Capacity, USUAL_LOAD};
-use crate::forward::{Layout, Strategy};
-use crate::machine::{Cores, Delivery, Priority};
-use crate::material::BrowserKind;
-use crate::report::Run;
-use crate::search::Bounds;
+use crate::baseline::forward::{Layout, Strategy};
+use crate::ends::material::BrowserKind;
+use crate::machine::{self, Cores, Delivery, Priority, Tuned};
+use crate::measure::capacity::{Capacity, USUAL_LOAD};
+use crate::measure::run::Run;
+use crate::measure::search::Bounds;
 
 /// What our engine begins a call with when the browser offers RED, as Chromium does. Fixed here, so
 /// that the engine and the bare codec loop do the same.
@@ -248,6 +248,29 @@ pub struct Circumstances {
     pub priority: Priority,
     /// Over the loopback device.
     pub delivery: Delivery,
+}
+
+impl Circumstances {
+    /// Of what was measured here, and ended then.
+    pub fn of(date: WallTime, cores: Cores, tuned: &Tuned) -> Self {
+        let (priority, delivery) = (tuned.priority, tuned.delivery);
+        Self { machine: machine::description(), date, cores, priority, delivery }
+    }
+
+    /// Of a test.
+    #[cfg(test)]
+    pub fn made_up() -> Self {
+        Self {
+            machine: "a machine".to_owned(),
+            date: WallTime::of(
+                &linecard::base::clock::WallAnchor::now(),
+                std::time::Instant::now(),
+            ),
+            cores: Cores { engine: 1, generator: 0 },
+            priority: Priority::Fifo,
+            delivery: Delivery::Sender,
+        }
+    }
 }
 
 impl Results {

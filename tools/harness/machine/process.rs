@@ -1,6 +1,7 @@
 //! A process under measurement: its CPU time by the scheduler's accounting, its resident memory, its
 //! priority, all from the kernel.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -75,18 +76,22 @@ impl Process {
     }
 }
 
-/// A program that will run as an engine runs: on `core` if given, at the priority.
-pub fn engine_program(program: &str, core: Option<usize>, priority: Priority) -> Command {
-    let mut words = Vec::new();
+/// A program that will run as an engine runs: on `core` if given, at the priority. However this
+/// process ends, that one ends too (prctl(2), PR_SET_PDEATHSIG).
+pub fn engine_program(
+    program: impl AsRef<OsStr>,
+    core: Option<usize>,
+    priority: Priority,
+) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "TERM"]);
     if let Some(core) = core {
-        words.extend(["taskset".to_owned(), "-c".to_owned(), core.to_string()]);
+        command.args(["taskset", "-c", &core.to_string()]);
     }
     if priority == Priority::Fifo {
-        words.extend(["chrt".to_owned(), "-f".to_owned(), ENGINE_PRIORITY.to_string()]);
+        command.args(["chrt", "-f", &ENGINE_PRIORITY.to_string()]);
     }
-    words.push(program.to_owned());
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]);
+    command.arg(program);
     command
 }
 

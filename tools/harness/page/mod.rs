@@ -1,13 +1,18 @@
 //! The page of a comparison: one HTML file with its plots inside, and nothing to load.
 
+pub mod against;
+pub mod plot;
+pub mod results;
+pub mod text;
+
 use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::capacity::Step;
-use crate::plot::{Plot, Scale, Series, escape};
-use crate::report::{Direction, Run};
-use crate::results::{Comparison, Pair, Results, Who};
+use crate::measure::capacity::Step;
+use crate::measure::run::{Direction, Run};
+use crate::page::plot::{Plot, Scale, Series, escape};
+use crate::page::results::{Comparison, Pair, Results, Who};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;\
 padding:0 1rem;color:#222}h1,h2{line-height:1.2}table{border-collapse:collapse;margin:1rem 0}\
@@ -420,7 +425,7 @@ fn socket_table(object: &Value) -> String {
 
 fn overload(pair: &Pair) -> String {
     let texts = pair.by_name().filter_map(|(who, run)| {
-        Some(format!("<h3>{}</h3><pre>{}</pre>", who.name(), escape(&run?.text())))
+        Some(format!("<h3>{}</h3><pre>{}</pre>", who.name(), escape(&text::text(run?))))
     });
     format!("<h2>Overload: {}</h2>{}", escape(&pair.title), texts.collect::<String>())
 }

@@ -21,7 +21,7 @@ use linecard::os::wake::Wake;
 use serde::{Deserialize, Serialize};
 use socket2::SockAddr;
 
-use crate::generator::{address_of, end_of};
+use crate::ends::generator::{address_of, end_of};
 
 /// How datagrams are received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
