@@ -181,27 +181,37 @@ class Certificate:
     """Self-signed, of this run; nothing vouches for it but its fingerprint in our SDP (RFC 8827 §6.5)."""
 
     def __init__(self):
-        key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+        self.key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
         now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
-        certificate = x509.CertificateBuilder(
-            name, name, key.public_key(), x509.random_serial_number(), now - day, now + 365 * day,
-        ).sign(key, hashes.SHA256())
-        self.fingerprint = fingerprint_of(certificate, "sha-256")
-        self.context = SSL.Context(SSL.DTLS_SERVER_METHOD)
-        self.context.use_privatekey(key)
-        self.context.use_certificate(certificate)
-        self.context.set_tlsext_use_srtp(":".join(PROFILES).encode())
-        self.context.set_options(SSL.OP_NO_QUERY_MTU)  # there is no socket to ask
-        self.context.set_verify(
-            SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT,
-            lambda connection, presented, _error, depth, _valid:
-                depth > 0 or connection.get_app_data().expects(presented.to_cryptography()))
+        self.certificate = x509.CertificateBuilder(
+            name, name, self.key.public_key(), x509.random_serial_number(), now - day, now + 365 * day,
+        ).sign(self.key, hashes.SHA256())
+        self.fingerprint = fingerprint_of(self.certificate, "sha-256")
+
+    def context(self):
+        """What handshakes with it have in common: their server asks for a certificate and for SRTP."""
+        context = SSL.Context(SSL.DTLS_SERVER_METHOD)
+        context.use_privatekey(self.key)
+        context.use_certificate(self.certificate)
+        context.set_tlsext_use_srtp(":".join(PROFILES).encode())
+        context.set_options(SSL.OP_NO_QUERY_MTU)  # there is no socket to ask
+
+        def verify(connection, presented, _error, depth, _valid):
+            return depth > 0 or connection.get_app_data().expects(presented.to_cryptography())
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
+        return context
 
 
 def fingerprint_of(certificate, hash_name):
     """As SDP writes it (RFC 8122 §5), in lower case."""
     content = certificate.public_bytes(serialization.Encoding.DER)
     return f"{hash_name} {HASHES[hash_name](content).digest().hex(':')}"
+
+
+def reasons(error):
+    """OpenSSL's own words."""
+    queue = error.args[0] if error.args else []
+    return "; ".join(entry[-1] for entry in queue) if isinstance(queue, list) else str(error)
 
 
 class Dtls:
@@ -211,7 +221,7 @@ class Dtls:
 
     def __init__(self, certificate, fingerprints):
         self.fingerprints, self.fault, self.is_done = fingerprints, None, False
-        self.connection = SSL.Connection(certificate.context)
+        self.connection = SSL.Connection(certificate.context())
         self.connection.set_app_data(self)
         self.connection.set_ciphertext_mtu(DTLS_BYTES_MAX)
         self.connection.set_accept_state()
@@ -235,7 +245,7 @@ class Dtls:
         except SSL.ZeroReturnError:
             raise Ended("the browser said good-bye") from None
         except SSL.Error as error:
-            raise Ended(self.fault or f"DTLS failed: {error.args[-1]}") from None
+            raise Ended(self.fault or f"DTLS failed: {reasons(error)}") from None
         self.is_done = True
         return self._security()
 
