@@ -64,7 +64,10 @@ class Control:
 
     @classmethod
     async def connect(cls, path):
-        reader, writer = await asyncio.open_unix_connection(path, limit=128 * 1024)
+        try:
+            reader, writer = await asyncio.open_unix_connection(path, limit=128 * 1024)
+        except OSError as error:
+            raise Refused(f"{path}: {error.strerror}; is the media process running, as this user?") from None
         greeting = json.loads(await reader.readline() or "{}")
         if greeting.get("product") != "linecard" or greeting.get("protocol") not in (1, 2):
             raise Refused(f"{path} speaks another protocol: {greeting}")
@@ -349,8 +352,10 @@ async def serve(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--control", required=True, metavar="SOCKET", help="[media].control of the configuration")
-    parser.add_argument("--rtp", required=True, type=address, metavar="IP:PORT", help="the telephone: where RTP/PCMU goes and comes from")
-    parser.add_argument("--http", default="127.0.0.1:8080", type=address, metavar="IP:PORT", help="where the page is served (%(default)s)")
+    parser.add_argument("--rtp", required=True, type=address, metavar="IP:PORT",
+                        help="the telephone: where RTP/PCMU goes to and comes from")
+    parser.add_argument("--http", default="127.0.0.1:8080", type=address, metavar="IP:PORT",
+                        help="where the page is served (%(default)s); browsers give microphones to https and loopback only")
     try:
         asyncio.run(serve(parser.parse_args()))
     except (Refused, OSError) as fault:

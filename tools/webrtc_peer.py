@@ -74,8 +74,8 @@ class Offer:
         self.in_band_fec = any("useinbandfec=1" in value for value in values("fmtp", f"{self.opus} .*"))
         events = [re.split("[ /]", value) for value in values("rtpmap", "[0-9]+ telephone-event/(?:8000|48000)")]
         # By Opus's own clock if the browser can: Firefox has 8 kHz alone.
-        self.events = sorted(({"payload_type": int(number), "clock_hz": int(clock_hz)} for number, _, clock_hz in events),
-                             key=lambda event: -event["clock_hz"])
+        self.events = [{"payload_type": int(number), "clock_hz": int(clock_hz)} for number, _, clock_hz in events]
+        self.events.sort(key=lambda event: -event["clock_hz"])
 
     def _first(self, found, lack):
         for value in found:

@@ -288,6 +288,13 @@ def test_a_second_control_plane_is_told_that_there_is_one(start_gateway, tmp_pat
     assert "another program controls this media process, end it first (controlled_elsewhere" in second.printed()
 
 
+def test_a_socket_that_is_not_there_is_named(tmp_path, telephone, closing):
+    script = closing(Script(tmp_path, tmp_path / "media.sock", telephone.address))
+
+    assert script.process.wait(10) == 1
+    assert f"{tmp_path / 'media.sock'}: No such file or directory" in script.printed()
+
+
 def test_the_script_ends_with_the_media_process(start_script, media):
     script = start_script()
     script.url()
