@@ -1,13 +1,10 @@
 """Input that no honest peer sends: it gets its answer, or silence, and calls go on."""
 
-import hashlib
-import hmac
 import secrets
 import socket
 import ssl
 import struct
 import time
-import zlib
 
 import pytest
 
@@ -15,6 +12,7 @@ import audio
 import raw_sip
 from ports import ADDRESS
 from raw_sip import RawSip
+from raw_stun import stun_request
 from waiting import wait_until
 
 
@@ -180,24 +178,6 @@ def assert_still_talking(phone, trunk):
     wait_until(
         lambda: audio.hears("trunk", phone.heard()[0][len(said) :], rate_hz), "the browser to hear on", 12, 0.5)
     assert not phone.notes("ended")
-
-
-def stun_request(username, password=b"wrong"):
-    """A binding request (RFC 8489) with an integrity and fingerprint of its own making."""
-
-    def attribute(kind, value):
-        return struct.pack("!HH", kind, len(value)) + value + bytes(-len(value) % 4)
-
-    body = attribute(0x0006, username)
-
-    def head(length):
-        return struct.pack("!HHI", 1, length, 0x2112A442) + b"twelve bytes"
-
-    code = hmac.new(password, head(len(body) + 24) + body, hashlib.sha1).digest()
-    body += attribute(0x0008, code)
-    check = zlib.crc32(head(len(body) + 8) + body) ^ 0x5354554E
-    body += attribute(0x8028, struct.pack("!I", check))
-    return head(len(body)) + body
 
 
 # Datagrams to the browsers' port, and the reason that each is counted under.
