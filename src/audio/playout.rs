@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use self::jitter::Jitter;
 use self::shelf::{Entry, Shelf};
+use self::shrinker::Shrinker;
 use super::SAMPLES_PER_MS;
 use super::repair::{AHEAD_PACKETS_MAX, BEHIND_PACKETS_MAX, HELD_PAYLOAD_BYTES_MAX, Packet};
 use crate::base::discard::Discard;
@@ -24,22 +25,12 @@ use crate::wire::rtp::{RtpTimestamp, SequenceNumber};
 
 mod jitter;
 mod shelf;
+mod shrinker;
 
 /// The longest delay that can be asked for: what [`Jitter`] can tell apart.
 pub const MOST_MS_MAX: u16 = 300;
 
 const MS: i64 = SAMPLES_PER_MS as i64;
-/// The delay shrinks when there is so much too much of it beside the packet that is left out: small
-/// jitter is not to be paid for with corrections.
-const SHRINK_MARGIN: i64 = 10 * MS;
-/// Quiet packets are left out at most this often...
-const QUIET_INTERVAL: i64 = 40 * MS;
-/// ...and pitch periods of speech at most this often: 75 ms in a second at the lowest voice.
-const SPEECH_INTERVAL: i64 = 200 * MS;
-/// Speech is shortened after nobody paused for so long...
-const SPEECH_PATIENCE: i64 = 2_000 * MS;
-/// ...or at once when there is this much too much delay.
-const SPEECH_EXCESS: i64 = 60 * MS;
 /// The longest gap that is concealed as a loss; a longer one is a pause. The codecs have faded by then.
 const FILL_MAX: i64 = 120 * MS;
 /// A jump of the sender's clock beyond this is not a pause but a new clock.
@@ -139,9 +130,7 @@ pub struct PlayoutBuffer {
     quiet: bool,
     /// A packet came too late since the delay last grew.
     late: bool,
-    /// Since when there is too much delay.
-    excess_since: Option<i64>,
-    shortened: i64,
+    shrinker: Shrinker,
     delay: i64,
     inserted: u64,
     dropped: u64,
@@ -178,8 +167,7 @@ impl PlayoutBuffer {
             stood: Some(0),
             quiet: false,
             late: false,
-            excess_since: None,
-            shortened: 0,
+            shrinker: Shrinker::default(),
             delay: 0,
             inserted: 0,
             dropped: 0,
@@ -196,7 +184,7 @@ impl PlayoutBuffer {
         self.seen = 0;
         self.jump = None;
         self.stood = Some(0);
-        self.excess_since = None;
+        self.shrinker.restart();
     }
 
     /// Takes a packet in. `audio` is its RTP clock in Hz and how many samples of 8 kHz it holds;
@@ -340,7 +328,7 @@ impl PlayoutBuffer {
         self.quiet = quiet;
         if left_out > 0 {
             self.dropped += left_out as u64;
-            self.shortened = self.time;
+            self.shrinker.left_out(self.time);
         }
     }
 
@@ -455,24 +443,8 @@ impl PlayoutBuffer {
         self.end = head.position + samples;
         self.stood = None;
         self.pass(number);
-        let shorten = self.shorten(spare, samples);
+        let shorten = self.shrinker.allows(self.time, spare, samples);
         Pull::Play { packet: self.shelf.take_first(), shorten, missing_packets: missing }
-    }
-
-    /// Silence goes first: speech is touched after it was waited for, or when there is no time.
-    fn shorten(&mut self, spare: i64, samples: i64) -> Shorten {
-        if spare <= samples + SHRINK_MARGIN {
-            self.excess_since = None;
-            return Shorten::No;
-        }
-        let since = *self.excess_since.get_or_insert(self.time);
-        let waited = self.time - since > SPEECH_PATIENCE || spare > samples + SPEECH_EXCESS;
-        let last = self.time - self.shortened;
-        match () {
-            () if waited && last >= SPEECH_INTERVAL => Shorten::Anyway,
-            () if last >= QUIET_INTERVAL => Shorten::IfQuiet,
-            () => Shorten::No,
-        }
     }
 
     /// The next packet is missing, and `missing - 1` after it; together they last `gap` samples. They
