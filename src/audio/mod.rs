@@ -11,6 +11,7 @@ pub mod opus;
 pub mod playout;
 pub mod reception;
 pub mod repair;
+pub mod sequence;
 pub mod shorten;
 pub mod silence;
 
