@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::repair::{AHEAD_PACKETS_MAX, BEHIND_PACKETS_MAX};
-use crate::wire::rtp::{RtpTimestamp, SequenceNumber};
+use super::sequence::{CLOCK_JUMP_SECONDS_MAX, Sequence};
+use crate::base::discard::Discard;
+use crate::wire::rtp::{RtpHeader, RtpTimestamp};
 
-/// A transit time that differs by more from the one before is a new timeline, not jitter.
-const TIMELINE_JUMP_S: u32 = 10;
+/// A transit time that differs by more from the one before is a new clock, not jitter.
+const TRANSIT_JUMP_SECONDS_MAX: u32 = CLOCK_JUMP_SECONDS_MAX as u32;
 
 /// What a report block says about a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,26 +24,17 @@ pub struct ReceptionReport {
 }
 
 /// Counts one stream (one SSRC).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Reception {
+    /// The clock of the newest packet of audio; 0 before the first.
     clock_hz: u32,
-    sequence: Option<Sequence>,
-    /// Lost before the sender last began anew.
-    lost_before: i64,
+    sequence: Sequence,
+    received: u64,
+    reported_expected: u64,
+    reported_received: u64,
     transit: Option<Transit>,
     /// 16 times the jitter, as A.8 keeps it.
     jitter_16: u32,
-}
-
-#[derive(Clone, Debug)]
-struct Sequence {
-    base: u32,
-    highest: u32,
-    received: u64,
-    /// What would confirm a jump (A.1: bad_seq).
-    jump: Option<SequenceNumber>,
-    reported_expected: u64,
-    reported_received: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -53,94 +45,49 @@ struct Transit {
     relative: u32,
 }
 
-impl Sequence {
-    fn new(first: SequenceNumber) -> Self {
-        let first = u32::from(first.0);
-        Self {
-            base: first,
-            highest: first,
-            received: 1,
-            jump: None,
-            reported_expected: 0,
-            reported_received: 0,
-        }
-    }
-
-    fn expected(&self) -> u64 {
-        u64::from(self.highest.wrapping_sub(self.base)) + 1
-    }
-
-    fn lost(&self) -> i64 {
-        self.expected() as i64 - self.received as i64
-    }
-}
-
 impl Reception {
-    /// Nothing received yet; `clock_hz` is the RTP clock.
-    pub fn new(clock_hz: u32) -> Self {
-        Self { clock_hz, sequence: None, lost_before: 0, transit: None, jitter_16: 0 }
-    }
-
-    /// Counts a packet of audio.
+    /// Counts an authentic packet, whatever becomes of it. `clock_hz` is its RTP clock, `None` if its
+    /// timestamp does not tell when it was spoken, as of a telephone event, or of a payload type that
+    /// nobody knows.
     #[inline]
-    pub fn received(
-        &mut self,
-        sequence_number: SequenceNumber,
-        timestamp: RtpTimestamp,
-        now: Instant,
-    ) {
-        self.count(sequence_number);
-        self.time(timestamp, now);
-    }
-
-    /// Counts a packet whose timestamp does not tell when it was sent, such as a telephone event.
-    #[inline]
-    pub fn received_event(&mut self, sequence_number: SequenceNumber) {
-        self.count(sequence_number);
-    }
-
-    /// Forgets the stream, as when its SSRC changed.
-    pub fn reset(&mut self, clock_hz: u32) {
-        *self = Self::new(clock_hz);
-    }
-
-    /// Another RTP clock from here on; the jitter so far is kept in time.
-    pub fn set_clock(&mut self, clock_hz: u32) {
-        if clock_hz != self.clock_hz && self.clock_hz > 0 {
-            let jitter_16 = u64::from(self.jitter_16) * u64::from(clock_hz);
-            self.jitter_16 = (jitter_16 / u64::from(self.clock_hz)) as u32;
-            self.clock_hz = clock_hz;
-            self.transit = None;
+    pub fn received(&mut self, header: &RtpHeader, clock_hz: Option<u32>, now: Instant) {
+        match self.sequence.place(header, clock_hz) {
+            Ok(_) | Err(Discard::Duplicate) => self.received += 1,
+            // A.1: neither received nor expected until another one confirms it.
+            Err(_) => {}
+        }
+        if let Some(clock_hz) = clock_hz {
+            self.set_clock(clock_hz);
+            self.time(header.timestamp, now);
         }
     }
 
     /// What a report says now (A.3); `None` before the first packet. The next report's fraction
     /// counts from here.
     pub fn report(&mut self) -> Option<ReceptionReport> {
-        let (jitter, cumulative) = (self.jitter(), self.lost());
-        let sequence = self.sequence.as_mut()?;
-        let expected = sequence.expected() - sequence.reported_expected;
-        let received = sequence.received - sequence.reported_received;
-        sequence.reported_expected += expected;
-        sequence.reported_received += received;
+        let extended_highest_sequence = self.sequence.extended_highest()?;
+        let expected = self.expected() - self.reported_expected;
+        let received = self.received - self.reported_received;
+        self.reported_expected += expected;
+        self.reported_received += received;
         let lost = expected.saturating_sub(received);
         let fraction = (lost << 8).checked_div(expected).unwrap_or(0);
         Some(ReceptionReport {
             fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
-            cumulative_lost: cumulative.clamp(-0x80_0000, 0x7F_FFFF) as i32,
-            extended_highest_sequence: sequence.highest,
-            jitter,
+            cumulative_lost: self.lost().clamp(-0x80_0000, 0x7F_FFFF) as i32,
+            extended_highest_sequence,
+            jitter: self.jitter(),
         })
     }
 
     /// Packets expected but never received; negative by duplicates.
     pub fn lost(&self) -> i64 {
-        self.lost_before + self.sequence.as_ref().map_or(0, Sequence::lost)
+        self.expected() as i64 - self.received as i64
     }
 
     /// The highest sequence number with its wraps in the upper half; `None` before the first packet.
     pub fn extended_highest_sequence(&self) -> Option<u32> {
-        self.sequence.as_ref().map(|sequence| sequence.highest)
+        self.sequence.extended_highest()
     }
 
     /// Interarrival jitter in units of the RTP clock.
@@ -153,27 +100,20 @@ impl Reception {
         f64::from(self.jitter_16) / 16.0 * 1_000.0 / f64::from(self.clock_hz.max(1))
     }
 
-    /// A.1, without its probation: the source is known before media is accepted from it.
+    /// A.3, without the probation of A.1: the source is known before media is accepted from it.
+    fn expected(&self) -> u64 {
+        (self.sequence.newest() + 1) as u64
+    }
+
+    /// Another RTP clock from here on; the jitter so far is kept in time.
     #[inline]
-    fn count(&mut self, number: SequenceNumber) {
-        let Some(sequence) = &mut self.sequence else {
-            self.sequence = Some(Sequence::new(number));
-            return;
-        };
-        let ahead = number.distance(SequenceNumber(sequence.highest as u16));
-        if (1..=AHEAD_PACKETS_MAX).contains(&ahead) {
-            sequence.highest = sequence.highest.wrapping_add(u32::from(ahead.unsigned_abs()));
-        } else if !(-BEHIND_PACKETS_MAX..=0).contains(&ahead) {
-            if sequence.jump == Some(number) {
-                self.lost_before += sequence.lost();
-                *sequence = Sequence::new(number);
-            } else {
-                sequence.jump = Some(number.next());
-            }
-            return;
+    fn set_clock(&mut self, clock_hz: u32) {
+        if clock_hz != self.clock_hz {
+            let jitter_16 = u64::from(self.jitter_16) * u64::from(clock_hz);
+            self.jitter_16 = jitter_16.checked_div(u64::from(self.clock_hz)).unwrap_or(0) as u32;
+            self.clock_hz = clock_hz;
+            self.transit = None;
         }
-        sequence.jump = None;
-        sequence.received += 1;
     }
 
     /// A.8.
@@ -184,7 +124,7 @@ impl Reception {
         let relative = arrival.wrapping_sub(timestamp.0);
         if let Some(before) = self.transit {
             let difference = (relative.wrapping_sub(before.relative) as i32).unsigned_abs();
-            if difference < TIMELINE_JUMP_S.saturating_mul(self.clock_hz) {
+            if difference < TRANSIT_JUMP_SECONDS_MAX.saturating_mul(self.clock_hz) {
                 self.jitter_16 =
                     (self.jitter_16 + difference).saturating_sub((self.jitter_16 + 8) >> 4);
             }
@@ -205,23 +145,34 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::rtp::{PayloadType, SequenceNumber, Ssrc};
 
-    const CLOCK_HZ: u32 = 8_000;
+    fn header(number: u16, timestamp: u32) -> RtpHeader {
+        RtpHeader {
+            marker: false,
+            payload_type: PayloadType::PCMU,
+            sequence_number: SequenceNumber(number),
+            timestamp: RtpTimestamp(timestamp),
+            ssrc: Ssrc(1),
+        }
+    }
 
+    /// Packets whose timestamps tell nothing.
     fn receive(reception: &mut Reception, numbers: impl IntoIterator<Item = u16>) {
-        numbers.into_iter().for_each(|number| reception.received_event(SequenceNumber(number)));
+        let now = Instant::now();
+        numbers.into_iter().for_each(|number| reception.received(&header(number, 0), None, now));
     }
 
     #[test]
     fn nothing_received_is_nothing_to_report() {
-        let mut reception = Reception::new(CLOCK_HZ);
+        let mut reception = Reception::default();
         assert_eq!(reception.report(), None);
         assert_eq!((reception.lost(), reception.extended_highest_sequence()), (0, None));
     }
 
     #[test]
     fn loss_is_reported_by_interval_and_in_all() {
-        let mut reception = Reception::new(CLOCK_HZ);
+        let mut reception = Reception::default();
         receive(&mut reception, (0..100).filter(|number| number % 4 != 1));
         let report = reception.report().unwrap();
         assert_eq!((report.fraction_lost, report.cumulative_lost), (64, 25));
@@ -236,7 +187,7 @@ mod tests {
 
     #[test]
     fn packets_out_of_order_are_not_lost() {
-        let mut reception = Reception::new(CLOCK_HZ);
+        let mut reception = Reception::default();
         receive(&mut reception, [5, 7, 6, 10, 9, 8]);
         assert_eq!(reception.lost(), 0);
         assert_eq!(reception.report().unwrap().fraction_lost, 0);
@@ -244,7 +195,7 @@ mod tests {
 
     #[test]
     fn duplicates_make_the_loss_negative_and_the_fraction_zero() {
-        let mut reception = Reception::new(CLOCK_HZ);
+        let mut reception = Reception::default();
         receive(&mut reception, [5, 6, 6, 6]);
         let report = reception.report().unwrap();
         assert_eq!((report.fraction_lost, report.cumulative_lost), (0, -2));
@@ -252,7 +203,7 @@ mod tests {
 
     #[test]
     fn wraps_are_counted() {
-        let mut reception = Reception::new(CLOCK_HZ);
+        let mut reception = Reception::default();
         receive(&mut reception, (0..200_000u32).map(|number| (65_000 + number) as u16));
         assert_eq!(reception.extended_highest_sequence(), Some(65_000 + 199_999));
         assert_eq!(reception.lost(), 0);
@@ -260,19 +211,19 @@ mod tests {
 
     #[test]
     fn a_stream_that_begins_anew_keeps_the_loss_so_far() {
-        let mut reception = Reception::new(CLOCK_HZ);
+        let mut reception = Reception::default();
         receive(&mut reception, [1, 2, 5]); // 3 and 4 lost
         receive(&mut reception, [40_000]); // one packet astray says nothing
         assert_eq!(reception.extended_highest_sequence(), Some(5));
         receive(&mut reception, [40_001, 40_003]);
         assert_eq!(reception.extended_highest_sequence(), Some(40_003));
         let report = reception.report().unwrap();
-        assert_eq!((report.fraction_lost, report.cumulative_lost), (85, 3));
+        assert_eq!((report.fraction_lost, report.cumulative_lost), (96, 3));
     }
 
     #[test]
     fn all_that_can_be_lost_fits_the_report() {
-        let mut reception = Reception::new(CLOCK_HZ);
+        let mut reception = Reception::default();
         receive(&mut reception, (0..20_000u32).map(|number| (number * 1_000) as u16));
         assert!(reception.lost() > 0x7F_FFFF);
         let report = reception.report().unwrap();
@@ -281,12 +232,12 @@ mod tests {
 
     /// Packets 20 ms apart whose arrival is late by so many milliseconds.
     fn jitter_of(clock_hz: u32, late_ms: impl Iterator<Item = u64>) -> Reception {
-        let mut reception = Reception::new(clock_hz);
+        let mut reception = Reception::default();
         let start = Instant::now();
         for (number, late_ms) in late_ms.enumerate() {
             let timestamp = (number as u32 * clock_hz / 50).wrapping_add(u32::MAX - 4_000);
             let arrival = start + Duration::from_millis(20 * number as u64 + late_ms);
-            reception.received(SequenceNumber(number as u16), RtpTimestamp(timestamp), arrival);
+            reception.received(&header(number as u16, timestamp), Some(clock_hz), arrival);
         }
         reception
     }
@@ -323,7 +274,7 @@ mod tests {
     fn a_timeline_that_jumps_is_not_jitter() {
         let mut reception = jitter_of(8_000, std::iter::repeat_n(0, 100));
         let now = Instant::now() + Duration::from_secs(3);
-        reception.received(SequenceNumber(100), RtpTimestamp(0x7000_0000), now);
+        reception.received(&header(100, 0x7000_0000), Some(8_000), now);
         assert_eq!(reception.jitter(), 0);
     }
 
@@ -335,13 +286,24 @@ mod tests {
         assert!((reception.jitter_ms() - before_ms).abs() < 0.1);
     }
 
+    #[test]
+    fn a_packet_of_a_payload_type_that_nobody_knows_is_not_lost() {
+        let mut reception = Reception::default();
+        let now = Instant::now();
+        for n in 0..100 {
+            let clock_hz = (n % 10 != 5).then_some(8_000);
+            reception.received(&header(n, u32::from(n) * 160), clock_hz, now);
+        }
+        assert_eq!((reception.lost(), reception.report().unwrap().fraction_lost), (0, 0));
+    }
+
     proptest! {
         #[test]
         fn without_duplicates_loss_is_what_is_missing(
             first: u16,
             present in prop::collection::vec(any::<bool>(), 1..2_000),
         ) {
-            let mut reception = Reception::new(CLOCK_HZ);
+            let mut reception = Reception::default();
             let numbers: Vec<u16> = (0..present.len())
                 .filter(|place| present[*place])
                 .map(|place| first.wrapping_add(place as u16))
@@ -354,16 +316,33 @@ mod tests {
         }
 
         #[test]
+        fn the_clock_decides_where_the_numbers_do_not_go_on(
+            step in prop_oneof![-100i16..=-1, 9i16..=1_000, Just(i16::MIN)],
+            first: u16,
+        ) {
+            let mut reception = Reception::default();
+            let now = Instant::now();
+            for n in 0..200u16 {
+                let number = first.wrapping_add(n).wrapping_add_signed(if n < 100 { 0 } else { step });
+                reception.received(&header(number, u32::from(n) * 160), Some(8_000), now);
+            }
+            let report = reception.report().unwrap();
+            prop_assert_eq!((report.fraction_lost, report.cumulative_lost), (0, 0));
+            let highest = first.wrapping_add(199).wrapping_add_signed(step);
+            prop_assert_eq!(report.extended_highest_sequence as u16, highest);
+        }
+
+        #[test]
         fn anything_can_be_counted(
             packets in prop::collection::vec((any::<u16>(), any::<u32>(), 0u64..u64::MAX / 4), 0..50),
         ) {
-            let mut reception = Reception::new(48_000);
+            let mut reception = Reception::default();
             let start = Instant::now();
             for (number, timestamp, ns) in packets {
                 let now = start + Duration::from_nanos(ns);
-                reception.received(SequenceNumber(number), RtpTimestamp(timestamp), now);
+                reception.received(&header(number, timestamp), Some(48_000), now);
                 let report = reception.report().unwrap();
-                prop_assert!(report.jitter <= TIMELINE_JUMP_S * 48_000);
+                prop_assert!(report.jitter <= TRANSIT_JUMP_SECONDS_MAX * 48_000);
             }
         }
     }

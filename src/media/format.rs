@@ -29,6 +29,19 @@ pub enum Meaning {
     Redundant,
 }
 
+impl Meaning {
+    /// The RTP clock of audio, whose timestamp tells when it was spoken.
+    #[inline]
+    pub fn clock_hz(self) -> Option<u32> {
+        match self {
+            Self::Audio(codec) => Some(codec.clock_hz()),
+            // Only Opus is sent so.
+            Self::Redundant => Some(Codec::Opus.clock_hz()),
+            Self::Events { .. } | Self::ComfortNoise | Self::Unknown => None,
+        }
+    }
+}
+
 /// A leg's format.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LegFormat {

@@ -189,17 +189,16 @@ impl Leg {
 
     /// Counts an authentic packet and tells whether its source is the one heard before.
     #[inline]
-    pub fn hear(&mut self, packet: &RtpPacket<'_>, meaning: Meaning, now: Instant) -> Continuity {
+    pub fn hear(
+        &mut self,
+        packet: &RtpPacket<'_>,
+        meaning: Meaning,
+        clock_hz: Option<u32>,
+        now: Instant,
+    ) -> Continuity {
         let header = packet.header;
         self.counters.packets_received += 1;
         self.counters.bytes_received += packet.payload.len() as u64;
-        let clock_hz = match meaning {
-            Meaning::Audio(codec) => codec.clock_hz(),
-            Meaning::Events { clock_hz } => clock_hz,
-            // Only Opus is sent so.
-            Meaning::Redundant => Codec::Opus.clock_hz(),
-            Meaning::ComfortNoise | Meaning::Unknown => 8_000,
-        };
         let of_silence = match meaning {
             Meaning::ComfortNoise => true,
             Meaning::Audio(Codec::Opus) => (1..=OPUS_PAUSE_BYTES).contains(&packet.payload.len()),
@@ -212,18 +211,12 @@ impl Leg {
             Some(_) => Continuity::NewSource,
         };
         if continuity != Continuity::Same {
-            let reception = Reception::new(clock_hz);
+            let reception = Reception::default();
             self.source = Some(Source { ssrc: header.ssrc, reception, last: header });
         }
         if let Some(source) = &mut self.source {
             source.last = header;
-            match meaning {
-                Meaning::Audio(_) | Meaning::Redundant => {
-                    source.reception.set_clock(clock_hz);
-                    source.reception.received(header.sequence_number, header.timestamp, now);
-                }
-                _ => source.reception.received_event(header.sequence_number),
-            }
+            source.reception.received(&header, clock_hz, now);
         }
         continuity
     }

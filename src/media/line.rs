@@ -111,7 +111,8 @@ pub fn rtp(
     if meaning == Meaning::Unknown {
         return Err(Discard::UnknownPayloadType);
     }
-    match from.hear(&packet, meaning, now) {
+    let clock_hz = meaning.clock_hz();
+    match from.hear(&packet, meaning, clock_hz, now) {
         Continuity::Same => {}
         Continuity::First => around.notices.push(Notice::MediaStarted(side)),
         Continuity::NewSource => stream.restart(),
