@@ -12,6 +12,7 @@ pub mod playout;
 pub mod reception;
 pub mod repair;
 pub mod sequence;
+pub mod shelf;
 pub mod shorten;
 pub mod silence;
 

@@ -16,15 +16,14 @@
 use std::time::{Duration, Instant};
 
 use self::jitter::Jitter;
-use self::shelf::{Entry, Shelf};
 use self::shrinker::Shrinker;
 use super::SAMPLES_PER_MS;
-use super::repair::{AHEAD_PACKETS_MAX, BEHIND_PACKETS_MAX, HELD_PAYLOAD_BYTES_MAX, Packet};
+use super::sequence::{CLOCK_JUMP_SECONDS_MAX, Continuity, Sequence};
+use super::shelf::{Held, Packet, Shelf};
 use crate::base::discard::Discard;
-use crate::wire::rtp::{RtpTimestamp, SequenceNumber};
+use crate::wire::rtp::{RtpHeader, RtpTimestamp};
 
 mod jitter;
-mod shelf;
 mod shrinker;
 
 /// The longest delay that can be asked for: what [`Jitter`] can tell apart.
@@ -32,12 +31,19 @@ pub const MOST_MS_MAX: u16 = 300;
 
 const MS: i64 = SAMPLES_PER_MS as i64;
 /// The longest gap that is concealed as a loss; a longer one is a pause. The codecs have faded by then.
-const FILL_MAX: i64 = 120 * MS;
+pub const FILL_SAMPLES_MAX: i64 = 120 * MS;
 /// A jump of the sender's clock beyond this is not a pause but a new clock.
-const CLOCK_JUMP_MAX: i64 = 10_000 * MS;
+const CLOCK_JUMP_MAX: i64 = CLOCK_JUMP_SECONDS_MAX * 1_000 * MS;
 /// Ticks that are late by more are left out, as after a pause of the process: nobody wants them all
 /// at once.
 const BEHIND_MAX: Duration = Duration::from_millis(60);
+/// Room for so much more than the longest delay: what a stall of 160 ms piles up.
+const STALL_MS: usize = 160;
+/// Room for packets of 5 ms...
+const PACKET_MS_MIN: usize = 5;
+/// ...and for payloads of 384 kb/s; at the highest rate of Opus (510 kb/s) that is still more than the
+/// longest delay and a tick.
+const PAYLOAD_BYTES_PER_MS: usize = 48;
 
 /// Between what bounds the delay is kept, in milliseconds. It is the time that the fastest packets
 /// wait, so 0 is possible.
@@ -114,13 +120,12 @@ pub struct PlayoutBuffer {
     time: i64,
     jitter: Jitter,
     clock: Option<Clock>,
-    shelf: Shelf,
-    /// The sequence number whose turn it is; `None` before the first packet was played.
-    next: Option<SequenceNumber>,
-    /// Which of the 64 packets before `next` are accounted for, bit 0 the last.
-    seen: u64,
-    /// What would confirm a jump: the number after a packet that was too far away.
-    jump: Option<SequenceNumber>,
+    sequence: Sequence,
+    shelf: Shelf<Note>,
+    /// Position after the newest audio that came.
+    heard: i64,
+    /// The index whose turn it is; `None` before the first packet was played.
+    next: Option<i64>,
     /// Position after what was played last.
     end: i64,
     /// What was played in the place of packets since then, while there were none; `None` while there
@@ -145,10 +150,50 @@ struct Clock {
     position: i64,
 }
 
+/// What is known of a packet that waits.
+#[derive(Clone, Copy)]
+struct Note {
+    arrival: i64,
+    position: i64,
+    content: Content,
+}
+
+#[derive(Clone, Copy)]
+enum Content {
+    /// So many samples.
+    Audio(usize),
+    /// A packet without audio of its own.
+    Event,
+    /// Nothing to play: the packet's number is not missing, that is all.
+    Nothing,
+}
+
+impl Note {
+    fn samples(&self) -> i64 {
+        match self.content {
+            Content::Audio(samples) => samples as i64,
+            Content::Event | Content::Nothing => 0,
+        }
+    }
+
+    fn end(&self) -> i64 {
+        self.position + self.samples()
+    }
+}
+
+/// What has its turn next.
+#[derive(Clone, Copy)]
+struct Head {
+    held: Held<Note>,
+    /// Packets before it that did not come.
+    missing: i64,
+}
+
 impl PlayoutBuffer {
     /// An empty buffer whose ticks are `tick_samples` apart. It allocates once, here.
     pub fn new(range: DelayRange, tick_samples: usize) -> Self {
         let (least, most) = (i64::from(range.least_ms), i64::from(range.most_ms.min(MOST_MS_MAX)));
+        let held_ms = most as usize + STALL_MS;
         Self {
             least: least.min(most) * MS,
             most: most * MS,
@@ -158,11 +203,10 @@ impl PlayoutBuffer {
             time: 0,
             jitter: Jitter::default(),
             clock: None,
-            // Packets of 10 ms for the longest delay, and as many as a stall of 160 ms piles up.
-            shelf: Shelf::new(most as usize / 10 + 16),
+            sequence: Sequence::default(),
+            shelf: Shelf::new(held_ms / PACKET_MS_MIN, held_ms * PAYLOAD_BYTES_PER_MS),
             next: None,
-            seen: 0,
-            jump: None,
+            heard: 0,
             end: 0,
             stood: Some(0),
             quiet: false,
@@ -179,10 +223,9 @@ impl PlayoutBuffer {
     pub fn restart(&mut self) {
         self.jitter = Jitter::default();
         self.clock = None;
+        self.sequence = Sequence::default();
         self.shelf.clear();
         self.next = None;
-        self.seen = 0;
-        self.jump = None;
         self.stood = Some(0);
         self.shrinker.restart();
     }
@@ -198,31 +241,31 @@ impl PlayoutBuffer {
         audio: Option<(u32, usize)>,
         now: Instant,
     ) -> Result<(), Discard> {
-        if packet.payload.len() > HELD_PAYLOAD_BYTES_MAX {
+        if packet.payload.len() > self.shelf.payload_bytes_max() {
             return Err(Discard::TooLarge);
         }
         let arrival = self.since_origin(now);
-        let number = packet.header.sequence_number;
-        let is_newest = self.shelf.last().map_or_else(
-            || self.next.is_none_or(|next| number.distance(next) >= 0),
-            |last| number.distance(last.header.sequence_number) > 0,
-        );
-        self.place(number)?;
-        let (position, samples) = match audio {
-            Some((hz, samples)) => {
-                (self.position(packet.header.timestamp, hz, arrival, is_newest), samples)
-            }
-            None => (arrival, 0),
-        };
-        if audio.is_some() {
-            self.jitter.observe(arrival - position, arrival);
+        let place = self.sequence.place(&packet.header, audio.map(|(hz, _)| hz))?;
+        let index = place.index;
+        if place.continuity == Continuity::BeginsAnew {
+            self.clock = None;
         }
-        if self.next.is_some_and(|next| number.distance(next) < 0) {
+        let is_newest = index == self.sequence.newest();
+        let (position, content) = match audio {
+            Some((hz, samples)) => {
+                let position = self.position(packet.header.timestamp, hz, arrival, is_newest);
+                self.heard = self.heard.max(position + samples as i64);
+                self.jitter.observe(arrival - position, arrival);
+                (position, Content::Audio(samples))
+            }
+            None => (arrival - self.jitter.base(), Content::Event),
+        };
+        if self.next.is_some_and(|next| index < next) {
             self.late = true;
             return Err(Discard::Late);
         }
         self.reordered += u64::from(!is_newest);
-        self.keep(packet, Entry { header: packet.header, arrival, position, samples });
+        self.keep(index, packet, Note { arrival, position, content });
         if self.due.is_none() {
             self.due = Some(now + Duration::from_micros(self.least as u64 * 125));
         }
@@ -231,19 +274,33 @@ impl PlayoutBuffer {
 
     /// Takes a copy of a packet, brought along by a later one, if it is missed; says so.
     pub fn recover(&mut self, copy: Packet<'_>, audio: Option<(u32, usize)>, now: Instant) -> bool {
-        let number = copy.header.sequence_number;
-        let ahead = self.next.map(|next| number.distance(next));
-        let wanted = ahead.is_some_and(|ahead| (0..AHEAD_PACKETS_MAX).contains(&ahead))
-            && !self.shelf.holds(number)
-            && copy.payload.len() <= HELD_PAYLOAD_BYTES_MAX;
-        let (Some(clock), Some((hz, samples)), true) = (self.clock, audio, wanted) else {
+        let Some((hz, samples)) = audio else { return false };
+        let Some(clock) = self.clock.filter(|clock| clock.hz == hz) else { return false };
+        let first = self.shelf.first().map(|first| first.index);
+        let (Some(from), true) = (self.next.or(first), self.shelf.has_room(copy.payload.len()))
+        else {
             return false;
         };
+        let Some(index) = self.sequence.recover(&copy.header, Some(hz), from) else { return false };
         let arrival = self.since_origin(now);
         // It says nothing of the network's speed.
         let position = clock.position_of(copy.header.timestamp, hz);
-        self.keep(copy, Entry { header: copy.header, arrival, position, samples });
+        self.keep(index, copy, Note { arrival, position, content: Content::Audio(samples) });
         true
+    }
+
+    /// A packet came that brings nothing to play, such as one whose payload type nobody negotiated: its
+    /// number is not missing.
+    pub fn pass_over(&mut self, header: &RtpHeader, now: Instant) {
+        let Ok(place) = self.sequence.place(header, None) else { return };
+        if self.next.is_some_and(|next| place.index < next) {
+            return;
+        }
+        let arrival = self.since_origin(now);
+        let position = arrival - self.jitter.base();
+        let nothing = Packet { header: *header, payload: &[] };
+        self.keep(place.index, nothing, Note { arrival, position, content: Content::Nothing });
+        self.drop_passed_over();
     }
 
     /// When [`Self::begin_tick`] has something to do.
@@ -273,27 +330,22 @@ impl PlayoutBuffer {
 
     /// What comes next in the present tick, of which `needed` samples are still to be filled.
     pub fn pull(&mut self, needed: usize) -> Pull<'_> {
-        while let Some(head) = self.shelf.first() {
-            let number = head.header.sequence_number;
-            if head.samples == 0 {
-                if self.time - head.arrival < self.wanted() {
+        while let Some(head) = self.head() {
+            let Head { held: Held { note, .. }, missing } = head;
+            if let Content::Event = note.content {
+                if self.time - note.arrival < self.wanted() {
                     return self.nothing(needed);
                 }
-                self.pass(number);
-                return Pull::Event(self.shelf.take_first());
+                return Pull::Event(self.take(&head));
             }
-            if self.time - head.position - self.jitter.base() > self.most + self.tick as i64 {
-                self.dropped += head.samples as u64;
-                self.end = head.position + head.samples as i64;
-                self.pass(number);
-                self.shelf.take_first();
+            if self.is_too_old(&note) {
+                self.drop_first();
                 continue;
             }
-            let missing = self.next.map_or(0, |next| number.distance(next));
-            let (gap, spare) = (head.position - self.end, self.spare(head.position));
+            let (gap, spare) = (note.position - self.end, self.spare(note.position));
             match self.stood {
-                None if missing > 0 && (i64::from(missing)..=FILL_MAX).contains(&gap) => {
-                    return self.lost(missing, gap);
+                None if missing > 0 && (missing..=FILL_SAMPLES_MAX).contains(&gap) => {
+                    return self.lost(&head, gap);
                 }
                 None if gap > 0 => self.stood = Some(0), // a pause
                 None if spare < 0 && (self.quiet || self.late) => {
@@ -302,7 +354,7 @@ impl PlayoutBuffer {
                     self.inserted += needed as u64;
                     return Pull::Nothing { samples: needed };
                 }
-                None => return self.play(),
+                None => return self.play(&head),
                 Some(stood) => {
                     let started = self.next.is_some();
                     // What follows directly was only late; what follows a loss that has been filled
@@ -315,7 +367,7 @@ impl PlayoutBuffer {
                         self.inserted += (stood - gap).max(0) as u64;
                         self.dropped += (gap - stood).max(0) as u64;
                     }
-                    return self.play();
+                    return self.play(&head);
                 }
             }
         }
@@ -363,49 +415,21 @@ impl PlayoutBuffer {
         passed.as_micros() as i64 * MS / 1_000
     }
 
-    /// RFC 3550 A.1 and duplicates: a packet far away is either astray or the first of a stream that
-    /// began anew; the next one tells.
-    fn place(&mut self, number: SequenceNumber) -> Result<(), Discard> {
-        if self.shelf.holds(number) {
-            return Err(Discard::Duplicate);
-        }
-        let first = self.shelf.first().map(|first| first.header.sequence_number);
-        let Some(expected) = self.next.or(first) else { return Ok(()) };
-        let ahead = number.distance(expected);
-        if !(-BEHIND_PACKETS_MAX..=AHEAD_PACKETS_MAX).contains(&ahead) {
-            if self.jump != Some(number) {
-                self.jump = Some(number.next());
-                return Err(Discard::SequenceJump);
-            }
-            self.restart();
-        }
-        self.jump = None;
-        if ahead < 0 && self.next.is_some() {
-            let behind = u32::from(ahead.unsigned_abs());
-            let bit = 1u64.checked_shl(behind - 1).unwrap_or(0);
-            if self.seen & bit != 0 {
-                return Err(Discard::Duplicate);
-            }
-            self.seen |= bit;
-        }
-        Ok(())
-    }
-
     /// Where a packet belongs. A clock that steps back or jumps wildly goes on where it was.
     fn position(&mut self, timestamp: RtpTimestamp, hz: u32, arrival: i64, is_newest: bool) -> i64 {
-        let end = self.shelf.last().map_or(self.end, |last| last.position + last.samples as i64);
         let position = match self.clock {
             Some(clock) if clock.hz == hz => {
                 let position = clock.position_of(timestamp, hz);
                 let passed = position - clock.position;
                 match is_newest {
-                    true if passed.abs() > CLOCK_JUMP_MAX => end.max(arrival - self.jitter.base()),
-                    true => position.max(end),
+                    true if passed.abs() > CLOCK_JUMP_MAX => {
+                        self.heard.max(arrival - self.jitter.base())
+                    }
+                    true => position.max(self.heard),
                     false => position,
                 }
             }
-            Some(_) => end.max(arrival - self.jitter.base()),
-            None => arrival,
+            _ => self.heard.max(arrival - self.jitter.base()),
         };
         if is_newest {
             self.clock = Some(Clock { hz, timestamp, position });
@@ -413,50 +437,75 @@ impl PlayoutBuffer {
         position
     }
 
-    fn keep(&mut self, packet: Packet<'_>, entry: Entry) {
-        if self.shelf.is_full()
-            && let Some(first) = self.shelf.first()
+    /// The oldest make room.
+    fn keep(&mut self, index: i64, packet: Packet<'_>, note: Note) {
+        while !self.shelf.is_empty() && !self.shelf.has_room(packet.payload.len()) {
+            self.drop_first();
+        }
+        self.shelf.put(index, packet, note);
+    }
+
+    /// What has its turn next, and how much is missing before it.
+    fn head(&mut self) -> Option<Head> {
+        self.drop_passed_over();
+        let is_nothing = |held: &&Held<Note>| matches!(held.note.content, Content::Nothing);
+        let passed_over = self.shelf.iter().take_while(is_nothing).count();
+        let held = *self.shelf.iter().nth(passed_over)?;
+        let missing = self.next.map_or(0, |next| held.index - next - passed_over as i64);
+        Some(Head { held, missing })
+    }
+
+    /// Moves on over what brings nothing to play, up to a packet that is missing or to be played.
+    fn drop_passed_over(&mut self) {
+        while let Some(first) = self.shelf.first()
+            && matches!(first.note.content, Content::Nothing)
+            && self.next.is_none_or(|next| first.index <= next)
         {
-            self.dropped += first.samples as u64;
-            self.end = first.position + first.samples as i64;
-            self.pass(first.header.sequence_number);
+            self.next = self.next.map(|next| next.max(first.index + 1));
             self.shelf.take_first();
         }
-        self.shelf.put(packet, entry);
     }
 
-    /// Moves on to the packet after `number`; those before it that did not come are lost.
-    fn pass(&mut self, number: SequenceNumber) {
-        let moved =
-            self.next.map_or(1, |next| u32::from((number.distance(next) + 1).unsigned_abs()));
-        self.seen = self.seen.checked_shl(moved).unwrap_or(0) | 1;
-        self.next = Some(number.next());
+    /// Whether audio waited for longer than it may.
+    fn is_too_old(&self, note: &Note) -> bool {
+        self.time - note.position - self.jitter.base() > self.most + self.tick as i64
     }
 
-    fn play(&mut self) -> Pull<'_> {
-        let Some(head) = self.shelf.first() else { return Pull::Nothing { samples: self.tick } };
-        let number = head.header.sequence_number;
-        let missing = self.next.map_or(0, |next| number.distance(next)).max(0).unsigned_abs();
-        let samples = head.samples as i64;
-        let spare = self.spare(head.position);
-        self.delay = self.time - head.position - self.jitter.base();
-        self.end = head.position + samples;
-        self.stood = None;
-        self.pass(number);
-        let shorten = self.shrinker.allows(self.time, spare, samples);
-        Pull::Play { packet: self.shelf.take_first(), shorten, missing_packets: missing }
-    }
-
-    /// The next packet is missing, and `missing - 1` after it; together they last `gap` samples. They
-    /// are given up one by one, for those after it may still come.
-    fn lost(&mut self, missing: i16, gap: i64) -> Pull<'_> {
-        let samples = gap / i64::from(missing);
-        if let Some(next) = self.next {
-            self.next = Some(next.next());
-            self.seen <<= 1;
+    fn drop_first(&mut self) {
+        if let Some(first) = self.shelf.take_first() {
+            self.dropped += first.note.samples() as u64;
+            self.end = first.note.end();
+            self.next = Some(first.index + 1);
         }
+    }
+
+    /// Takes the head off; those before it that did not come are lost.
+    fn take(&mut self, head: &Head) -> Packet<'_> {
+        while self.shelf.first().is_some_and(|first| first.index <= head.held.index) {
+            self.shelf.take_first();
+        }
+        self.next = Some(head.held.index + 1);
+        self.shelf.packet(&head.held)
+    }
+
+    fn play(&mut self, head: &Head) -> Pull<'_> {
+        let note = head.held.note;
+        let spare = self.spare(note.position);
+        self.delay = self.time - note.position - self.jitter.base();
+        self.end = note.end();
+        self.stood = None;
+        let shorten = self.shrinker.allows(self.time, spare, note.samples());
+        let missing_packets = u16::try_from(head.missing).unwrap_or(0);
+        Pull::Play { packet: self.take(head), shorten, missing_packets }
+    }
+
+    /// The next packet is missing, and others before the head; together they last `gap` samples. They
+    /// are given up one by one, for those after it may still come.
+    fn lost(&mut self, head: &Head, gap: i64) -> Pull<'_> {
+        let samples = gap / head.missing;
+        self.next = self.next.map(|next| next + 1);
         self.end += samples;
-        let next = (missing == 1).then(|| self.shelf.first_payload()).flatten();
+        let next = (head.missing == 1).then(|| self.shelf.packet(&head.held).payload);
         Pull::Lost { samples: samples as usize, next }
     }
 

@@ -3,9 +3,9 @@
 //! ```text
 //!  [rtp]   authenticate ─► parse ─► recognise ─► unwrap ─► order ─┐
 //!   ┌─────────────────────────────────────────────────────────────┘
-//!   ├─► Play ─► audio ─► place ─► decode ─► assemble ─► gate ─► encode ─► send
+//!   ├─► Turn ─► audio ─► place ─► decode ─► assemble ─► gate ─► encode ─► send
 //!   │        └► event ─► re-clock ─► send
-//!   └─► Gap  ─► remembered; place fills it: FEC, else concealment
+//!   └─► what is missing before it: place fills it, by FEC, else concealment
 //!  [rtcp]  authenticate ─► parse ─► statistics ─► loss may change the encoder, see [`super::encoding`]
 //!  [wake]  gaps held long enough, digits, reports, consent
 //! ```
@@ -30,7 +30,7 @@ use crate::audio::SAMPLES_PER_MS;
 use crate::audio::dtmf::{RELAY_OUTPUTS_MAX, RelayOutput};
 use crate::audio::g711::{self, Law};
 use crate::audio::opus::Filled;
-use crate::audio::repair::{Packet, Step};
+use crate::audio::repair::{self, Packet, Put, RepairWindow, Turn};
 use crate::audio::silence::Verdict;
 use crate::base::clock::WallAnchor;
 use crate::base::discard::Discard;
@@ -38,7 +38,7 @@ use crate::base::random::Random;
 use crate::control::message::{Codec, Side};
 use crate::os::outbox::Outbox;
 use crate::wire::red::RedPayload;
-use crate::wire::rtp::RtpPacket;
+use crate::wire::rtp::{PayloadType, RtpPacket};
 use crate::wire::telephone_event::{EVENT_BYTES, TelephoneEvent};
 
 /// The longest gap that is filled: six packets of 20 ms. What is missing beyond is a pause; the
@@ -132,7 +132,9 @@ pub fn rtp(
         for copy in redundancy::copies(packet.header, &red) {
             let missed = match &mut stream.order {
                 Order::OnArrival(window) => {
-                    window.recover(copy, now, |step| onward.step(step, meaning_of))
+                    let missed = window.recover(copy, clock_hz, now);
+                    onward.turns(window, meaning_of);
+                    missed
                 }
                 Order::Paced(paced) => paced.recover(copy, meaning_of, now),
             };
@@ -140,10 +142,14 @@ pub fn rtp(
         }
         packet = redundancy::primary(packet.header, &red);
     }
-    // Order: the window calls back with what has its turn; a paced stream waits for its ticks.
+    // Order: what has its turn goes on; a paced stream waits for its ticks.
     match &mut stream.order {
         Order::OnArrival(window) => {
-            window.accept(packet, now, |step| onward.step(step, meaning_of))
+            if let Put::Turn(turn) = window.put(packet, clock_hz, now)? {
+                onward.turn(turn, meaning_of);
+            }
+            onward.turns(window, meaning_of);
+            Ok(())
         }
         Order::Paced(paced) => paced.accept(packet, meaning_of, now),
     }
@@ -175,9 +181,7 @@ pub fn wake(call: &mut Call, now: Instant, around: &mut Surroundings<'_>) {
         };
         let mut onward = Onward { side, counters, to, playout: &mut stream.playout, now, around };
         match &mut stream.order {
-            Order::OnArrival(window) => {
-                window.handle_timeout(now, |step| onward.step(step, meaning_of));
-            }
+            Order::OnArrival(window) => onward.turns(window, meaning_of),
             Order::Paced(paced) => onward.play_due(paced, meaning_of),
         }
         onward.wake_noise();
@@ -210,25 +214,35 @@ pub(super) struct Onward<'a, 'b> {
 }
 
 impl Onward<'_, '_> {
-    fn step(
-        &mut self,
-        step: Step<'_>,
-        meaning_of: impl Fn(crate::wire::rtp::PayloadType) -> Meaning,
-    ) {
-        match step {
-            Step::Play(packet) => {
-                let played = match meaning_of(packet.header.payload_type) {
-                    Meaning::Audio(codec) => self.audio(codec, packet),
-                    Meaning::Events { clock_hz } => self.event(clock_hz, packet),
-                    Meaning::ComfortNoise => self.comfort_noise(packet),
-                    Meaning::Redundant | Meaning::Unknown => Err(Discard::UnknownPayloadType),
-                };
-                self.playout.missing_packets = 0;
-                count(self.counters, played);
-            }
-            Step::Gap { missing_packets, .. } => self.playout.missing_packets = missing_packets,
-            Step::Restart => self.playout.restart(),
+    /// What is held and has its turn by now.
+    #[inline(always)]
+    fn turns(&mut self, window: &mut RepairWindow, meaning_of: impl Fn(PayloadType) -> Meaning) {
+        while let Some(turn) = window.next(self.now) {
+            self.held_turn(turn, &meaning_of);
         }
+    }
+
+    /// Rare, and so not in the way of what passes straight on.
+    #[cold]
+    fn held_turn(&mut self, turn: Turn<'_>, meaning_of: impl Fn(PayloadType) -> Meaning) {
+        self.turn(turn, meaning_of);
+    }
+
+    #[inline(always)]
+    fn turn(&mut self, turn: Turn<'_>, meaning_of: impl Fn(PayloadType) -> Meaning) {
+        if turn.continuity == repair::Continuity::BeginsAnew {
+            self.playout.restart();
+        }
+        self.playout.missing_packets = turn.missing_packets;
+        let packet = turn.packet;
+        let played = match meaning_of(packet.header.payload_type) {
+            Meaning::Audio(codec) => self.audio(codec, packet),
+            Meaning::Events { clock_hz } => self.event(clock_hz, packet),
+            Meaning::ComfortNoise => self.comfort_noise(packet),
+            Meaning::Redundant | Meaning::Unknown => Err(Discard::UnknownPayloadType),
+        };
+        self.playout.missing_packets = 0;
+        count(self.counters, played);
     }
 
     /// Audio in its turn.

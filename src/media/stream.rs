@@ -32,6 +32,7 @@ pub struct Stream {
 }
 
 /// When packets in order have their turn.
+#[expect(clippy::large_enum_variant, reason = "nearly every stream is of the large one")]
 pub enum Order {
     /// As they come, but for gaps.
     OnArrival(RepairWindow),

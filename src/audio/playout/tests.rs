@@ -5,7 +5,7 @@ use rand::RngExt;
 
 use super::*;
 use crate::base::random;
-use crate::wire::rtp::{PayloadType, RtpHeader, Ssrc};
+use crate::wire::rtp::{PayloadType, SequenceNumber, Ssrc};
 
 const PACKET: usize = 160;
 const TICK: Duration = Duration::from_millis(20);
@@ -26,6 +26,8 @@ struct Player {
     quiet: bool,
     ticks: usize,
     out: Vec<Out>,
+    /// When each packet was played, so long after the start, and its timestamp.
+    heard: Vec<(Duration, RtpTimestamp)>,
     /// When each played packet arrived and was played.
     waited: Vec<Duration>,
     arrived: std::collections::HashMap<u16, Instant>,
@@ -41,6 +43,7 @@ impl Player {
             quiet: false,
             ticks: 0,
             out: Vec::new(),
+            heard: Vec::new(),
             waited: Vec::new(),
             arrived: std::collections::HashMap::new(),
             pending: 0,
@@ -50,17 +53,26 @@ impl Player {
 
     /// A packet that arrives so long after the start.
     fn arrive(&mut self, number: u16, timestamp: u32, at: Duration) -> Result<(), Discard> {
+        self.arrive_with(number, timestamp, &[number as u8; PACKET], at)
+    }
+
+    fn arrive_with(
+        &mut self,
+        number: u16,
+        timestamp: u32,
+        payload: &[u8],
+        at: Duration,
+    ) -> Result<(), Discard> {
         self.play_until(at);
-        let header = RtpHeader {
-            marker: false,
-            payload_type: PayloadType::PCMU,
-            sequence_number: SequenceNumber(number),
-            timestamp: RtpTimestamp(timestamp),
-            ssrc: Ssrc(1),
-        };
-        let packet = Packet { header, payload: &[number as u8; PACKET] };
+        let packet = Packet { header: header(number, timestamp), payload };
         self.arrived.insert(number, self.start + at);
         self.buffer.accept(packet, Some((8_000, PACKET)), self.start + at)
+    }
+
+    /// A packet with nothing to play.
+    fn arrive_empty(&mut self, number: u16, timestamp: u32, at: Duration) {
+        self.play_until(at);
+        self.buffer.pass_over(&header(number, timestamp), self.start + at);
     }
 
     fn play_until(&mut self, at: Duration) {
@@ -77,6 +89,7 @@ impl Player {
                             Shorten::IfQuiet => PACKET,
                             Shorten::Anyway => PACKET - 64,
                         };
+                        self.heard.push((due - self.start, packet.header.timestamp));
                         self.buffer.played(PACKET - kept, self.quiet);
                         self.pending += kept;
                         self.out.push(Out::Played(number));
@@ -100,6 +113,16 @@ impl Player {
 
     fn count(&self, out: &Out) -> usize {
         self.out.iter().filter(|other| *other == out).count()
+    }
+}
+
+fn header(number: u16, timestamp: u32) -> RtpHeader {
+    RtpHeader {
+        marker: false,
+        payload_type: PayloadType::PCMU,
+        sequence_number: SequenceNumber(number),
+        timestamp: RtpTimestamp(timestamp),
+        ssrc: Ssrc(1),
     }
 }
 
@@ -315,6 +338,63 @@ fn a_timestamp_that_steps_stops_nothing() {
     }
 }
 
+const RANGES: [DelayRange; 4] = [
+    DelayRange { least_ms: 0, most_ms: 40 },
+    DelayRange { least_ms: 20, most_ms: 120 },
+    DelayRange { least_ms: 20, most_ms: 200 },
+    DelayRange { least_ms: 60, most_ms: 300 },
+];
+
+#[test]
+fn a_payload_of_any_size_is_heard() {
+    for range in RANGES {
+        for bytes in [0, 480, 481, 640, 1_275, 1_500, 2_036] {
+            let mut player = Player::new(range);
+            for n in 0..200_u16 {
+                let at = TICK * u32::from(n);
+                player.arrive_with(n, u32::from(n) * 160, &vec![7; bytes], at).unwrap();
+            }
+            player.play_until(TICK * 200);
+            assert!(player.waited.len() >= 196, "{bytes} bytes");
+            assert_eq!(player.buffer.report().dropped_ms, 0);
+        }
+    }
+}
+
+#[test]
+fn what_brings_nothing_to_play_is_no_loss_and_nothing_waits_for_it() {
+    let mut player = Player::new(DelayRange { least_ms: 60, most_ms: 200 });
+    let mut number = 0;
+    for n in 0..200_u32 {
+        player.arrive(number, n * 160, TICK * n).unwrap();
+        // Two of three in order, the third before what it follows.
+        for m in 1..=n % 3 {
+            player.arrive_empty(number + (n % 3 + 1 - m) as u16, n * 160, TICK * n);
+        }
+        number += (n % 3) as u16 + 1;
+    }
+    player.play_until(TICK * 190);
+    assert_eq!((player.count(&Out::Lost), player.count(&Out::Nothing)), (0, 0));
+    assert!(player.waited.iter().all(|waited| *waited == ms(60)));
+}
+
+#[test]
+fn a_loss_before_what_brings_nothing_to_play_is_concealed() {
+    let mut player = Player::new(DelayRange { least_ms: 60, most_ms: 200 });
+    for n in 0..200_u16 {
+        let (timestamp, at) = (u32::from(n) * 160, TICK * u32::from(n));
+        let lost = n % 15 == 7;
+        if !lost {
+            player.arrive(2 * n, timestamp, at).unwrap();
+        }
+        player.arrive_empty(2 * n + 1, timestamp, at);
+    }
+    player.play_until(TICK * 190);
+    let lost: Vec<_> = (0..).zip(&player.out).filter(|(_, out)| **out == Out::Lost).collect();
+    assert!(lost.iter().all(|(n, _)| n % 15 == 7) && lost.len() == 13, "{lost:?}");
+    assert_eq!(player.count(&Out::Nothing), 0);
+}
+
 proptest! {
     #[test]
     fn anything_at_any_time_keeps_the_bounds(
@@ -336,7 +416,8 @@ proptest! {
         player.play_until(at + ms(1_000));
         // Every tick was filled, and no packet was played twice in a row.
         prop_assert!(player.ticks >= 40);
-        let played: Vec<_> = player.out.iter().filter(|out| matches!(out, Out::Played(_))).collect();
+        let played = player.out.iter().filter(|out| matches!(out, Out::Played(_)));
+        let played: Vec<_> = played.zip(&player.heard).map(|(out, (_, at))| (out, at)).collect();
         prop_assert!(played.windows(2).all(|pair| pair[0] != pair[1]));
     }
 }

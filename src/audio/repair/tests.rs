@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::rtp::{PayloadType, RtpTimestamp, Ssrc};
+use crate::wire::rtp::{PayloadType, RtpTimestamp, SequenceNumber, Ssrc};
+
+const HZ: Option<u32> = Some(8_000);
 
 /// What the line was told, as numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,22 +34,26 @@ fn header_of(number: u16) -> RtpHeader {
         marker: false,
         payload_type: PayloadType::PCMU,
         sequence_number: SequenceNumber(number),
-        timestamp: RtpTimestamp(u32::from(number) * 160),
+        // Without a jump where the numbers wrap.
+        timestamp: RtpTimestamp((i32::from(number as i16) * 160) as u32),
         ssrc: Ssrc(1),
     }
 }
 
-fn note(told: &mut Vec<Told>, step: Step<'_>) {
-    let number = |packet: Packet<'_>| {
-        let number = packet.header.sequence_number.0;
-        assert_eq!(packet.header, header_of(number));
-        number
-    };
-    told.push(match step {
-        Step::Play(packet) => Play(number(packet)),
-        Step::Gap { missing_packets, next } => Gap(missing_packets, number(next)),
-        Step::Restart => Restart,
-    });
+/// Notes what a turn tells; a packet that was made here is whole.
+fn note(told: &mut Vec<Told>, turn: Turn<'_>) {
+    let Packet { header, payload } = turn.packet;
+    let number = header.sequence_number.0;
+    if (1..=160).contains(&payload.len()) {
+        assert_eq!(payload, payload_of(number));
+    }
+    if turn.continuity == Continuity::BeginsAnew {
+        told.push(Restart);
+    }
+    if turn.missing_packets > 0 {
+        told.push(Gap(turn.missing_packets, number));
+    }
+    told.push(Play(number));
 }
 
 impl Bench {
@@ -66,32 +72,47 @@ impl Bench {
     }
 
     fn arrive_with(&mut self, number: u16, payload: &[u8], ms: u64) -> Result<(), Discard> {
+        self.arrive_as(header_of(number), payload, ms)
+    }
+
+    fn arrive_as(&mut self, header: RtpHeader, payload: &[u8], ms: u64) -> Result<(), Discard> {
         self.pass(ms);
-        let (now, told) = (self.at(ms), &mut self.told);
-        let packet = Packet { header: header_of(number), payload };
-        self.window.accept(packet, now, |step| {
-            if let Step::Play(packet) = step
-                && packet.payload.len() < HELD_PAYLOAD_BYTES_MAX
-            {
-                assert_eq!(packet.payload, payload_of(packet.header.sequence_number.0));
-            }
-            note(told, step);
-        })
+        let now = self.at(ms);
+        if let Put::Turn(turn) = self.window.put(Packet { header, payload }, HZ, now)? {
+            note(&mut self.told, turn);
+        }
+        self.take_turns(now);
+        Ok(())
+    }
+
+    /// A packet with nothing to play.
+    fn arrive_empty(&mut self, number: u16, ms: u64) {
+        self.pass(ms);
+        let now = self.at(ms);
+        self.window.pass_over(&header_of(number), now);
+        self.take_turns(now);
     }
 
     fn pass(&mut self, ms: u64) {
         while let Some(due) = self.window.next_timeout().filter(|due| *due <= self.at(ms)) {
-            let told = &mut self.told;
-            self.window.handle_timeout(due, |step| note(told, step));
+            self.take_turns(due);
+        }
+    }
+
+    fn take_turns(&mut self, now: Instant) {
+        while let Some(turn) = self.window.next(now) {
+            note(&mut self.told, turn);
         }
     }
 
     /// A copy of a packet comes with the one that is about to arrive.
     fn copy(&mut self, number: u16, ms: u64) -> bool {
         self.pass(ms);
-        let (now, told, payload) = (self.at(ms), &mut self.told, payload_of(number));
+        let (now, payload) = (self.at(ms), payload_of(number));
         let copy = Packet { header: header_of(number), payload: &payload };
-        self.window.recover(copy, now, |step| note(told, step))
+        let missed = self.window.recover(copy, HZ, now);
+        self.take_turns(now);
+        missed
     }
 
     fn hold_ms(&self, ms: u64) -> u128 {
@@ -119,17 +140,15 @@ fn a_packet_in_order_is_not_copied() {
     let mut bench = Bench::new();
     let payload = payload_of(5);
     let packet = Packet { header: header_of(5), payload: &payload };
-    let now = bench.at(0);
-    let mut played = None;
-    bench
-        .window
-        .accept(packet, now, |step| {
-            if let Step::Play(packet) = step {
-                played = Some(packet.payload.as_ptr());
-            }
-        })
-        .unwrap();
-    assert_eq!(played, Some(payload.as_ptr()));
+    let put = bench.window.put(packet, HZ, bench.at(0)).unwrap();
+    let Put::Turn(turn) = put else { panic!("{put:?}") };
+    assert_eq!(turn.packet.payload.as_ptr(), payload.as_ptr());
+    // Nor is the one that fills a gap.
+    bench.arrive(7, 0).unwrap();
+    let packet = Packet { header: header_of(6), payload: &payload };
+    let put = bench.window.put(packet, HZ, bench.at(0)).unwrap();
+    let Put::Turn(turn) = put else { panic!("{put:?}") };
+    assert_eq!(turn.packet.payload.as_ptr(), payload.as_ptr());
 }
 
 #[test]
@@ -184,10 +203,12 @@ fn a_packet_that_comes_as_its_gap_is_due_is_still_played() {
     let mut bench = Bench::new();
     bench.arrive(10, 0).unwrap();
     bench.arrive(12, 40).unwrap();
-    let (now, told) = (bench.at(70), &mut bench.told);
-    let payload = payload_of(11); // the timeout of 60 ms was not handled
+    let (now, payload) = (bench.at(70), payload_of(11)); // the timeout of 60 ms was not handled
     let packet = Packet { header: header_of(11), payload: &payload };
-    bench.window.accept(packet, now, |step| note(told, step)).unwrap();
+    let put = bench.window.put(packet, HZ, now).unwrap();
+    let Put::Turn(turn) = put else { panic!("{put:?}") };
+    note(&mut bench.told, turn);
+    bench.take_turns(now);
     assert_eq!(bench.take(), [Play(10), Play(11), Play(12)]);
 }
 
@@ -237,15 +258,70 @@ fn a_full_window_plays_a_packet_before_all_others_at_once() {
 }
 
 #[test]
-fn a_packet_too_large_to_hold_closes_the_gaps_before_it() {
+fn a_payload_of_any_size_is_held() {
+    // All of a datagram of 1,500 bytes, the largest 20 ms of Opus, 60 ms at 96 kb/s, and small ones.
+    for (bytes, held) in [(1_460, 1), (1_275, 1), (720, 2), (480, 3), (161, 8)] {
+        let mut bench = Bench::new();
+        bench.arrive(0, 0).unwrap();
+        let payload = vec![7; bytes];
+        for number in 2..2 + held {
+            bench.arrive_with(number, &payload, 1).unwrap();
+        }
+        assert_eq!(bench.take(), [Play(0)], "{bytes}");
+        bench.arrive(1, 2).unwrap();
+        let played: Vec<_> = (1..2 + held).map(Play).collect();
+        assert_eq!(bench.take(), played, "{bytes}");
+    }
+}
+
+#[test]
+fn where_payloads_have_no_room_the_gap_is_given_up_at_once() {
     let mut bench = Bench::new();
     bench.arrive(0, 0).unwrap();
-    bench.arrive(2, 1).unwrap();
-    bench.arrive(6, 1).unwrap();
-    bench.arrive_with(5, &[0; HELD_PAYLOAD_BYTES_MAX + 1], 2).unwrap();
-    assert_eq!(bench.take(), [Play(0), Gap(1, 2), Play(2), Gap(2, 5), Play(5), Play(6)]);
-    bench.arrive_with(8, &[0; HELD_PAYLOAD_BYTES_MAX], 3).unwrap();
-    assert_eq!(bench.take(), []);
+    for number in 2..20 {
+        bench.arrive_with(number, &[7; PAYLOAD_BYTES_MAX], 1).unwrap();
+    }
+    let mut played = vec![Play(0), Gap(1, 2)];
+    played.extend((2..20).map(Play));
+    assert_eq!(bench.take(), played);
+}
+
+#[test]
+fn what_brings_nothing_to_play_is_not_missing_and_nothing_waits_for_it() {
+    let mut bench = Bench::new();
+    bench.arrive(10, 0).unwrap();
+    bench.arrive_empty(11, 20);
+    bench.arrive(12, 40).unwrap();
+    // Out of order.
+    bench.arrive(15, 60).unwrap();
+    bench.arrive_empty(14, 61);
+    assert_eq!(bench.take(), [Play(10), Play(12)]);
+    bench.arrive_empty(13, 62);
+    assert_eq!(bench.take(), [Play(15)]);
+    assert_eq!(bench.window.next_timeout(), None);
+    assert_eq!(bench.arrive(13, 63), Err(Discard::Duplicate));
+}
+
+#[test]
+fn a_loss_before_what_brings_nothing_to_play_is_told_with_the_next_turn() {
+    let mut bench = Bench::new();
+    bench.arrive(0, 0).unwrap();
+    // Ten losses, an empty packet after each.
+    for n in 0..10u16 {
+        let ms = u64::from(n) * 60;
+        bench.arrive_empty(3 * n + 2, ms + 40);
+        bench.arrive(3 * n + 3, ms + 60).unwrap();
+    }
+    let told: Vec<_> = (1..11u16).flat_map(|n| [Gap(1, 3 * n), Play(3 * n)]).collect();
+    assert_eq!(bench.take(), [vec![Play(0)], told].concat());
+    assert_eq!(bench.window.next_timeout(), None);
+    // Nothing else comes before the gap is given up, nor until long after.
+    bench.arrive_empty(33, 700);
+    bench.pass(900);
+    bench.arrive_empty(35, 1_000);
+    bench.pass(1_100);
+    bench.arrive(36, 1_200).unwrap();
+    assert_eq!(bench.take(), [Gap(3, 36), Play(36)]);
 }
 
 #[test]
@@ -298,17 +374,44 @@ fn loss_alone_does_not_lengthen_the_hold() {
 
 #[test]
 fn a_stream_that_begins_anew_is_followed_after_two_packets() {
-    for second in [1_102, 40_000, 65_000] {
+    for second in [1_104, 40_000, 65_000] {
         let mut bench = Bench::new();
         bench.arrive(100, 0).unwrap();
         bench.arrive(102, 1).unwrap();
         assert_eq!(bench.arrive(second, 2), Err(Discard::SequenceJump));
         bench.arrive(second + 1, 3).unwrap();
-        let expected = [Play(100), Gap(1, 102), Play(102), Restart, Play(second + 1)];
-        assert_eq!(bench.take(), expected, "{second}");
-        assert_eq!(bench.window.next_timeout(), None);
         bench.arrive(second + 2, 4).unwrap();
-        assert_eq!(bench.take(), [Play(second + 2)]);
+        bench.pass(24);
+        let before = [Play(100), Gap(1, 102), Play(102)];
+        let after = [Restart, Play(second + 1), Play(second + 2)];
+        assert_eq!(bench.take(), [before, after].concat(), "{second}");
+        assert_eq!(bench.window.next_timeout(), None);
+        bench.arrive(second + 3, 25).unwrap();
+        assert_eq!(bench.take(), [Play(second + 3)]);
+    }
+}
+
+#[test]
+fn numbers_that_the_clock_contradicts_are_followed_at_once_and_nothing_is_missing() {
+    for step in [-100i16, -50, -1, 8, 20, 500, 1_000, 20_000] {
+        for gap in [0, 1] {
+            let mut bench = Bench::new();
+            let mut told = Vec::new();
+            for n in 0..40u16 {
+                let number = 65_520u16.wrapping_add(n);
+                let number = if n < 20 { number } else { number.wrapping_add_signed(step) };
+                let timestamp = RtpTimestamp(u32::from(n) * 160);
+                if n == 18 && gap > 0 {
+                    continue;
+                }
+                let header = RtpHeader { timestamp, ..header_of(number) };
+                bench.arrive_as(header, &payload_of(number), u64::from(n) * 20).unwrap();
+                told.extend((n == 19 && gap > 0).then_some(Gap(1, number)));
+                told.push(Play(number));
+            }
+            bench.pass(1_000);
+            assert_eq!(bench.take(), told, "{step}");
+        }
     }
 }
 
@@ -435,14 +538,15 @@ fn a_copy_older_than_what_was_played_is_not_the_packet_that_it_seems_to_be() {
     let header = RtpHeader { timestamp: header_of(7).timestamp, ..header_of(8) };
     let copy = Packet { header, payload: &[1] };
     let now = bench.at(20);
-    assert!(!bench.window.recover(copy, now, |step| panic!("{step:?}")));
+    assert!(!bench.window.recover(copy, HZ, now));
+    assert_eq!(bench.window.next(now), None);
 }
 
 proptest! {
     /// Against the naive model: a set of numbers, and the rule that everything is accounted for.
     #[test]
     fn each_packet_is_played_once_in_order_and_in_time(
-        first: u16,
+        first in prop_oneof![0u16..30_000, 40_000u16..=65_535],
         fates in prop::collection::vec(fate(), 1..120),
     ) {
         let mut bench = Bench::new();
@@ -512,7 +616,7 @@ proptest! {
     /// Delays below the shortest hold, with nothing lost: no gap, no discard.
     #[test]
     fn no_loss_is_invented_when_everything_arrives_within_the_hold(
-        first: u16,
+        first in prop_oneof![0u16..30_000, 40_000u16..=65_535],
         delays_ms in prop::collection::vec(0u64..20, 1..100),
         packet_ms in prop::sample::select(vec![5u64, 10, 20]),
     ) {
@@ -537,15 +641,20 @@ proptest! {
 
     #[test]
     fn any_numbers_at_any_time_keep_the_bounds(
-        packets in prop::collection::vec((any::<u16>(), 0u64..100, 0usize..600), 0..200),
+        packets in prop::collection::vec((any::<u16>(), 0u64..100, 0usize..2_000), 0..200),
     ) {
         let mut now = Instant::now();
         let mut window = RepairWindow::new(now);
         for (number, step_ms, length) in packets {
             now += Duration::from_millis(step_ms);
-            window.handle_timeout(now, |_| ());
-            let packet = Packet { header: header_of(number % 4_000), payload: &vec![0; length] };
-            let _ = window.accept(packet, now, |_| ());
+            while window.next(now).is_some() {}
+            let header = header_of(number % 4_000);
+            match length {
+                0..50 => window.pass_over(&header, now),
+                50..100 => _ = window.recover(Packet { header, payload: &vec![0; length] }, HZ, now),
+                _ => _ = window.put(Packet { header, payload: &vec![0; length] }, HZ, now),
+            }
+            while window.next(now).is_some() {}
             let due = window.next_timeout();
             prop_assert!(due.is_none_or(|due| due > now && due <= now + HOLD_MAX));
         }
