@@ -201,7 +201,7 @@ impl PlayoutBuffer {
             origin: None,
             due: None,
             time: 0,
-            jitter: Jitter::default(),
+            jitter: Jitter::new(most * MS),
             clock: None,
             sequence: Sequence::default(),
             shelf: Shelf::new(held_ms / PACKET_MS_MIN, held_ms * PAYLOAD_BYTES_PER_MS),
@@ -221,7 +221,7 @@ impl PlayoutBuffer {
 
     /// Begins anew with whatever comes next, as when the SSRC changed. The ticks go on.
     pub fn restart(&mut self) {
-        self.jitter = Jitter::default();
+        self.jitter = Jitter::new(self.most);
         self.clock = None;
         self.sequence = Sequence::default();
         self.shelf.clear();
@@ -466,9 +466,14 @@ impl PlayoutBuffer {
         }
     }
 
-    /// Whether audio waited for longer than it may.
+    /// Whether audio waited for longer than it may, and there is some that did not. Where all of it
+    /// is late the path or the sender's clock has changed, and [`Jitter`] will follow.
     fn is_too_old(&self, note: &Note) -> bool {
-        self.time - note.position - self.jitter.base() > self.most + self.tick as i64
+        let oldest = self.time - self.jitter.base() - self.most - self.tick as i64;
+        let is_younger = |held: &Held<Note>| {
+            matches!(held.note.content, Content::Audio(_)) && held.note.position >= oldest
+        };
+        note.position < oldest && self.shelf.iter().any(is_younger)
     }
 
     fn drop_first(&mut self) {

@@ -338,12 +338,182 @@ fn a_timestamp_that_steps_stops_nothing() {
     }
 }
 
+/// A sender and the path to us, both of which change.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    /// The path is so much longer or shorter, in milliseconds.
+    Path(i64),
+    /// The sender pauses for so long, and its clock goes on.
+    Pause(u64),
+    /// The sender pauses, and its clock stands still.
+    Stand(u64),
+    /// The sender's clock jumps by so many milliseconds.
+    Clock(i64),
+    /// Its clock runs fast or slow, in parts per million.
+    Speed(i64),
+    /// Its numbers jump.
+    Numbers(i16),
+}
+
+/// Plays a sender that changes every so many seconds; says the longest time without voice that ended
+/// after the begin, and after each change.
+fn silences(
+    player: &mut Player,
+    changes: &[Change],
+    seconds: u64,
+    jitter_ms: u64,
+) -> Vec<Duration> {
+    let mut random = random::from_seed(11);
+    let (mut sent_us, mut path_us, mut ppm) = (0u64, 300_000u64, 0i64);
+    let (mut number, mut timestamp) = (65_000u16, 4_000_000_000u32);
+    let mut arrivals = Vec::new();
+    let mut begins = Vec::new();
+    for change in [None].into_iter().chain(changes.iter().copied().map(Some)) {
+        match change {
+            Some(Change::Path(ms)) => path_us = path_us.saturating_add_signed(ms * 1_000),
+            Some(Change::Pause(ms)) => {
+                sent_us += ms * 1_000;
+                timestamp = timestamp.wrapping_add(ms as u32 * 8);
+            }
+            Some(Change::Stand(ms)) => sent_us += ms * 1_000,
+            Some(Change::Clock(ms)) => timestamp = timestamp.wrapping_add_signed(ms as i32 * 8),
+            Some(Change::Speed(to)) => ppm = to,
+            Some(Change::Numbers(step)) => number = number.wrapping_add_signed(step),
+            None => {}
+        }
+        begins.push(Duration::from_micros(sent_us + path_us));
+        for _ in 0..seconds * 50 {
+            let jitter_us = random.random_range(0..=jitter_ms * 1_000);
+            arrivals.push((sent_us + path_us + jitter_us, number, timestamp));
+            number = number.wrapping_add(1);
+            timestamp = timestamp.wrapping_add(PACKET as u32);
+            sent_us += 20_000u64.saturating_add_signed(-20_000 * ppm / 1_000_000);
+        }
+    }
+    arrivals.sort_by_key(|(at, ..)| *at);
+    let end = Duration::from_micros(arrivals.last().unwrap().0);
+    for (at_us, number, timestamp) in arrivals {
+        let _ = player.arrive(number, timestamp, Duration::from_micros(at_us));
+    }
+    player.play_until(end);
+    begins.push(end + ms(1));
+    let silences = player.heard.windows(2).map(|two| (two[1].0, two[1].0 - two[0].0));
+    let silences: Vec<_> = silences.collect();
+    begins
+        .windows(2)
+        .map(|part| {
+            let ended = silences.iter().filter(|(end, _)| (part[0]..part[1]).contains(end));
+            ended.map(|(_, silence)| *silence).max().unwrap_or(Duration::MAX)
+        })
+        .collect()
+}
+
+/// What a change may cost at most: what it lasts, the delay, and four packets.
+fn silence_max(change: Change, range: DelayRange) -> Duration {
+    let lasts_ms = match change {
+        Change::Path(ms) => ms.max(0) as u64,
+        Change::Pause(ms) | Change::Stand(ms) => ms,
+        Change::Clock(_) | Change::Speed(_) | Change::Numbers(_) => 0,
+    };
+    ms(lasts_ms + u64::from(range.most_ms) + 80)
+}
+
 const RANGES: [DelayRange; 4] = [
     DelayRange { least_ms: 0, most_ms: 40 },
     DelayRange { least_ms: 20, most_ms: 120 },
     DelayRange { least_ms: 20, most_ms: 200 },
     DelayRange { least_ms: 60, most_ms: 300 },
 ];
+
+#[test]
+fn what_is_late_for_good_is_heard_after_one_gap() {
+    let changes = [
+        Change::Path(150),
+        Change::Path(500),
+        Change::Path(5_000),
+        Change::Path(-150),
+        Change::Pause(2_000),
+        Change::Stand(150),
+        Change::Stand(500),
+        Change::Stand(2_000),
+        Change::Stand(60_000),
+        Change::Clock(150),
+        Change::Clock(5_000),
+        Change::Clock(60_000),
+        Change::Clock(-150),
+        Change::Clock(-5_000),
+        Change::Clock(-60_000),
+        Change::Speed(20_000),
+        Change::Speed(-20_000),
+        Change::Numbers(-50),
+        Change::Numbers(500),
+        Change::Numbers(30_000),
+    ];
+    for range in RANGES {
+        for change in changes {
+            for (jitter_ms, quiet) in [(0, false), (10, false), (10, true)] {
+                let mut player = Player::new(range);
+                player.quiet = quiet;
+                let silence = silences(&mut player, &[change], 10, jitter_ms);
+                let most = silence_max(change, range);
+                assert!(silence[1] <= most, "{range:?}, {change:?}: {silence:?}");
+                let bound_ms = u32::from(range.most_ms) + 40;
+                let report = player.buffer.report();
+                assert!(report.delay_ms <= bound_ms, "{range:?}, {change:?}: {report:?}");
+                // All but what the change cost and what the drift takes is played.
+                let heard = player.waited.len() * 20;
+                assert!(
+                    heard >= 19_400 - usize::from(range.most_ms),
+                    "{change:?}: {heard} ms heard"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_stall_costs_what_is_beyond_the_delay_and_no_more() {
+    for range in RANGES {
+        for stalled_ms in [100, 200, 400, 1_000, 3_000] {
+            let mut player = Player::new(range);
+            let end = ms(10_000 + stalled_ms);
+            for n in 0..1_000_u32 {
+                let spoken = TICK * n;
+                let arrival = if spoken >= ms(10_000) && spoken < end { end } else { spoken };
+                player.arrive(n as u16, n * 160, arrival).unwrap();
+            }
+            player.play_until(TICK * 1_020);
+            let report = player.buffer.report();
+            assert!(report.delay_ms <= u32::from(range.most_ms) + 20, "{range:?}: {report:?}");
+            let lost = 1_000 - player.waited.len() as u64;
+            let beyond = (stalled_ms.saturating_sub(u64::from(range.most_ms))) / 20;
+            assert!(lost <= beyond + 3, "{range:?}, {stalled_ms} ms: {lost} lost");
+        }
+    }
+}
+
+#[test]
+fn stalls_that_recur_are_waited_for() {
+    // One in two seconds, of 100 to 400 ms: longer than the delay may be. It is as long as it may then,
+    // and what is beyond it is made up for, no more.
+    let mut player = Player::new(RANGE);
+    let mut random = random::from_seed(9);
+    let (mut until, mut beyond) = (Duration::ZERO, Duration::ZERO);
+    for n in 0..20_000_u32 {
+        let spoken = TICK * n;
+        if random.random_range(0..100) == 0 {
+            let stalled = ms(random.random_range(100..400));
+            until = spoken + stalled;
+            beyond += stalled.saturating_sub(ms(200)) + TICK;
+        }
+        player.quiet = n % 50 < 20;
+        let _ = player.arrive(n as u16, n * 160, spoken.max(until));
+    }
+    let report = player.buffer.report();
+    assert_eq!(report.target_ms, 200);
+    let made_up = TICK * player.count(&Out::Nothing) as u32;
+    assert!(made_up <= beyond, "{made_up:?} for {beyond:?}");
+}
 
 #[test]
 fn a_payload_of_any_size_is_heard() {
@@ -393,6 +563,35 @@ fn a_loss_before_what_brings_nothing_to_play_is_concealed() {
     let lost: Vec<_> = (0..).zip(&player.out).filter(|(_, out)| **out == Out::Lost).collect();
     assert!(lost.iter().all(|(n, _)| n % 15 == 7) && lost.len() == 13, "{lost:?}");
     assert_eq!(player.count(&Out::Nothing), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn voice_returns_after_any_changes(
+        changes in prop::collection::vec(prop_oneof![
+            (-200i64..600).prop_map(Change::Path),
+            (20u64..3_000).prop_map(Change::Pause),
+            (20u64..3_000).prop_map(Change::Stand),
+            (-12_000i64..12_000).prop_map(Change::Clock),
+            (-20_000i64..20_000).prop_map(Change::Speed),
+            any::<i16>().prop_map(Change::Numbers),
+        ], 1..12),
+        range in prop::sample::select(RANGES.to_vec()),
+        seconds in 1u64..6,
+        jitter_ms in 0u64..30,
+        quiet in any::<bool>(),
+    ) {
+        let mut player = Player::new(range);
+        player.quiet = quiet;
+        let silences = silences(&mut player, &changes, seconds, jitter_ms);
+        for (change, silence) in changes.iter().zip(&silences[1..]) {
+            let most = silence_max(*change, range) + ms(2 * jitter_ms);
+            prop_assert!(*silence <= most, "{change:?}: {silence:?}");
+        }
+        prop_assert!(player.buffer.report().delay_ms <= u32::from(range.most_ms) + 40);
+    }
 }
 
 proptest! {
