@@ -1,9 +1,8 @@
 //! Header fields (RFC 3261 §7.3): an ordered list of name and text, names compared without case,
 //! compact forms (§7.3.3) understood. Typed values are read from the text on demand.
 
-use super::value::{
-    AuthParameters, CSeq, Contacts, ContentType, NameAddr, Reason, Via, split_values,
-};
+use super::token::{number, split_values};
+use super::value::{AuthParameters, CSeq, Contacts, ContentType, NameAddr, Reason, Via};
 use super::{Token, VALUES_MAX};
 use std::fmt;
 
@@ -320,7 +319,7 @@ impl Headers {
     fn number<T: std::str::FromStr>(&self, name: HeaderName) -> Result<Option<T>, BadHeader> {
         match self.first(&name) {
             None => Ok(None),
-            Some(_) => self.single(name, super::value::number).map(Some),
+            Some(_) => self.single(name, number).map(Some),
         }
     }
 }

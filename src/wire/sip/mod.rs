@@ -9,6 +9,7 @@
 //! Transactions, dialogs and digest live in [`crate::sip`].
 
 mod header;
+mod host;
 mod limits;
 mod message;
 mod method;
@@ -25,6 +26,7 @@ mod tests;
 mod torture;
 
 pub use header::{BadHeader, HeaderName, Headers};
+pub use host::Host;
 pub use limits::*;
 pub use message::{Message, Request, Response};
 pub use method::Method;
@@ -32,8 +34,8 @@ pub use parameter::{Parameter, Parameters};
 pub use parse::{Malformed, Unparsable, parse_datagram, parse_websocket};
 pub use status::Status;
 pub use token::Token;
-pub use uri::{BadUri, Host, SipScheme, SipUri, TelUri, Uri};
-pub(crate) use value::quote;
+pub(crate) use token::quote;
+pub use uri::{BadUri, SipScheme, SipUri, TelUri, Uri};
 pub use value::{
     AuthParameters, CSeq, Contacts, ContentType, NameAddr, Reason, ResponsePort, SentBy, Transport,
     Via,
