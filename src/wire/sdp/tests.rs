@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
-use super::author::browser_formats;
+use super::formats::browser_formats;
 use super::*;
 use crate::base::random;
 use crate::wire::coding::Codec;
