@@ -8,10 +8,11 @@ use tracing::{debug, info};
 
 use crate::signal::call::{Call, Invitation};
 use crate::signal::engine::{CALLS_MAX, Engine};
-use crate::signal::exchange::{Output, PRODUCT, capabilities, not_allowed};
+use crate::signal::exchange::{PRODUCT, capabilities, not_allowed};
 use crate::signal::flow::FlowId;
 use crate::signal::invite::Invite;
-use crate::signal::leg::Peer;
+use crate::signal::output::Output;
+use crate::signal::peer::Peer;
 use crate::signal::registrar::{Change, Contact, EXPIRES_MIN_S, Refused};
 use crate::signal::routing::DIALLED_BYTES_MAX;
 use crate::sip::digest::{Role, Verdict};

@@ -25,7 +25,8 @@ use crate::control::message::{
 use crate::dtls::{self, Certificate, Handshake};
 use crate::ice::agent::{Agent, Event};
 use crate::ice::credentials::Credentials;
-use crate::signal::leg::{LegChange, Peer, format_of};
+use crate::signal::media_leg::{LegChange, format_of};
+use crate::signal::peer::Peer;
 use crate::wire::sdp::{
     BrowserAnswer, BrowserOffer, BrowserSide, DtlsRole, Fingerprint, IceMode, IceParameters,
     OpusWish, Refusal, Session, author_browser_answer, author_browser_offer,

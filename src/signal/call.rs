@@ -38,14 +38,17 @@ use crate::signal::attempt::{AttemptState, Proposal};
 use crate::signal::attempts::{Attempts, is_worth_another_trunk, silent};
 use crate::signal::browser::{BrowserMedia, Outcome};
 use crate::signal::directory::{Key, Part};
-use crate::signal::exchange::{Exchange, Output};
+use crate::signal::exchange::Exchange;
 use crate::signal::in_call;
 use crate::signal::invite::Invite;
-use crate::signal::leg::{Farewell, Leg, LegChange, LegMedia, Peer};
+use crate::signal::leg::{Farewell, Leg, LegMedia};
+use crate::signal::media_leg::LegChange;
+use crate::signal::output::Output;
+use crate::signal::peer::Peer;
 use crate::signal::records::{CallRecord, Direction, Party};
 use crate::signal::recovery;
 use crate::signal::registrar::same_contact;
-use crate::signal::release::{Release, sdp_of};
+use crate::signal::release::Release;
 use crate::signal::routing::Destination;
 use crate::sip::cause::Cause;
 use crate::sip::dialog::{Dialog, DialogId, DialogRefusal};
@@ -238,7 +241,7 @@ fn legs(
     exchange: &mut Exchange,
 ) -> Result<(Leg, Leg), Release> {
     let request = &invite.request;
-    let offer = sdp_of(&request.headers, &request.body)?;
+    let offer = request.sdp()?;
     let caller_media = LegMedia::of_caller(&caller, offer, &callee, exchange)?;
     let callee_media = LegMedia::of_callee(&callee, &caller, exchange);
     let contact = exchange.address.contact(invite.flow);
@@ -360,7 +363,7 @@ impl Call {
     /// Early media comes from trunks: a browser has none before it answers. Of several early dialogs
     /// the newest is heard.
     fn take_early_media(&mut self, response: &Response, exchange: &mut Exchange) -> bool {
-        let sdp = sdp_of(&response.headers, &response.body).ok().flatten();
+        let sdp = response.sdp().ok().flatten();
         let (LegMedia::Trunk(media), Some(sdp)) = (&mut self.callee.media, sdp) else {
             return false;
         };
@@ -470,7 +473,7 @@ impl Call {
     }
 
     fn take_answer(&mut self, response: &Response) -> Result<LegChange, Release> {
-        match sdp_of(&response.headers, &response.body)? {
+        match response.sdp()? {
             Some(sdp) => Ok(self.callee.media.answered(sdp)?),
             // It was in the 183 already.
             None if self.callee.media.codec().is_some() => Ok(LegChange::default()),
@@ -494,12 +497,12 @@ impl Call {
         if !invite.is_late_offer() {
             return;
         }
-        let answer = match sdp_of(&ack.headers, &ack.body) {
+        let answer = match ack.sdp() {
             Ok(Some(sdp)) => self.caller.media.answered(sdp).map_err(Release::from),
             Ok(None) => {
                 Err(Release::of_status(Status::NOT_ACCEPTABLE_HERE, "an ACK without its answer"))
             }
-            Err(release) => Err(release),
+            Err(no_sdp) => Err(no_sdp.into()),
         };
         match answer {
             Ok(change) => {

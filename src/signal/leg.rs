@@ -6,21 +6,18 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::message::{
-    CallCreated, CallName, Codec, Format, LegParameters, Playout, Security, SendFormat,
-    SendRedundancy, Side, UpdateLeg,
-};
+use crate::control::message::{CallCreated, CallName, Codec, LegParameters, Side};
 use crate::dtls::Certificate;
 use crate::signal::browser::{BrowserMedia, Wish};
 use crate::signal::directory::Part;
 use crate::signal::exchange::Exchange;
+use crate::signal::media_leg::LegChange;
+use crate::signal::peer::Peer;
 use crate::signal::release::Release;
 use crate::signal::trunk::TrunkMedia;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientTransactionId, Flow};
-use crate::wire::comfort_noise;
-use crate::wire::rtp::PayloadType;
-use crate::wire::sdp::{Agreement, Refusal};
+use crate::wire::sdp::Refusal;
 use crate::wire::sip::{HeaderName, Method, Status};
 
 /// How long a BYE waits for a browser whose connection is gone: it comes back within 2–30 s or not
@@ -44,16 +41,6 @@ pub struct Leg {
     /// How far we are with our BYE.
     #[serde(skip)]
     pub farewell: Farewell,
-}
-
-/// Who is at the far end of a leg.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Peer {
-    /// A user's browser, by the user's name.
-    User(String),
-    /// A trunk, by its name in the configuration.
-    Trunk(String),
 }
 
 /// The media of a leg.
@@ -270,63 +257,5 @@ impl LegMedia {
             LegMedia::Browser(media) => Some(media),
             LegMedia::Trunk(_) => None,
         }
-    }
-}
-
-/// What is to change in a media leg; what is absent stays.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LegChange {
-    /// The far end's RTP address.
-    pub remote: Option<SocketAddr>,
-    /// The far end's RTCP address.
-    pub remote_rtcp: Option<SocketAddr>,
-    /// The browser's ICE fragment.
-    pub remote_ufrag: Option<String>,
-    /// New protection.
-    pub security: Option<Security>,
-    /// New format.
-    pub format: Option<Format>,
-}
-
-impl LegChange {
-    /// As arguments of `update_leg`.
-    pub fn of(self, call: CallName, leg: Side) -> UpdateLeg {
-        let Self { remote, remote_rtcp, remote_ufrag, security, format } = self;
-        UpdateLeg { call, leg, remote, remote_rtcp, remote_ufrag, security, format }
-    }
-}
-
-/// The payload types of comfort noise that a G.711 leg accepts: the one agreed on, and the static one
-/// where it means nothing else, because we may have offered it and some trunks send it without having
-/// said so.
-fn comfort_noise_of(agreement: &Agreement) -> Vec<PayloadType> {
-    let taken = |number: PayloadType| {
-        agreement.receive.iter().any(|coding| coding.payload_type == number)
-            || agreement.receive_events.iter().any(|events| events.payload_type == number)
-    };
-    let opus = agreement.receive.iter().any(|coding| coding.codec == Codec::Opus);
-    let known = comfort_noise::static_payload_type().filter(|number| !taken(*number));
-    let mut numbers = Vec::from_iter(agreement.comfort_noise);
-    numbers.extend(known.filter(|known| agreement.comfort_noise != Some(*known)));
-    if opus { Vec::new() } else { numbers }
-}
-
-/// An agreement as the media process wants to hear it, and how what it sends is spaced.
-pub fn format_of(agreement: &Agreement, playout: Playout) -> Format {
-    Format {
-        send: SendFormat {
-            coding: agreement.send,
-            packet_ms: agreement.packet_ms,
-            encoder: None,
-            in_band_fec: agreement.in_band_fec,
-            redundancy: agreement.send_redundancy.map(SendRedundancy::from),
-            playout,
-        },
-        receive: agreement.receive.clone(),
-        send_events: agreement.send_events,
-        receive_events: agreement.receive_events.clone(),
-        receive_redundancy: agreement.receive_redundancy.clone(),
-        send_comfort_noise: agreement.comfort_noise,
-        receive_comfort_noise: comfort_noise_of(agreement),
     }
 }

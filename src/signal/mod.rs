@@ -5,10 +5,10 @@
 //! | file | what it is |
 //! |---|---|
 //! | `process`, [`control_connection`], [`web`] | sockets, tasks and clock; they know no protocol |
-//! | [`engine`], `admission` | takes what comes in: who is it, whose is it |
+//! | [`engine`], `admission`, [`output`] | takes what comes in: who is it, whose is it; and what goes out |
 //! | [`call`] | one call, stage by stage |
 //! | [`invite`], [`attempts`], [`attempt`], `in_call` | its SIP: what the caller was told, who is asked, requests inside it |
-//! | [`leg`], [`browser`], [`trunk`] | its two legs and their media: SDP, ICE, DTLS |
+//! | [`leg`], [`peer`], [`browser`], [`trunk`], [`media_leg`] | its two legs and their media: SDP, ICE, DTLS |
 //! | [`exchange`] | what calls share: [`routing`], [`registrar`], [`directory`], [`control_client`] |
 //! | [`release`], [`records`], [`recovery`] | why it ended, what is written down, how it is picked up again |
 //!
@@ -31,6 +31,9 @@ pub mod flow;
 mod in_call;
 pub mod invite;
 pub mod leg;
+pub mod media_leg;
+pub mod output;
+pub mod peer;
 mod process;
 pub mod records;
 pub mod recovery;

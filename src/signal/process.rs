@@ -23,8 +23,8 @@ use crate::dtls::Certificate;
 use crate::os::directory;
 use crate::signal::control_connection::{ControlEvent, keep_connected};
 use crate::signal::engine::Engine;
-use crate::signal::exchange::Output;
 use crate::signal::flow::{FlowEvent, FlowId, Outgoing};
+use crate::signal::output::Output;
 use crate::signal::web::Web;
 use crate::wire::sip::MESSAGE_BYTES_MAX;
 

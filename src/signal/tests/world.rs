@@ -20,8 +20,8 @@ use crate::control::message::{
 };
 use crate::dtls::{self, Certificate, Handshake};
 use crate::signal::engine::Engine;
-use crate::signal::exchange::Output;
 use crate::signal::flow::FlowId;
+use crate::signal::output::Output;
 use crate::signal::records::CallRecord;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{self, ClientTransactionId, Flow, ServerTransactionId, Transactions};

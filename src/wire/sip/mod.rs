@@ -28,7 +28,7 @@ mod torture;
 pub use header::{BadHeader, HeaderName, Headers};
 pub use host::Host;
 pub use limits::*;
-pub use message::{Message, Request, Response};
+pub use message::{Message, NoSdp, Request, Response, SDP};
 pub use method::Method;
 pub use parameter::{Parameter, Parameters};
 pub use parse::{Malformed, Unparsable, parse_datagram, parse_websocket};
