@@ -26,7 +26,6 @@ use crate::dtls::{self, Certificate, Handshake};
 use crate::ice::agent::{Agent, Event};
 use crate::ice::credentials::Credentials;
 use crate::signal::media_leg::{LegChange, format_of};
-use crate::signal::peer::Peer;
 use crate::wire::sdp::{
     BrowserAnswer, BrowserOffer, BrowserSide, DtlsRole, Fingerprint, IceMode, IceParameters,
     OpusWish, Refusal, Session, author_browser_answer, author_browser_offer,
@@ -38,7 +37,7 @@ use crate::wire::stun::RESPONSE_BYTES_MAX;
 pub struct BrowserMedia {
     session: Session,
     ice: IceCredentials,
-    wish: Wish,
+    wish: OpusWish,
     /// The media thread and its port.
     local: Option<(usize, SocketAddr)>,
     format: Option<Format>,
@@ -63,42 +62,13 @@ pub struct BrowserMedia {
     dtls_from: Option<SocketAddr>,
 }
 
-/// Whether the far end has any use for more than narrowband.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wish {
-    /// The other leg is G.711.
-    Narrowband,
-    /// The other leg is a browser too.
-    Fullband,
-}
-
-impl Wish {
-    /// What to ask of a browser whose audio goes to `far_end`.
-    pub fn toward(far_end: &Peer) -> Self {
-        match far_end {
-            Peer::Trunk(_) => Wish::Narrowband,
-            Peer::User(_) => Wish::Fullband,
-        }
-    }
-
-    /// Codecs toward the browser in our order. Opus for its repair of loss, and G.711 for who has
-    /// nothing else. Between browsers, which all have it (RFC 7874 §3), Opus goes through untouched
-    /// and nothing else can.
-    fn codecs(self) -> &'static [Codec] {
-        match self {
-            Wish::Narrowband => &[Codec::Opus, Codec::Pcmu, Codec::Pcma],
-            Wish::Fullband => &[Codec::Opus],
-        }
-    }
-}
-
-impl From<Wish> for OpusWish {
-    fn from(wish: Wish) -> OpusWish {
-        match wish {
-            Wish::Narrowband => OpusWish::Narrowband,
-            Wish::Fullband => OpusWish::Fullband,
-        }
+/// Codecs toward the browser in our order. Opus for its repair of loss, and G.711 for who has nothing
+/// else. Between browsers, which all have it (RFC 7874 §3), Opus goes through untouched and nothing
+/// else can.
+fn codecs(wish: OpusWish) -> &'static [Codec] {
+    match wish {
+        OpusWish::Narrowband => &[Codec::Opus, Codec::Pcmu, Codec::Pcma],
+        OpusWish::Fullband => &[Codec::Opus],
     }
 }
 
@@ -124,9 +94,9 @@ pub enum Outcome {
 
 impl BrowserMedia {
     /// A leg whose browser made an offer.
-    pub fn offered(sdp: &str, wish: Wish, random: &mut Random) -> Result<Self, Refusal> {
+    pub fn offered(sdp: &str, wish: OpusWish, random: &mut Random) -> Result<Self, Refusal> {
         let offer = BrowserOffer::parse(sdp)?;
-        let agreement = offer.agree(wish.codecs())?;
+        let agreement = offer.agree(codecs(wish))?;
         let mut media = Self::offering(wish, random);
         media.format = Some(format_of(&agreement, Playout::OnArrival));
         media.set_remote_ufrag(&offer.audio.ice.ufrag);
@@ -137,7 +107,7 @@ impl BrowserMedia {
     }
 
     /// A leg on which we make the offer.
-    pub fn offering(wish: Wish, random: &mut Random) -> Self {
+    pub fn offering(wish: OpusWish, random: &mut Random) -> Self {
         let credentials = Credentials::generate(random);
         Self {
             session: Session::new(random),
@@ -180,14 +150,14 @@ impl BrowserMedia {
         };
         let fingerprint = certificate.fingerprint();
         let side = BrowserSide { session: self.session, address, ice: &ice, fingerprint };
-        let wish = self.wish.into();
+        let wish = self.wish;
         self.description = Some(match self.offer.take() {
-            Some(offer) => match offer.agree(self.wish.codecs()) {
+            Some(offer) => match offer.agree(codecs(self.wish)) {
                 Ok(agreement) => author_browser_answer(&offer, &side, self.role, &agreement, wish),
                 // It agreed when it came and has not changed since.
                 Err(_) => return,
             },
-            None => author_browser_offer(&side, self.wish.codecs(), wish),
+            None => author_browser_offer(&side, codecs(self.wish), wish),
         });
     }
 
@@ -201,7 +171,7 @@ impl BrowserMedia {
     /// [`Self::go_on`] is due.
     pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
         let answer = BrowserAnswer::parse(sdp)?;
-        self.format = Some(format_of(&answer.agree(self.wish.codecs())?, Playout::OnArrival));
+        self.format = Some(format_of(&answer.agree(codecs(self.wish))?, Playout::OnArrival));
         let remote = self.set_remote_ufrag(&answer.audio.ice.ufrag);
         if answer.our_role() != self.role {
             // A ClientHello that beat the answer was meant for nobody.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::message::{CallCreated, CallName, Codec, LegParameters, Side};
 use crate::dtls::Certificate;
-use crate::signal::browser::{BrowserMedia, Wish};
+use crate::signal::browser::BrowserMedia;
 use crate::signal::directory::Part;
 use crate::signal::exchange::Exchange;
 use crate::signal::media_leg::LegChange;
@@ -156,7 +156,7 @@ impl LegMedia {
         let random = &mut exchange.random;
         match (caller, offer) {
             (Peer::User(_), Some(offer)) => {
-                let media = BrowserMedia::offered(offer, Wish::toward(callee), random)?;
+                let media = BrowserMedia::offered(offer, callee.opus_wish(), random)?;
                 Ok(LegMedia::Browser(Box::new(media)))
             }
             (Peer::User(_), None) => {
@@ -179,7 +179,7 @@ impl LegMedia {
         let random = &mut exchange.random;
         match callee {
             Peer::User(_) => {
-                let media = BrowserMedia::offering(Wish::toward(caller), random);
+                let media = BrowserMedia::offering(caller.opus_wish(), random);
                 LegMedia::Browser(Box::new(media))
             }
             Peer::Trunk(trunk) => {

@@ -6,6 +6,8 @@
 use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::browser::{BrowserOffer, BrowserProtocol};
 use super::formats::{
     Agreement, AudioFormats, ComfortNoise, OfferedEvents, OfferedRed, PACKET_MS_DEFAULT, RedPlace,
@@ -41,7 +43,8 @@ pub struct TrunkSide {
 }
 
 /// What we ask of the browser's Opus encoder (RFC 7587 §6.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OpusWish {
     /// What a G.711 trunk can carry: narrowband, some three times cheaper to decode than fullband and
     /// better after G.711 (PESQ). At 32 kb/s the worst of many frame alignments stays within 0.2 MOS
