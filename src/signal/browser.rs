@@ -55,6 +55,10 @@ pub struct BrowserMedia {
     role: DtlsRole,
     #[serde(skip)]
     fingerprints: Vec<Fingerprint>,
+    /// Ours, once the leg is made. A call that was picked up again is secured without one: the
+    /// association went with our predecessor, its keys live in media.
+    #[serde(skip)]
+    certificate: Option<Certificate>,
     #[serde(skip)]
     handshake: Option<Handshake>,
     /// Where the last DTLS datagram came from.
@@ -126,6 +130,7 @@ impl BrowserMedia {
             offer: None,
             role: DtlsRole::Passive,
             fingerprints: Vec::new(),
+            certificate: None,
             handshake: None,
             dtls_from: None,
         }
@@ -143,6 +148,7 @@ impl BrowserMedia {
     /// The media process gave the leg its thread and address: our SDP can be written, once.
     pub fn reserved(&mut self, thread: usize, address: SocketAddr, certificate: &Certificate) {
         self.local = Some((thread, address));
+        self.certificate = Some(certificate.clone());
         let ice = IceParameters {
             ufrag: self.ice.local_ufrag.clone(),
             password: self.ice.local_password.clone(),
@@ -213,7 +219,6 @@ impl BrowserMedia {
         &mut self,
         datagram: &[u8],
         from: SocketAddr,
-        certificate: &Certificate,
         now: Instant,
     ) -> Result<Vec<Outcome>, Discard> {
         let mut response = [0; RESPONSE_BYTES_MAX];
@@ -231,7 +236,7 @@ impl BrowserMedia {
                 }));
                 if self.role == DtlsRole::Active && !self.secured {
                     // The path is there: our ClientHello goes out.
-                    self.handshake(certificate, now);
+                    self.handshake(now);
                     outcomes.extend(self.carry_out());
                 }
             }
@@ -241,40 +246,35 @@ impl BrowserMedia {
     }
 
     /// A DTLS datagram. Nothing is answered toward an address that has not passed a check.
-    pub fn handle_dtls(
-        &mut self,
-        datagram: &[u8],
-        from: SocketAddr,
-        certificate: &Certificate,
-        now: Instant,
-    ) -> Vec<Outcome> {
-        // A call that was picked up again is secured without a handshake: the association went with
-        // our predecessor, its keys live in media.
-        if !self.agent().is_validated(from) || (self.secured && self.handshake.is_none()) {
+    pub fn handle_dtls(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) -> Vec<Outcome> {
+        if !self.agent().is_validated(from) {
             return Vec::new();
         }
         self.dtls_from = Some(from);
-        self.handshake(certificate, now).handle_datagram(datagram, now);
+        if let Some(handshake) = self.handshake(now) {
+            handshake.handle_datagram(datagram, now);
+        }
         self.carry_out()
     }
 
     /// What the browser's answer sets free: the keys of a handshake that was faster than it, or our
     /// ClientHello when it made us active after the nomination.
-    pub fn go_on(&mut self, certificate: &Certificate, now: Instant) -> Vec<Outcome> {
+    pub fn go_on(&mut self, now: Instant) -> Vec<Outcome> {
         if self.role == DtlsRole::Active && self.nominated.is_some() && !self.secured {
-            self.handshake(certificate, now);
+            self.handshake(now);
         }
         self.carry_out()
     }
 
-    fn handshake(&mut self, certificate: &Certificate, now: Instant) -> &mut Handshake {
-        self.handshake.get_or_insert_with(|| {
+    fn handshake(&mut self, now: Instant) -> Option<&mut Handshake> {
+        let certificate = self.certificate.as_ref()?;
+        Some(self.handshake.get_or_insert_with(|| {
             let mut handshake = Handshake::new(self.role, certificate, now);
             if !self.fingerprints.is_empty() {
                 handshake.expect(&self.fingerprints);
             }
             handshake
-        })
+        }))
     }
 
     /// Carries out what the handshake wants. Its flights go where media goes, or before nomination

@@ -542,7 +542,7 @@ impl Call {
     ) {
         let leg = self.leg_mut(side);
         let Some(media) = leg.media.browser_mut() else { return };
-        match media.handle_check(datagram, from, &exchange.certificate, exchange.now) {
+        match media.handle_check(datagram, from, exchange.now) {
             Ok(outcomes) => self.carry_out(side, outcomes, exchange),
             Err(reason) => debug!(call = self.name, reason = reason.name(), "a check is discarded"),
         }
@@ -558,14 +558,14 @@ impl Call {
     ) {
         let leg = self.leg_mut(side);
         let Some(media) = leg.media.browser_mut() else { return };
-        let outcomes = media.handle_dtls(datagram, from, &exchange.certificate, exchange.now);
+        let outcomes = media.handle_dtls(datagram, from, exchange.now);
         self.carry_out(side, outcomes, exchange);
     }
 
     /// The browser's answer is there: what waited for it goes on.
     fn go_on_with_handshake(&mut self, side: Side, exchange: &mut Exchange) {
         if let Some(media) = self.leg_mut(side).media.browser_mut() {
-            let outcomes = media.go_on(&exchange.certificate, exchange.now);
+            let outcomes = media.go_on(exchange.now);
             self.carry_out(side, outcomes, exchange);
         }
     }
