@@ -28,7 +28,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
 use crate::control::message::{
@@ -36,6 +35,7 @@ use crate::control::message::{
 };
 use crate::signal::attempt::{AttemptState, Proposal};
 use crate::signal::attempts::{Attempts, is_worth_another_trunk, silent};
+use crate::signal::blob;
 use crate::signal::browser::{BrowserMedia, Outcome};
 use crate::signal::directory::{Key, Part};
 use crate::signal::exchange::Exchange;
@@ -46,10 +46,10 @@ use crate::signal::media_leg::LegChange;
 use crate::signal::output::Output;
 use crate::signal::peer::Peer;
 use crate::signal::records::{CallRecord, Direction, Party};
-use crate::signal::recovery;
 use crate::signal::registrar::same_contact;
 use crate::signal::release::Release;
 use crate::signal::routing::Destination;
+use crate::signal::stage::Stage;
 use crate::sip::cause::Cause;
 use crate::sip::dialog::{Dialog, DialogId, DialogRefusal};
 use crate::sip::transaction::{Failure, Flow, ServerTransactionId};
@@ -90,22 +90,6 @@ pub struct Call {
     is_in_media: bool,
     /// Whether the record has been written.
     is_recorded: bool,
-}
-
-/// The stages, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Media is making both legs.
-    Reserving,
-    /// The callee is asked and perhaps rings.
-    Asking,
-    /// The callee has answered; ICE and DTLS are on their way.
-    Connecting,
-    /// Both legs are open.
-    Talking,
-    /// It is over; the last messages are on their way.
-    Ending,
 }
 
 /// An INVITE that has been let in.
@@ -198,7 +182,7 @@ impl Call {
     fn reserve(&mut self, exchange: &mut Exchange) {
         let create = CreateCall {
             call: self.name.clone(),
-            blob: recovery::blob_of(self),
+            blob: self.blob(),
             a: self.caller.media.leg_parameters(),
             b: self.callee.media.leg_parameters(),
         };
@@ -615,10 +599,17 @@ impl Call {
         }
     }
 
+    /// What our successor would have to know.
+    fn blob(&self) -> String {
+        let legs = [&self.caller, &self.callee];
+        let invite = self.invite.as_ref();
+        blob::Written::of(self.stage, &self.record, legs, &self.attempts, invite).to_text()
+    }
+
     /// Tells media what our successor would have to know.
     fn park(&self, exchange: &mut Exchange) {
         if self.stage != Stage::Ending {
-            exchange.park(&self.name, recovery::blob_of(self));
+            exchange.park(&self.name, self.blob());
         }
     }
 }

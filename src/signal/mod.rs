@@ -6,11 +6,11 @@
 //! |---|---|
 //! | `process`, [`control_connection`], [`web`] | sockets, tasks and clock; they know no protocol |
 //! | [`engine`], `admission`, [`output`] | takes what comes in: who is it, whose is it; and what goes out |
-//! | [`call`] | one call, stage by stage |
+//! | [`call`], [`stage`] | one call, stage by stage |
 //! | [`invite`], [`attempts`], [`attempt`], `in_call` | its SIP: what the caller was told, who is asked, requests inside it |
 //! | [`leg`], [`peer`], [`browser`], [`trunk`], [`media_leg`] | its two legs and their media: SDP, ICE, DTLS |
 //! | [`exchange`] | what calls share: [`routing`], [`registrar`], [`directory`], [`control_client`] |
-//! | [`release`], [`records`], [`recovery`] | why it ended, what is written down, how it is picked up again |
+//! | [`release`], [`records`], [`blob`], [`recovery`] | why it ended, what is written down, how it is picked up again |
 //!
 //! The engine is sans-IO: a test drives it with scripted peers under a virtual clock. When this
 //! process dies its calls go on in the media process, which holds each call's record for the next
@@ -19,6 +19,7 @@
 mod admission;
 pub mod attempt;
 pub mod attempts;
+pub mod blob;
 pub mod browser;
 pub mod call;
 pub mod control_client;
@@ -40,6 +41,7 @@ pub mod recovery;
 pub mod registrar;
 pub mod release;
 pub mod routing;
+pub mod stage;
 #[cfg(test)]
 mod tests;
 pub mod trunk;
