@@ -46,7 +46,7 @@ use crate::signal::media_leg::LegChange;
 use crate::signal::output::Output;
 use crate::signal::peer::Peer;
 use crate::signal::records::{CallRecord, Direction, Party};
-use crate::signal::registrar::same_contact;
+use crate::signal::registrar::address_of;
 use crate::signal::release::Release;
 use crate::signal::routing::Destination;
 use crate::signal::stage::Stage;
@@ -667,13 +667,14 @@ impl Call {
     /// A user's browser is reached over another connection now: dialogs with that contact follow,
     /// and a BYE that waited for it goes out.
     pub fn rehomed(&mut self, user: &str, contact: &str, flow: Flow, exchange: &mut Exchange) {
+        let address = address_of(contact);
         for side in Side::BOTH {
             let leg = self.leg_mut(side);
             let is_theirs = matches!(&leg.peer, Peer::User(name) if name == user)
                 && leg
                     .dialog
                     .as_ref()
-                    .is_some_and(|dialog| same_contact(&dialog.remote_target.to_string(), contact));
+                    .is_some_and(|dialog| address_of(&dialog.remote_target.to_string()) == address);
             if is_theirs {
                 leg.flow = Some(flow);
                 if let Farewell::AwaitsFlow(_) = leg.farewell {

@@ -104,11 +104,6 @@ impl Leg {
             _ => None,
         }
     }
-
-    /// Whether this leg's browser is reached over `flow`.
-    pub fn is_on(&self, flow: Flow) -> bool {
-        self.flow == Some(flow)
-    }
 }
 
 /// Where a request inside a dialog goes: over a browser's connection always; else to the first

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `process`, [`control_connection`], [`web`] | sockets, tasks and clock; they know no protocol |
 //! | [`engine`], `admission`, [`output`] | takes what comes in: who is it, whose is it; and what goes out |
+//! | [`calls`] | all calls, found by what they share and by when they are due ([`index`], [`deadlines`]) |
 //! | [`call`], [`stage`] | one call, stage by stage |
 //! | [`invite`], [`attempts`], [`attempt`], `in_call` | its SIP: what the caller was told, who is asked, requests inside it |
 //! | [`leg`], [`peer`], [`browser`], [`trunk`], [`media_leg`] | its two legs and their media: SDP, ICE, DTLS |
@@ -22,14 +23,17 @@ pub mod attempts;
 pub mod blob;
 pub mod browser;
 pub mod call;
+pub mod calls;
 pub mod control_client;
 pub mod control_connection;
+pub mod deadlines;
 pub mod digit;
 pub mod directory;
 pub mod engine;
 pub mod exchange;
 pub mod flow;
 mod in_call;
+pub mod index;
 pub mod invite;
 pub mod leg;
 pub mod media_leg;

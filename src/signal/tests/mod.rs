@@ -2,6 +2,7 @@
 
 mod calls;
 mod endings;
+mod growth;
 mod in_call;
 mod overload;
 mod recovery;
