@@ -20,7 +20,7 @@ use crate::base::fault::Fault;
 use crate::base::random;
 use crate::config::Config;
 use crate::dtls::Certificate;
-use crate::os::directory;
+use crate::os::{cores, directory};
 use crate::signal::control_connection::{ControlEvent, keep_connected};
 use crate::signal::engine::Engine;
 use crate::signal::flow::{FlowEvent, FlowId, Outgoing};
@@ -38,11 +38,42 @@ const DATAGRAMS_A_TURN: usize = 64;
 
 /// Runs the signaling process until it is told to end (SIGTERM, SIGINT).
 pub fn run(config: &Config) -> Result<(), Fault> {
+    let workers = leave_cores_to_media(&config.media.cores);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
         .enable_all()
         .build()
         .map_err(|error| Fault::new(error, "the signaling process", "free some memory"))?;
     runtime.block_on(serve(config))
+}
+
+/// Keeps this process, whose threads all start later, off the cores of media: a handshake must not
+/// delay anybody's audio. Returns how many cores it has.
+fn leave_cores_to_media(media: &[usize]) -> usize {
+    let kept_off = cores::allowed().and_then(|allowed| {
+        let ours = cores_beside(&allowed, media);
+        if ours.is_empty() {
+            return Ok(allowed);
+        }
+        cores::stay_on(&ours)?;
+        Ok(ours)
+    });
+    match kept_off {
+        Ok(ours) => {
+            info!(cores = ?ours, "signaling's cores");
+            ours.len()
+        }
+        Err(error) => {
+            warn!(%error, "signaling cannot be kept off media's cores");
+            1
+        }
+    }
+}
+
+/// What media leaves of the cores that we may use; nothing on a machine that is all media's, where
+/// the kernel shares them out.
+fn cores_beside(allowed: &[usize], media: &[usize]) -> Vec<usize> {
+    allowed.iter().copied().filter(|core| !media.contains(core)).collect()
 }
 
 async fn serve(config: &Config) -> Result<(), Fault> {
@@ -246,5 +277,18 @@ async fn append(mut file: File, mut queue: mpsc::Receiver<String>) {
             lost += 1;
             error!(%error, lost, "a call record could not be written");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signaling_has_the_cores_that_media_has_not() {
+        assert_eq!(cores_beside(&[0, 1, 2, 3], &[1, 2]), [0, 3]);
+        assert_eq!(cores_beside(&[2, 3], &[0, 1, 2]), [3]);
+        assert_eq!(cores_beside(&[0, 1], &[7]), [0, 1]);
+        assert!(cores_beside(&[0], &[0]).is_empty());
     }
 }
