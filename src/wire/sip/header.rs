@@ -258,11 +258,6 @@ impl Headers {
         self.number(HeaderName::Expires)
     }
 
-    /// Min-Expires in seconds (RFC 3261 §20.23).
-    pub fn min_expires_s(&self) -> Result<Option<u32>, BadHeader> {
-        self.number(HeaderName::MinExpires)
-    }
-
     /// Content-Length in bytes (RFC 3261 §20.14).
     pub fn content_length_bytes(&self) -> Result<Option<u32>, BadHeader> {
         self.number(HeaderName::ContentLength)

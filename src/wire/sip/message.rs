@@ -1,6 +1,6 @@
 //! Requests and responses (RFC 3261 §7), how an answer is begun (§8.2.6) and how both are written.
 
-use super::{BadHeader, CSeq, HeaderName, Headers, Method, Status, Uri};
+use super::{BadHeader, HeaderName, Headers, Method, Status, Uri};
 
 /// SDP's content type (RFC 8866 §8.2.1).
 pub const SDP: &str = "application/sdp";
@@ -84,15 +84,6 @@ impl Request {
     /// The SDP in it; `None` without a body.
     pub fn sdp(&self) -> Result<Option<&str>, NoSdp> {
         sdp_of(&self.headers, &self.body)
-    }
-
-    /// Raises the CSeq number by one, as a request sent again with credentials needs
-    /// (RFC 3261 §22.2), and returns it.
-    pub fn raise_cseq(&mut self) -> Result<u32, BadHeader> {
-        let CSeq { number, method } = self.headers.cseq()?;
-        let number = number + 1;
-        self.headers.set(HeaderName::CSeq, CSeq { number, method });
-        Ok(number)
     }
 
     /// The request as it goes on the wire.
