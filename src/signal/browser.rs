@@ -22,7 +22,7 @@ use crate::base::secret::Secret;
 use crate::control::message::{
     Codec, Format, IceCredentials, LegParameters, Playout, Security, SrtpKeys, Transport,
 };
-use crate::dtls::{self, Certificate, Handshake};
+use crate::dtls::{self, Certificate, Failure, Handshake};
 use crate::ice::agent::{Agent, Event};
 use crate::ice::credentials::Credentials;
 use crate::signal::media_leg::{LegChange, format_of};
@@ -31,6 +31,10 @@ use crate::wire::sdp::{
     OpusWish, Refusal, Session, author_browser_answer, author_browser_offer,
 };
 use crate::wire::stun::RESPONSE_BYTES_MAX;
+
+/// Failed handshakes of a leg that are forgotten: they take a validated address and some 100 us of a
+/// core each.
+const FORGOTTEN_MAX: u8 = 16;
 
 /// The media of a leg toward a browser. It serialises: that is its part of the call's blob.
 #[derive(Serialize, Deserialize)]
@@ -64,6 +68,12 @@ pub struct BrowserMedia {
     /// Where the last DTLS datagram came from.
     #[serde(skip)]
     dtls_from: Option<SocketAddr>,
+    /// Where the handshake began, and with which client's random.
+    #[serde(skip)]
+    begun: Option<(SocketAddr, [u8; 32])>,
+    /// Why handshakes failed that were forgotten: the last reason, and how many there were.
+    #[serde(skip)]
+    forgotten: Option<(Failure, u8)>,
 }
 
 /// Codecs toward the browser in our order. Opus for its repair of loss, and G.711 for who has nothing
@@ -92,8 +102,10 @@ pub enum Outcome {
     Validated(SocketAddr),
     /// The handshake is done.
     Secured(LegChange),
-    /// The handshake failed; the text says why.
-    Failed(String),
+    /// The handshake failed with whoever is where media goes: no keys ever come.
+    Failed(Failure),
+    /// A handshake failed with whoever is somewhere else, and another one may come.
+    FailedElsewhere(Failure),
 }
 
 impl BrowserMedia {
@@ -133,6 +145,8 @@ impl BrowserMedia {
             certificate: None,
             handshake: None,
             dtls_from: None,
+            begun: None,
+            forgotten: None,
         }
     }
 
@@ -250,11 +264,38 @@ impl BrowserMedia {
         if !self.agent().is_validated(from) {
             return Vec::new();
         }
+        if !self.admits(datagram, from) {
+            return Vec::new();
+        }
         self.dtls_from = Some(from);
         if let Some(handshake) = self.handshake(now) {
             handshake.handle_datagram(datagram, now);
         }
         self.carry_out()
+    }
+
+    /// Whether a datagram is of the one handshake that matters: its beginning decides. A stranger who
+    /// sends old checks again gets an address validated, and must not come between with a ClientHello.
+    /// So once there is a nomination a handshake begins there only, and takes the place of one that
+    /// began elsewhere. A browser that moves meanwhile repeats its own ClientHello.
+    fn admits(&mut self, datagram: &[u8], from: SocketAddr) -> bool {
+        let Some(random) = dtls::client_random_of(datagram) else { return true };
+        let is_nominated = self.nominated == Some(from);
+        match self.begun {
+            _ if self.role == DtlsRole::Active || self.secured => true,
+            Some((_, begun)) if begun == random => true,
+            Some((at, _)) if at == from => true,
+            Some(_) if is_nominated => {
+                self.handshake = None;
+                self.begun = Some((from, random));
+                true
+            }
+            None if is_nominated || self.nominated.is_none() => {
+                self.begun = Some((from, random));
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// What the browser's answer sets free: the keys of a handshake that was faster than it, or our
@@ -285,6 +326,7 @@ impl BrowserMedia {
         else {
             return outcomes;
         };
+        let mut failure = None;
         while let Some(output) = handshake.poll_output() {
             outcomes.push(match output {
                 dtls::Output::Send(datagram) => Outcome::Send { to, datagram },
@@ -297,10 +339,48 @@ impl BrowserMedia {
                     });
                     Outcome::Secured(LegChange { security: Some(security), ..LegChange::default() })
                 }
-                dtls::Output::Failed(failure) => Outcome::Failed(format!("{failure:?}")),
+                dtls::Output::Failed(reason) => {
+                    failure = Some(reason);
+                    break;
+                }
             });
         }
+        outcomes.extend(failure.map(|failure| self.failed(failure)));
         outcomes
+    }
+
+    /// A handshake failed. With one that did not come from where media goes (before the browser's
+    /// answer that is nowhere, and one of several who are asked may have been first) it is as if it
+    /// had never been.
+    fn failed(&mut self, failure: Failure) -> Outcome {
+        if self.dtls_from.is_none_or(|from| self.nominated == Some(from)) {
+            return Outcome::Failed(failure);
+        }
+        let count = self.forgotten.take().map_or(0, |(_, count)| count);
+        self.forgotten = Some((failure.clone(), count.saturating_add(1)));
+        if count < FORGOTTEN_MAX {
+            self.handshake = None;
+            self.begun = None;
+        }
+        Outcome::FailedElsewhere(failure)
+    }
+
+    /// What the leg still waits for before packets can flow; for the record of a call that waited in
+    /// vain.
+    pub fn awaits(&self) -> Option<String> {
+        let has_checked = self.agent.as_ref().is_some_and(|agent| agent.last_check().is_some());
+        let trouble = self.handshake.as_ref().and_then(Handshake::trouble);
+        let trouble = trouble.or(self.forgotten.as_ref().map(|(failure, _)| failure));
+        if self.secured {
+            return None;
+        }
+        Some(match (has_checked, self.nominated, trouble, &self.handshake) {
+            (false, ..) => "no ICE check came".to_owned(),
+            (_, None, ..) => "ICE checks came, but no nomination".to_owned(),
+            (.., Some(trouble), _) => trouble.to_string(),
+            (.., None, None) => "DTLS: no ClientHello came".to_owned(),
+            (.., None, Some(_)) => "DTLS: the handshake was not finished".to_owned(),
+        })
     }
 
     /// The media thread that owns the leg.

@@ -581,9 +581,12 @@ impl Call {
                     self.record.set_up.secured_ms = Some(since_started);
                     self.talk_if_open(exchange);
                 }
-                Outcome::Failed(reason) => {
-                    // It ends nothing by itself: whoever got in between cannot end the call.
-                    warn!(call = self.name, leg = ?side, reason, "the DTLS handshake failed");
+                Outcome::FailedElsewhere(failure) => {
+                    warn!(call = self.name, leg = ?side, %failure, "a handshake is forgotten");
+                }
+                Outcome::Failed(failure) => {
+                    warn!(call = self.name, leg = ?side, %failure, "no keys");
+                    self.end(Party::Linecard, failure.into(), None, exchange);
                 }
             }
         }
@@ -876,7 +879,16 @@ impl Call {
                 Release::new(status, Cause::NO_ANSWER, text)
             }
             Stage::Connecting => {
-                let text = "ICE and DTLS were not done in time";
+                let awaited = Side::BOTH
+                    .iter()
+                    .filter_map(|side| Some((*side, self.leg(*side).media.browser()?.awaits()?)));
+                let awaited: Vec<_> = awaited
+                    .map(|(side, what)| match side {
+                        Side::A => format!("caller: {what}"),
+                        Side::B => format!("callee: {what}"),
+                    })
+                    .collect();
+                let text = format!("ICE and DTLS were not done in time: {}", awaited.join("; "));
                 Release::new(Status::REQUEST_TIMEOUT, Cause::RECOVERY_ON_TIMER, text)
             }
             Stage::Talking => return,

@@ -2,6 +2,7 @@
 //! cause for whoever was, and words for the log and the record.
 
 use crate::control::message::{ControlError, ErrorCode};
+use crate::dtls::Failure;
 use crate::sip::cause::Cause;
 use crate::sip::transaction::RETRY_AFTER_S;
 use crate::wire::sdp::{Refusal, RefusalKind};
@@ -110,6 +111,27 @@ impl From<Refusal> for Release {
             }
         };
         Self::new(status, cause, refusal.to_string())
+    }
+}
+
+/// The DTLS handshake came to nothing.
+impl From<Failure> for Release {
+    fn from(failure: Failure) -> Self {
+        let (status, cause) = match failure {
+            Failure::TimedOut => (Status::REQUEST_TIMEOUT, Cause::RECOVERY_ON_TIMER),
+            Failure::Protocol(_) | Failure::BadSignature => {
+                (Status::NOT_ACCEPTABLE_HERE, Cause::PROTOCOL_ERROR)
+            }
+            Failure::FingerprintMismatch
+            | Failure::Alert(_)
+            | Failure::NoCertificate
+            | Failure::UnknownKey
+            | Failure::NothingInCommon
+            | Failure::NoSrtpProfile => {
+                (Status::NOT_ACCEPTABLE_HERE, Cause::INCOMPATIBLE_DESTINATION)
+            }
+        };
+        Self::new(status, cause, failure.to_string())
     }
 }
 

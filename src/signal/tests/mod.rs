@@ -3,6 +3,7 @@
 mod calls;
 mod endings;
 mod growth;
+mod handshake;
 mod in_call;
 mod overload;
 mod recovery;
