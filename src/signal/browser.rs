@@ -23,7 +23,7 @@ use crate::control::message::{
     Codec, Format, IceCredentials, LegParameters, Playout, Security, SrtpKeys, Transport,
 };
 use crate::dtls::{self, Certificate, Failure, Handshake};
-use crate::ice::agent::{Agent, Event};
+use crate::ice::agent::{Agent, Event, Path};
 use crate::ice::credentials::Credentials;
 use crate::signal::media_leg::{LegChange, format_of};
 use crate::wire::sdp::{
@@ -47,6 +47,9 @@ pub struct BrowserMedia {
     format: Option<Format>,
     description: Option<String>,
     nominated: Option<SocketAddr>,
+    /// The browser's ICE password, by which it proves where it is when it moves.
+    #[serde(default)]
+    remote_password: Option<String>,
     secured: bool,
     /// Made anew from the credentials when the call is picked up again.
     #[serde(skip)]
@@ -115,7 +118,7 @@ impl BrowserMedia {
         let agreement = offer.agree(codecs(wish))?;
         let mut media = Self::offering(wish, random);
         media.format = Some(format_of(&agreement, Playout::OnArrival));
-        media.set_remote_ufrag(&offer.audio.ice.ufrag);
+        media.set_remote(&offer.audio.ice);
         media.role = offer.our_role(DtlsRole::Passive);
         media.fingerprints = offer.audio.fingerprints.clone();
         media.offer = Some(Box::new(offer));
@@ -137,6 +140,7 @@ impl BrowserMedia {
             format: None,
             description: None,
             nominated: None,
+            remote_password: None,
             secured: false,
             agent: Some(Agent::new(credentials)),
             offer: None,
@@ -192,7 +196,7 @@ impl BrowserMedia {
     pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
         let answer = BrowserAnswer::parse(sdp)?;
         self.format = Some(format_of(&answer.agree(codecs(self.wish))?, Playout::OnArrival));
-        let remote = self.set_remote_ufrag(&answer.audio.ice.ufrag);
+        let remote = self.set_remote(&answer.audio.ice);
         if answer.our_role() != self.role {
             // A ClientHello that beat the answer was meant for nobody.
             self.handshake = None;
@@ -210,36 +214,42 @@ impl BrowserMedia {
         })
     }
 
-    fn set_remote_ufrag(&mut self, ufrag: &str) -> Option<SocketAddr> {
-        self.ice.remote_ufrag = Some(ufrag.to_owned());
-        let nominated = self.agent().set_remote(ufrag)?;
+    fn set_remote(&mut self, remote: &IceParameters) -> Option<SocketAddr> {
+        self.ice.remote_ufrag = Some(remote.ufrag.clone());
+        self.remote_password = Some(remote.password.clone());
+        let nominated = self.agent().set_remote(&remote.ufrag, &remote.password)?;
         self.nominated = Some(nominated);
         self.nominated
     }
 
     fn agent(&mut self) -> &mut Agent {
         let (ice, nominated) = (&self.ice, self.nominated);
+        let remote_password = self.remote_password.as_deref();
         self.agent.get_or_insert_with(|| {
             let credentials = Credentials {
                 ufrag: ice.local_ufrag.clone(),
                 password: Secret::new(ice.local_password.clone()),
             };
-            Agent::resume(credentials, ice.remote_ufrag.as_deref(), nominated)
+            Agent::resume(credentials, ice.remote_ufrag.as_deref(), remote_password, nominated)
         })
     }
 
-    /// A STUN datagram whose USERNAME names this leg.
-    pub fn handle_check(
+    /// A STUN datagram: a check whose USERNAME names this leg, or the answer to a probe of ours.
+    pub fn handle_stun(
         &mut self,
         datagram: &[u8],
         from: SocketAddr,
         now: Instant,
+        random: &mut Random,
     ) -> Result<Vec<Outcome>, Discard> {
         let mut response = [0; RESPONSE_BYTES_MAX];
-        let checked = self.agent().handle(datagram, from, now, &mut response)?;
-        let datagram = response[..checked.length].to_vec();
-        let mut outcomes = vec![Outcome::Send { to: from, datagram }];
-        match checked.event {
+        let handled = self.agent().handle(datagram, from, now, random, &mut response)?;
+        let mut outcomes = Vec::new();
+        if handled.length > 0 {
+            let datagram = response[..handled.length].to_vec();
+            outcomes.push(Outcome::Send { to: from, datagram });
+        }
+        match handled.event {
             Some(Event::Validated(address)) => outcomes.push(Outcome::Validated(address)),
             Some(Event::Nominated(address)) => {
                 self.nominated = Some(address);
@@ -256,7 +266,19 @@ impl BrowserMedia {
             }
             None => {}
         }
+        outcomes.extend(self.probes());
         Ok(outcomes)
+    }
+
+    fn probes(&mut self) -> Vec<Outcome> {
+        let Some(agent) = &mut self.agent else { return Vec::new() };
+        let probes = std::iter::from_fn(|| agent.poll_probe());
+        probes.map(|(to, datagram)| Outcome::Send { to, datagram }).collect()
+    }
+
+    /// What media knows about the path to the nominated address.
+    pub fn set_path(&mut self, path: Path) {
+        self.agent().set_path(path);
     }
 
     /// A DTLS datagram. Nothing is answered toward an address that has not passed a check.
@@ -410,14 +432,21 @@ impl BrowserMedia {
 
     /// When [`Self::handle_timeout`] has work.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.handshake.as_ref().and_then(Handshake::next_timeout)
+        let handshake = self.handshake.as_ref().and_then(Handshake::next_timeout);
+        let agent = self.agent.as_ref().and_then(Agent::next_timeout);
+        handshake.into_iter().chain(agent).min()
     }
 
-    /// Repeats lost flights.
+    /// Repeats lost flights and probes.
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<Outcome> {
         if let Some(handshake) = &mut self.handshake {
             handshake.handle_timeout(now);
         }
-        self.carry_out()
+        if let Some(agent) = &mut self.agent {
+            agent.handle_timeout(now);
+        }
+        let mut outcomes = self.carry_out();
+        outcomes.extend(self.probes());
+        outcomes
     }
 }

@@ -516,7 +516,7 @@ impl Call {
 // 6. The browsers' checks and handshakes, punted by media.
 
 impl Call {
-    /// A check whose USERNAME names a leg.
+    /// A check whose USERNAME names a leg, or an answer from an address of its browser.
     pub fn checked(
         &mut self,
         side: Side,
@@ -526,9 +526,9 @@ impl Call {
     ) {
         let leg = self.leg_mut(side);
         let Some(media) = leg.media.browser_mut() else { return };
-        match media.handle_check(datagram, from, exchange.now) {
+        match media.handle_stun(datagram, from, exchange.now, &mut exchange.random) {
             Ok(outcomes) => self.carry_out(side, outcomes, exchange),
-            Err(reason) => debug!(call = self.name, reason = reason.name(), "a check is discarded"),
+            Err(reason) => debug!(call = self.name, reason = reason.name(), "STUN is discarded"),
         }
     }
 

@@ -364,13 +364,15 @@ impl Engine {
         }
     }
 
-    /// STUN finds its leg by our fragment, DTLS by the address that passed a check.
+    /// A check finds its leg by our fragment, answers and DTLS by the address that passed a check.
     fn punted(&mut self, thread: usize, from: SocketAddr, payload: &str) {
         let Ok(datagram) = STANDARD.decode(payload) else { return };
         match classify(&datagram) {
             Ok(Protocol::Stun) => {
-                let Some(fragment) = local_ufrag_of(&datagram) else { return };
-                let key = Key::Fragment(fragment.to_owned());
+                let key = match local_ufrag_of(&datagram) {
+                    Some(fragment) => Key::Fragment(fragment.to_owned()),
+                    None => Key::Address(thread, from),
+                };
                 self.with_owner(&key, |call, part, exchange| {
                     if let Part::Leg(side) = part {
                         call.checked(side, &datagram, from, exchange);

@@ -1,6 +1,7 @@
 //! ICE and DTLS that come to nothing: the call ends as soon as that is sure, and its record says why.
 
 use super::world::*;
+use crate::control::message::Side;
 use crate::signal::records::Party;
 use crate::wire::sip::Method;
 
@@ -89,6 +90,47 @@ fn a_handshake_with_somebody_who_is_not_nominated_ends_nothing() {
     world.connect_media(call.browser, &call.our_sdp);
     world.seconds(60);
     assert_eq!(world.engine.calls(), 1, "the call goes on");
+}
+
+#[test]
+fn a_browser_behind_a_new_nat_mapping_is_followed_without_a_nomination() {
+    for is_restarted in [false, true] {
+        let mut world = World::new(CONFIG);
+        let call = world.outgoing_call();
+        if is_restarted {
+            world.restart_signaling();
+        }
+        let moved = "203.0.113.50:6000".parse().unwrap();
+        let web = world.peers[call.caller].web.as_mut().unwrap();
+        (web.address, web.nominates) = (moved, false);
+        web.check();
+        world.deliver();
+        assert_ne!(world.media.leg(Side::A).remote, Some(moved), "not on one check alone");
+        world.seconds(3);
+        assert_eq!(world.media.leg(Side::A).remote, Some(moved));
+        assert!(world.media.call().blob.contains("203.0.113.50:6000"), "a successor knows it");
+    }
+}
+
+#[test]
+fn a_second_path_that_the_browser_checks_moves_nothing_while_the_first_one_lives() {
+    let mut world = World::new(CONFIG);
+    let call = world.outgoing_call();
+    let home = world.media.leg(Side::A).remote;
+    // The browser's other interface: the same credentials, and it answers as well.
+    let second = world.browser();
+    let (ufrag, remote) = {
+        let web = world.peers[call.caller].web.as_ref().unwrap();
+        (web.ufrag.clone(), web.remote())
+    };
+    for _ in 0..20 {
+        let web = world.peers[second].web.as_mut().unwrap();
+        web.ufrag.clone_from(&ufrag);
+        (web.nominates, web.shakes_hands) = (false, false);
+        web.check_with(remote.clone());
+        world.seconds(2);
+        assert_eq!(world.media.leg(Side::A).remote, home);
+    }
 }
 
 #[test]

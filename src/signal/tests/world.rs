@@ -29,7 +29,9 @@ use crate::wire::sdp::{BrowserAudio, BrowserOffer, DtlsRole};
 use crate::wire::sip::{
     CSeq, HeaderName, Host, Method, NameAddr, Reason, Request, Response, SentBy, Status, Uri,
 };
-use crate::wire::stun::{BindingRequest, Role, TransactionId, write_binding_request};
+use crate::wire::stun::{
+    BindingRequest, Message, Role, TransactionId, write_binding_request, write_binding_success,
+};
 
 /// Two trunks, three users.
 pub const CONFIG: &str = r#"
@@ -486,6 +488,17 @@ impl WebRtc {
         self.check();
     }
 
+    /// What it knows of us.
+    pub fn remote(&self) -> BrowserAudio {
+        self.remote.clone().unwrap()
+    }
+
+    /// Sends a check with what another of the browser's interfaces knows of us.
+    pub fn check_with(&mut self, remote: BrowserAudio) {
+        self.remote = Some(remote);
+        self.check();
+    }
+
     /// Another call, another association.
     pub fn start_over(&mut self) {
         self.handshake = None;
@@ -515,7 +528,13 @@ impl WebRtc {
     }
 
     fn receive(&mut self, datagram: &[u8], now: Instant) {
-        if datagram[0] < 4 && !self.shakes_hands {
+        if datagram[..2] == [0, 1] {
+            // A check of ours: a full agent answers (RFC 8445 §7.3).
+            let (request, mut answer) = (Message::parse(datagram).unwrap(), [0; 128]);
+            let key = PASSWORD.as_bytes();
+            let length = write_binding_success(&mut answer, &request, self.address, key);
+            self.outputs.push(answer[..length.unwrap()].to_vec());
+        } else if datagram[0] < 4 && !self.shakes_hands {
             // It stays at that.
         } else if datagram[0] < 4 {
             // The check succeeded: the handshake begins.
