@@ -11,16 +11,19 @@ use linecard::wire::stun::{
     BindingRequest, Message, RESPONSE_BYTES_MAX, Role, TransactionId, write_binding_request,
 };
 
-/// One input.
-pub fn run(datagram: &[u8]) {
-    let local = Credentials::generate(&mut from_seed(1));
+fuzz_target!(|datagram: &[u8]| {
+    let mut random = from_seed(1);
+    let local = Credentials::generate(&mut random);
     let key = local.password.expose().as_bytes();
     let mut agent = Agent::new(local.clone());
     let from = SocketAddr::from(([192, 0, 2, 1], 4000));
     let mut out = [0; RESPONSE_BYTES_MAX];
 
     let _ = local_ufrag_of(datagram);
-    assert!(agent.handle(datagram, from, Instant::now(), &mut out).is_err(), "a forged check");
+    assert!(
+        agent.handle(datagram, from, Instant::now(), &mut random, &mut out).is_err(),
+        "a forged check"
+    );
 
     let Ok(message) = Message::parse(datagram) else { return };
     let _ = message.verify_integrity(key);
@@ -36,7 +39,7 @@ pub fn run(datagram: &[u8]) {
     let mut check = [0; 1024];
     let Some(length) = write_binding_request(&mut check, &request, key) else { return };
     let outcome = agent
-        .handle(&check[..length], from, Instant::now(), &mut out)
+        .handle(&check[..length], from, Instant::now(), &mut random, &mut out)
         .expect("an authentic check is answered");
     let answer = Message::parse(&out[..outcome.length]).expect("an answer is STUN");
     assert_eq!(answer.verify_integrity(key), Ok(()));

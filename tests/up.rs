@@ -142,6 +142,50 @@ fn a_killed_process_is_started_again() {
     wait("the https port", || std::net::TcpStream::connect(up.address()).ok());
 }
 
+/// Each thread of a process: its name, and the cores that it may run on, as `Cpus_allowed_list` has
+/// them ("0,2-3").
+fn threads(pid: Pid) -> Vec<(String, Vec<usize>)> {
+    let field = |status: &str, name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    let range = |text: &str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        first.parse::<usize>().unwrap()..=last.parse().unwrap()
+    };
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).unwrap();
+    tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok())
+        .map(|status| {
+            let allowed = field(&status, "Cpus_allowed_list:");
+            (field(&status, "Name:"), allowed.split(',').flat_map(range).collect())
+        })
+        .collect()
+}
+
+#[test]
+fn no_thread_of_signaling_runs_on_a_core_of_media() {
+    let up = Up::start("cores");
+    let (media, signal) = (up.child("media").unwrap(), up.child("signal").unwrap());
+    let taken: Vec<usize> = threads(media)
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("media-"))
+        .flat_map(|(_, cores)| cores)
+        .collect();
+    assert!(!taken.is_empty());
+    let machine = threads(Pid::from_child(&up.process)).remove(0).1;
+    let threads = threads(signal);
+    assert!(threads.len() > 1, "{threads:?}");
+    for (name, cores) in threads {
+        if machine.iter().all(|core| taken.contains(core)) {
+            // All are media's, as on a machine with one.
+            assert_eq!(cores, machine, "{name}");
+        } else {
+            assert!(cores.iter().all(|core| !taken.contains(core)), "{name}: {cores:?}, {taken:?}");
+        }
+    }
+}
+
 #[test]
 fn nothing_is_left_when_it_ends() {
     for (name, signal) in [("terminated", Signal::TERM), ("killed", Signal::KILL)] {

@@ -43,7 +43,8 @@ pub struct Media {
     /// `control`: the Unix socket between the processes. Default: `linecard/media.sock` below
     /// `$XDG_RUNTIME_DIR`, else `/tmp/linecard-UID/media.sock`.
     pub control: PathBuf,
-    /// `cores`: which cores run a media thread each. Default: all but the first.
+    /// `cores`: which cores run a media thread each; signaling stays on the others. Default: all but
+    /// the first.
     pub cores: Vec<usize>,
     /// `address`: bound for media and put in SDP. Default 127.0.0.1.
     pub address: IpAddr,

@@ -7,6 +7,7 @@ use aws_lc_rs::digest;
 use dimpl::{Config, DtlsCertificate};
 use subtle::ConstantTimeEq;
 
+use super::verifier::provider;
 use super::{DATAGRAM_BYTES_MAX, DATAGRAMS_QUEUED_MAX, HANDSHAKE_TIME_MAX, RETRANSMIT_FIRST};
 use crate::wire::sdp::{Fingerprint, FingerprintHash};
 
@@ -40,6 +41,7 @@ impl Certificate {
     /// the checks of the cryptography.
     pub fn generate() -> Result<Self, CertificateFault> {
         let config = Config::builder()
+            .with_crypto_provider(provider())
             .mtu(SENT_BYTES_MAX)
             .max_queue_rx(DATAGRAMS_QUEUED_MAX)
             // ICE has proved the path, so a cookie would only cost a round trip.

@@ -12,20 +12,24 @@
 //! Randomness for keys comes from the cryptographic library, not from our caller.
 
 mod certificate;
+mod failure;
 mod keys;
 #[cfg(test)]
 mod tests;
+mod verifier;
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use dimpl::{Dtls, Error, SecurityError, SrtpProfile, UnexpectedMessageError};
+use dimpl::{Dtls, Error, SrtpProfile, UnexpectedMessageError};
 
 use crate::srtp::keys::Profile;
 use crate::wire::sdp::{DtlsRole, Fingerprint};
 
 use certificate::{CERTIFICATE_BYTES_MAX, is_expected};
 pub use certificate::{Certificate, CertificateFault};
+pub use failure::Failure;
+use failure::{ALERT, alert_record};
 pub use keys::Keys;
 
 /// A handshake that takes longer has failed. It counts from the first datagram, or from the start
@@ -56,6 +60,10 @@ pub struct Handshake {
     /// Whether the engine has sent anything.
     answered: bool,
     restarts_left: u8,
+    /// Why it last started again.
+    trouble: Option<Failure>,
+    /// Tells the other side that it is over.
+    alert: Option<Vec<u8>>,
     /// When the handshake has failed; `None` before it began.
     deadline: Option<Instant>,
     /// The engine's next timeout.
@@ -91,35 +99,6 @@ pub enum Output {
     Failed(Failure),
 }
 
-/// Why a handshake failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// The certificate is not the one whose fingerprint the SDP gave (RFC 8122 §6.2).
-    FingerprintMismatch,
-    /// Not done within [`HANDSHAKE_TIME_MAX`].
-    TimedOut,
-    /// The other side gave up, with this alert (RFC 8446 §6).
-    Alert(u8),
-    /// The two sides have no SRTP profile in common.
-    NoSrtpProfile,
-    /// The protocol engine gave up; the text is for the log.
-    Protocol(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::FingerprintMismatch => f.write_str("certificate does not match the SDP"),
-            Failure::TimedOut => f.write_str("DTLS handshake timed out"),
-            Failure::Alert(description) => write!(f, "DTLS alert {description} from the browser"),
-            Failure::NoSrtpProfile => f.write_str("no SRTP profile in common"),
-            Failure::Protocol(reason) => write!(f, "DTLS: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for Failure {}
-
 impl fmt::Debug for Handshake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Handshake({:?}, {})", self.role, self.stage.name())
@@ -152,6 +131,15 @@ impl Handshake {
         Self::with_engine(role, certificate, new_engine(role, certificate, now), now)
     }
 
+    /// An active one that speaks DTLS 1.2 only.
+    #[cfg(test)]
+    pub(crate) fn active_in_dtls_12(certificate: &Certificate, now: Instant) -> Self {
+        let Certificate { inner } = certificate;
+        let mut engine = Dtls::new_12(inner.config.clone(), inner.pair.clone(), now);
+        engine.set_active(true);
+        Self::with_engine(DtlsRole::Active, certificate, engine, now)
+    }
+
     fn with_engine(role: DtlsRole, certificate: &Certificate, engine: Dtls, now: Instant) -> Self {
         let mut handshake = Self {
             role,
@@ -161,6 +149,8 @@ impl Handshake {
             engine: Some(engine),
             answered: false,
             restarts_left: RESTARTS_MAX,
+            trouble: None,
+            alert: None,
             deadline: (role == DtlsRole::Active).then(|| now + HANDSHAKE_TIME_MAX),
             retransmit: None,
             now,
@@ -168,6 +158,11 @@ impl Handshake {
         };
         handshake.drive(now, |_| Ok(()));
         handshake
+    }
+
+    /// What keeps it from being done, as far as that is known.
+    pub fn trouble(&self) -> Option<&Failure> {
+        self.trouble.as_ref()
     }
 
     /// Says which certificates are right. A ClientHello can beat the SDP answer, so this may come
@@ -213,8 +208,12 @@ impl Handshake {
                 return Some(Output::Connected(keys));
             }
         }
-        if let Stage::Failing(failure) = &mut self.stage {
+        if let Stage::Failing(failure) = &self.stage {
+            if let Some(alert) = self.alert.take() {
+                return Some(Output::Send(alert));
+            }
             let failure = failure.clone();
+            self.trouble = Some(failure.clone());
             self.engine = None;
             self.stage = Stage::Failed;
             return Some(Output::Failed(failure));
@@ -256,24 +255,35 @@ impl Handshake {
             // The exception: an active engine still waits for its first answer, and this was none.
             return;
         }
-        self.engine = None;
+        let last_word = self.engine.take().and_then(|engine| self.alert_of(engine));
         if !matches!(self.stage, Stage::Underway { .. }) {
             return;
         }
+        let failure = Failure::from(error);
         if self.role == DtlsRole::Passive && !self.answered && self.restarts_left > 0 {
             self.restarts_left -= 1;
+            self.trouble = Some(failure);
             self.stage = Stage::BEGIN;
             self.engine = Some(new_engine(self.role, &self.certificate, self.now));
             self.drive(self.now, |_| Ok(()));
             return;
         }
-        self.stage = Stage::Failing(match error {
-            Error::Timeout(_) => Failure::TimedOut,
-            Error::SecurityError(SecurityError::FatalAlert { description }) => {
-                Failure::Alert(description)
+        self.alert = last_word.or_else(|| failure.alert().map(alert_record));
+        self.stage = Stage::Failing(failure);
+    }
+
+    /// The alert among the last datagrams of an engine that gave up.
+    fn alert_of(&mut self, mut engine: Dtls) -> Option<Vec<u8>> {
+        for _ in 0..DATAGRAMS_QUEUED_MAX {
+            match engine.poll_output(&mut self.buffer) {
+                dimpl::Output::Packet(datagram) if datagram.first() == Some(&ALERT) => {
+                    return Some(datagram.to_vec());
+                }
+                dimpl::Output::Timeout(_) | dimpl::Output::BufferTooSmall { .. } => return None,
+                _ => {}
             }
-            error => Failure::Protocol(error.to_string()),
-        });
+        }
+        None
     }
 
     /// The engine's next datagram; its other outputs move the stage on.
@@ -313,12 +323,26 @@ impl Handshake {
                     self.buffer = vec![0; DATAGRAM_BYTES_MAX];
                     Stage::Proven { peer, keys }
                 }
-                (None, _) => Stage::Failing(Failure::FingerprintMismatch),
+                (None, _) => Stage::Failing(Failure::NoCertificate),
                 (_, None) => Stage::Failing(Failure::NoSrtpProfile),
             };
         }
         sent
     }
+}
+
+/// The client's random in a datagram that begins with the beginning of a ClientHello: the same in each
+/// repetition, and in nobody else's (RFC 6347 §4.2.1).
+pub fn client_random_of(datagram: &[u8]) -> Option<[u8; 32]> {
+    // Record and handshake headers (§4.1, §4.2.2), then the version.
+    const HANDSHAKE: u8 = 22;
+    const CLIENT_HELLO: u8 = 1;
+    const FRAGMENT_OFFSET: std::ops::Range<usize> = 19..22;
+    const RANDOM: std::ops::Range<usize> = 27..59;
+    let is_its_beginning = datagram.first() == Some(&HANDSHAKE)
+        && datagram.get(13) == Some(&CLIENT_HELLO)
+        && datagram.get(FRAGMENT_OFFSET) == Some(&[0; 3]);
+    datagram.get(RANDOM).filter(|_| is_its_beginning)?.try_into().ok()
 }
 
 /// An engine for either version of the protocol; the active one has its ClientHello ready.

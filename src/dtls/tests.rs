@@ -527,7 +527,25 @@ fn a_side_without_a_common_cipher_fails_by_name() {
         assert!(passive.failures.is_empty());
         passive.handle(&hello, now);
     }
-    assert!(matches!(passive.failures[..], [Failure::Protocol(_)]), "{:?}", passive.failures);
+    assert_eq!(passive.failures, [Failure::NothingInCommon]);
+}
+
+#[test]
+fn the_random_of_a_client_hello_is_found_and_nothing_else() {
+    let now = Instant::now();
+    let mut active = Side::new(DtlsRole::Active, now);
+    let mut passive = Side::new(DtlsRole::Passive, now);
+    let hello = active.poll();
+    let random = client_random_of(&hello[0]);
+    assert!(random.is_some());
+    active.handshake.handle_timeout(now + Duration::from_millis(200));
+    assert_eq!(client_random_of(&active.poll()[0]), random, "repeated");
+    for answer in passive.handle(&hello, now) {
+        assert_eq!(client_random_of(&answer), None);
+    }
+    for length in 0..59 {
+        assert_eq!(client_random_of(&hello[0][..length]), None);
+    }
 }
 
 /// A certificate as long as everything that the engine can have queued must not overrun the buffer

@@ -4,9 +4,6 @@ use crate::base::random::{self, Random};
 use crate::base::secret::Secret;
 use crate::wire::stun::{Class, Message};
 
-/// Longest user fragment and longest password (RFC 8839 §5.4).
-pub const CREDENTIAL_CHARACTERS_MAX: usize = 256;
-
 /// 71 bits; RFC 8445 §5.3 asks for 24. So many that two calls never share one, because a check is
 /// given to its call by it.
 const UFRAG_CHARACTERS: usize = 12;

@@ -1,8 +1,9 @@
 //! ICE-lite (RFC 8445 §2.5), sans-IO: answers a browser's connectivity checks and follows the pair
 //! that it nominates.
 //!
-//! A lite agent never sends checks, keeps no check list and always is the controlled side (§6.1.1);
-//! its whole protocol is the STUN server of §7.3. The media process has to parse, verify and answer
+//! A lite agent keeps no check list and always is the controlled side (§6.1.1). It sends nothing of
+//! its own to find a path, and only asks, when a browser seems to have moved, whether it has. Its whole
+//! protocol is the STUN server of §7.3. The media process has to parse, verify and answer
 //! Binding requests anyway, for consent (RFC 7675), so [`check::answer`] is shared by both processes
 //! and a full agent from a library would do the same a second time.
 //!
@@ -15,3 +16,4 @@
 pub mod agent;
 pub mod check;
 pub mod credentials;
+mod probe;

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
 use tokio::sync::mpsc;
-use tracing::info;
+use tracing::{info, warn};
 
 use self::channel::{CoreEnd, CoreHandle, Reports};
 use self::core::Core;
@@ -59,7 +59,9 @@ pub fn run(config: &Media) -> Result<(), Fault> {
         .build()
         .map_err(|error| Fault::new(error, "the control thread", "free some memory"))?;
     // What is asked of the process is not answered in the calls' time.
-    cores::keep_off(&config.cores);
+    if let Err(error) = cores::keep_off(&config.cores) {
+        warn!(%error, "the control thread cannot be kept off the media threads' cores");
+    }
     runtime.block_on(async {
         let listener = listen(&config.control).await?;
         let reports = Reports::new()

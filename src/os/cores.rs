@@ -1,42 +1,72 @@
-//! Which cores the calling thread may run on.
+//! Which cores a process runs on (sched_setaffinity(2)).
 
-use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
+use std::io;
 
-/// Keeps the calling thread, and those that it starts from now on, off these cores, which others need
-/// for themselves. Where no other core is left, or the system refuses, everything stays as it is.
-pub fn keep_off(cores: &[usize]) {
-    let this = Pid::from_raw(0);
-    let Ok(mut allowed) = sched_getaffinity(this) else { return };
-    cores.iter().filter(|core| **core < CpuSet::MAX_CPU).for_each(|core| allowed.unset(*core));
-    if allowed.count() > 0 {
-        // A container may refuse; then it is the scheduler's choice, as before.
-        let _ = sched_setaffinity(this, &allowed);
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// The cores that this process may run on: those of the machine, or of its container.
+pub fn allowed() -> io::Result<Vec<usize>> {
+    let set = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
+}
+
+/// Keeps the calling thread, and every thread that it starts from now on, on these cores.
+pub fn stay_on(cores: &[usize]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    for core in cores.iter().filter(|core| **core < CpuSet::MAX_CPU) {
+        set.set(*core);
     }
+    Ok(sched_setaffinity(None, &set)?)
+}
+
+/// Keeps the calling thread, and every thread that it starts from now on, off these cores, which others
+/// need for themselves; where no other is left, everything stays as it is. Returns the cores that may be
+/// used then.
+pub fn keep_off(cores: &[usize]) -> io::Result<Vec<usize>> {
+    let allowed = allowed()?;
+    let ours = beside(&allowed, cores);
+    if ours.is_empty() {
+        return Ok(allowed);
+    }
+    stay_on(&ours)?;
+    Ok(ours)
+}
+
+fn beside(allowed: &[usize], taken: &[usize]) -> Vec<usize> {
+    allowed.iter().copied().filter(|core| !taken.contains(core)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn allowed() -> Vec<usize> {
-        let set = sched_getaffinity(None).unwrap();
-        (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
-    }
-
     #[test]
-    fn a_thread_keeps_off_the_cores_of_others_unless_there_are_none_but_those() {
-        std::thread::spawn(|| {
-            let before = allowed();
-            keep_off(&before);
-            assert_eq!(allowed(), before);
-            if let [first, rest @ ..] = &before[..]
-                && !rest.is_empty()
-            {
-                keep_off(&[*first]);
-                assert_eq!(allowed(), rest);
-            }
+    fn a_thread_stays_where_it_is_told_and_so_do_those_that_it_starts() {
+        let allowed = allowed().unwrap();
+        let last = allowed[allowed.len() - 1];
+        std::thread::spawn(move || {
+            stay_on(&[last]).unwrap();
+            assert_eq!(super::allowed().unwrap(), [last]);
+            let started = std::thread::spawn(|| super::allowed().unwrap());
+            assert_eq!(started.join().unwrap(), [last]);
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn what_is_left_are_the_allowed_cores_that_others_have_not() {
+        assert_eq!(beside(&[0, 1, 2, 3], &[1, 2]), [0, 3]);
+        assert_eq!(beside(&[2, 3], &[0, 1, 2]), [3]);
+        assert_eq!(beside(&[0, 1], &[7]), [0, 1]);
+        assert!(beside(&[0], &[0]).is_empty());
+        let before = allowed().unwrap();
+        assert_eq!(keep_off(&before).unwrap(), before, "where none is left, everything stays");
+    }
+
+    #[test]
+    fn a_core_that_is_not_there_is_an_error_and_no_panic() {
+        assert!(stay_on(&[]).is_err());
+        assert!(stay_on(&[usize::MAX]).is_err());
     }
 }

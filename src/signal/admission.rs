@@ -7,12 +7,14 @@
 use tracing::{debug, info};
 
 use crate::signal::call::{Call, Invitation};
+use crate::signal::calls::Shared;
 use crate::signal::engine::{CALLS_MAX, Engine};
-use crate::signal::exchange::{Output, PRODUCT, capabilities, not_allowed};
+use crate::signal::exchange::{PRODUCT, capabilities, not_allowed};
 use crate::signal::flow::FlowId;
 use crate::signal::invite::Invite;
-use crate::signal::leg::Peer;
-use crate::signal::registrar::{Change, Contact, EXPIRES_MIN_S, Refused};
+use crate::signal::output::Output;
+use crate::signal::peer::Peer;
+use crate::signal::registrar::{Change, Contact, EXPIRES_MIN_S, Refused, address_of};
 use crate::signal::routing::DIALLED_BYTES_MAX;
 use crate::sip::digest::{Role, Verdict};
 use crate::sip::transaction::{Flow, ServerTransactionId, overloaded};
@@ -170,11 +172,8 @@ impl Engine {
 
     /// A browser that came back over another connection finds its calls again.
     fn rehome(&mut self, user: &str, contact: &Contact, flow: FlowId) {
-        let peer = Peer::User(user.to_owned());
-        let theirs = |call: &&Call| call.caller.peer == peer || call.callee.peer == peer;
-        let names: Vec<_> =
-            self.calls.values().filter(theirs).map(|call| call.name.clone()).collect();
-        for name in names {
+        let address = address_of(&contact.uri);
+        for name in self.calls.sharing(&Shared::Contact { user: user.to_owned(), address }) {
             self.with_call(&name, |call, exchange| {
                 call.rehomed(user, &contact.uri, Flow::Web(flow.0), exchange);
             });
@@ -212,7 +211,7 @@ impl Engine {
         match Call::invited(invitation, &mut self.exchange) {
             Ok(call) => {
                 let name = call.name.clone();
-                self.calls.insert(name.clone(), call);
+                self.calls.insert(call);
                 self.settle(&name);
             }
             Err(record) => self.exchange.outputs.push_back(Output::Record(record)),

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use crate::control::message::{CallName, Side};
 use crate::signal::directory::{Key, Part};
-use crate::signal::exchange::{ALLOW, Exchange, SDP};
-use crate::signal::leg::{Peer, next_hop};
+use crate::signal::exchange::{ALLOW, Exchange};
+use crate::signal::leg::next_hop;
+use crate::signal::peer::Peer;
 use crate::signal::release::Release;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientTransactionId, Flow};
-use crate::wire::sip::{CSeq, HeaderName, Method, NameAddr, Reason, Request, Response, Uri};
+use crate::wire::sip::{CSeq, HeaderName, Method, NameAddr, Reason, Request, Response, SDP, Uri};
 
 /// A trunk that has said nothing at all for this long is given up for the next one.
 pub const TRUNK_SILENCE_MAX: Duration = Duration::from_secs(4);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::config;
 use crate::signal::attempt::{Attempt, AttemptState, Proposal, Who};
 use crate::signal::exchange::Exchange;
-use crate::signal::leg::Peer;
+use crate::signal::peer::Peer;
 use crate::signal::release::Release;
 use crate::sip::cause::Cause;
 use crate::sip::dialog::Dialog;

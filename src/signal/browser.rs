@@ -20,27 +20,34 @@ use crate::base::secret::Secret;
 use crate::control::message::{
     Codec, Format, IceCredentials, LegChange, LegParameters, Security, Spacing, SrtpKeys, Transport,
 };
-use crate::dtls::{self, Certificate, Handshake};
-use crate::ice::agent::{Agent, Event};
+use crate::dtls::{self, Certificate, Failure, Handshake};
+use crate::ice::agent::{Agent, Event, Path};
 use crate::ice::credentials::Credentials;
-use crate::signal::leg::{Peer, format_of};
+use crate::signal::media_leg::format_of;
 use crate::wire::sdp::{
     BrowserAnswer, BrowserOffer, BrowserSide, DtlsRole, Fingerprint, IceMode, IceParameters,
     OpusWish, Refusal, Session, author_browser_answer, author_browser_offer,
 };
 use crate::wire::stun::RESPONSE_BYTES_MAX;
 
+/// Failed handshakes of a leg that are forgotten: they take a validated address and some 100 us of a
+/// core each.
+const FORGOTTEN_MAX: u8 = 16;
+
 /// The media of a leg toward a browser. It serialises: that is its part of the call's blob.
 #[derive(Serialize, Deserialize)]
 pub struct BrowserMedia {
     session: Session,
     ice: IceCredentials,
-    wish: Wish,
+    wish: OpusWish,
     /// The media thread and its port.
     local: Option<(usize, SocketAddr)>,
     format: Option<Format>,
     description: Option<String>,
     nominated: Option<SocketAddr>,
+    /// The browser's ICE password, by which it proves where it is when it moves.
+    #[serde(default)]
+    remote_password: Option<String>,
     secured: bool,
     /// Made anew from the credentials when the call is picked up again.
     #[serde(skip)]
@@ -53,49 +60,30 @@ pub struct BrowserMedia {
     role: DtlsRole,
     #[serde(skip)]
     fingerprints: Vec<Fingerprint>,
+    /// Ours, once the leg is made. A call that was picked up again is secured without one: the
+    /// association went with our predecessor, its keys live in media.
+    #[serde(skip)]
+    certificate: Option<Certificate>,
     #[serde(skip)]
     handshake: Option<Handshake>,
     /// Where the last DTLS datagram came from.
     #[serde(skip)]
     dtls_from: Option<SocketAddr>,
+    /// Where the handshake began, and with which client's random.
+    #[serde(skip)]
+    begun: Option<(SocketAddr, [u8; 32])>,
+    /// Why handshakes failed that were forgotten: the last reason, and how many there were.
+    #[serde(skip)]
+    forgotten: Option<(Failure, u8)>,
 }
 
-/// Whether the far end has any use for more than narrowband.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wish {
-    /// The other leg is G.711.
-    Narrowband,
-    /// The other leg is a browser too.
-    Fullband,
-}
-
-impl Wish {
-    /// What to ask of a browser whose audio goes to `far_end`.
-    pub fn toward(far_end: &Peer) -> Self {
-        match far_end {
-            Peer::Trunk(_) => Wish::Narrowband,
-            Peer::User(_) => Wish::Fullband,
-        }
-    }
-
-    /// Codecs toward the browser in our order. Opus for its repair of loss, and G.711 for who has
-    /// nothing else. Between browsers, which all have it (RFC 7874 §3), Opus goes through untouched
-    /// and nothing else can.
-    fn codecs(self) -> &'static [Codec] {
-        match self {
-            Wish::Narrowband => &[Codec::Opus, Codec::Pcmu, Codec::Pcma],
-            Wish::Fullband => &[Codec::Opus],
-        }
-    }
-}
-
-impl From<Wish> for OpusWish {
-    fn from(wish: Wish) -> OpusWish {
-        match wish {
-            Wish::Narrowband => OpusWish::Narrowband,
-            Wish::Fullband => OpusWish::Fullband,
-        }
+/// Codecs toward the browser in our order. Opus for its repair of loss, and G.711 for who has nothing
+/// else. Between browsers, which all have it (RFC 7874 §3), Opus goes through untouched and nothing
+/// else can.
+fn codecs(wish: OpusWish) -> &'static [Codec] {
+    match wish {
+        OpusWish::Narrowband => &[Codec::Opus, Codec::Pcmu, Codec::Pcma],
+        OpusWish::Fullband => &[Codec::Opus],
     }
 }
 
@@ -115,18 +103,20 @@ pub enum Outcome {
     Validated(SocketAddr),
     /// The handshake is done.
     Secured(LegChange),
-    /// The handshake failed; the text says why.
-    Failed(String),
+    /// The handshake failed with whoever is where media goes: no keys ever come.
+    Failed(Failure),
+    /// A handshake failed with whoever is somewhere else, and another one may come.
+    FailedElsewhere(Failure),
 }
 
 impl BrowserMedia {
     /// A leg whose browser made an offer.
-    pub fn offered(sdp: &str, wish: Wish, random: &mut Random) -> Result<Self, Refusal> {
+    pub fn offered(sdp: &str, wish: OpusWish, random: &mut Random) -> Result<Self, Refusal> {
         let offer = BrowserOffer::parse(sdp)?;
-        let agreement = offer.agree(wish.codecs())?;
+        let agreement = offer.agree(codecs(wish))?;
         let mut media = Self::offering(wish, random);
         media.format = Some(format_of(&agreement, Spacing::OnArrival));
-        media.set_remote_ufrag(&offer.audio.ice.ufrag);
+        media.set_remote(&offer.audio.ice);
         media.role = offer.our_role(DtlsRole::Passive);
         media.fingerprints = offer.audio.fingerprints.clone();
         media.offer = Some(Box::new(offer));
@@ -134,7 +124,7 @@ impl BrowserMedia {
     }
 
     /// A leg on which we make the offer.
-    pub fn offering(wish: Wish, random: &mut Random) -> Self {
+    pub fn offering(wish: OpusWish, random: &mut Random) -> Self {
         let credentials = Credentials::generate(random);
         Self {
             session: Session::new(random),
@@ -148,13 +138,17 @@ impl BrowserMedia {
             format: None,
             description: None,
             nominated: None,
+            remote_password: None,
             secured: false,
             agent: Some(Agent::new(credentials)),
             offer: None,
             role: DtlsRole::Passive,
             fingerprints: Vec::new(),
+            certificate: None,
             handshake: None,
             dtls_from: None,
+            begun: None,
+            forgotten: None,
         }
     }
 
@@ -170,6 +164,7 @@ impl BrowserMedia {
     /// The media process gave the leg its thread and address: our SDP can be written, once.
     pub fn reserved(&mut self, thread: usize, address: SocketAddr, certificate: &Certificate) {
         self.local = Some((thread, address));
+        self.certificate = Some(certificate.clone());
         let ice = IceParameters {
             ufrag: self.ice.local_ufrag.clone(),
             password: self.ice.local_password.clone(),
@@ -177,14 +172,14 @@ impl BrowserMedia {
         };
         let fingerprint = certificate.fingerprint();
         let side = BrowserSide { session: self.session, address, ice: &ice, fingerprint };
-        let wish = self.wish.into();
+        let wish = self.wish;
         self.description = Some(match self.offer.take() {
-            Some(offer) => match offer.agree(self.wish.codecs()) {
+            Some(offer) => match offer.agree(codecs(self.wish)) {
                 Ok(agreement) => author_browser_answer(&offer, &side, self.role, &agreement, wish),
                 // It agreed when it came and has not changed since.
                 Err(_) => return,
             },
-            None => author_browser_offer(&side, self.wish.codecs(), wish),
+            None => author_browser_offer(&side, codecs(self.wish), wish),
         });
     }
 
@@ -198,8 +193,8 @@ impl BrowserMedia {
     /// [`Self::go_on`] is due.
     pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
         let answer = BrowserAnswer::parse(sdp)?;
-        self.format = Some(format_of(&answer.agree(self.wish.codecs())?, Spacing::OnArrival));
-        let remote = self.set_remote_ufrag(&answer.audio.ice.ufrag);
+        self.format = Some(format_of(&answer.agree(codecs(self.wish))?, Spacing::OnArrival));
+        let remote = self.set_remote(&answer.audio.ice);
         if answer.our_role() != self.role {
             // A ClientHello that beat the answer was meant for nobody.
             self.handshake = None;
@@ -217,37 +212,42 @@ impl BrowserMedia {
         })
     }
 
-    fn set_remote_ufrag(&mut self, ufrag: &str) -> Option<SocketAddr> {
-        self.ice.remote_ufrag = Some(ufrag.to_owned());
-        let nominated = self.agent().set_remote(ufrag)?;
+    fn set_remote(&mut self, remote: &IceParameters) -> Option<SocketAddr> {
+        self.ice.remote_ufrag = Some(remote.ufrag.clone());
+        self.remote_password = Some(remote.password.clone());
+        let nominated = self.agent().set_remote(&remote.ufrag, &remote.password)?;
         self.nominated = Some(nominated);
         self.nominated
     }
 
     fn agent(&mut self) -> &mut Agent {
         let (ice, nominated) = (&self.ice, self.nominated);
+        let remote_password = self.remote_password.as_deref();
         self.agent.get_or_insert_with(|| {
             let credentials = Credentials {
                 ufrag: ice.local_ufrag.clone(),
                 password: Secret::new(ice.local_password.clone()),
             };
-            Agent::resume(credentials, ice.remote_ufrag.as_deref(), nominated)
+            Agent::resume(credentials, ice.remote_ufrag.as_deref(), remote_password, nominated)
         })
     }
 
-    /// A STUN datagram whose USERNAME names this leg.
-    pub fn handle_check(
+    /// A STUN datagram: a check whose USERNAME names this leg, or the answer to a probe of ours.
+    pub fn handle_stun(
         &mut self,
         datagram: &[u8],
         from: SocketAddr,
-        certificate: &Certificate,
         now: Instant,
+        random: &mut Random,
     ) -> Result<Vec<Outcome>, Discard> {
         let mut response = [0; RESPONSE_BYTES_MAX];
-        let checked = self.agent().handle(datagram, from, now, &mut response)?;
-        let datagram = response[..checked.length].to_vec();
-        let mut outcomes = vec![Outcome::Send { to: from, datagram }];
-        match checked.event {
+        let handled = self.agent().handle(datagram, from, now, random, &mut response)?;
+        let mut outcomes = Vec::new();
+        if handled.length > 0 {
+            let datagram = response[..handled.length].to_vec();
+            outcomes.push(Outcome::Send { to: from, datagram });
+        }
+        match handled.event {
             Some(Event::Validated(address)) => outcomes.push(Outcome::Validated(address)),
             Some(Event::Nominated(address)) => {
                 self.nominated = Some(address);
@@ -258,50 +258,84 @@ impl BrowserMedia {
                 }));
                 if self.role == DtlsRole::Active && !self.secured {
                     // The path is there: our ClientHello goes out.
-                    self.handshake(certificate, now);
+                    self.handshake(now);
                     outcomes.extend(self.carry_out());
                 }
             }
             None => {}
         }
+        outcomes.extend(self.probes());
         Ok(outcomes)
     }
 
+    fn probes(&mut self) -> Vec<Outcome> {
+        let Some(agent) = &mut self.agent else { return Vec::new() };
+        let probes = std::iter::from_fn(|| agent.poll_probe());
+        probes.map(|(to, datagram)| Outcome::Send { to, datagram }).collect()
+    }
+
+    /// What media knows about the path to the nominated address.
+    pub fn set_path(&mut self, path: Path) {
+        self.agent().set_path(path);
+    }
+
     /// A DTLS datagram. Nothing is answered toward an address that has not passed a check.
-    pub fn handle_dtls(
-        &mut self,
-        datagram: &[u8],
-        from: SocketAddr,
-        certificate: &Certificate,
-        now: Instant,
-    ) -> Vec<Outcome> {
-        // A call that was picked up again is secured without a handshake: the association went with
-        // our predecessor, its keys live in media.
-        if !self.agent().is_validated(from) || (self.secured && self.handshake.is_none()) {
+    pub fn handle_dtls(&mut self, datagram: &[u8], from: SocketAddr, now: Instant) -> Vec<Outcome> {
+        if !self.agent().is_validated(from) {
+            return Vec::new();
+        }
+        if !self.admits(datagram, from) {
             return Vec::new();
         }
         self.dtls_from = Some(from);
-        self.handshake(certificate, now).handle_datagram(datagram, now);
+        if let Some(handshake) = self.handshake(now) {
+            handshake.handle_datagram(datagram, now);
+        }
         self.carry_out()
+    }
+
+    /// Whether a datagram is of the one handshake that matters: its beginning decides. A stranger who
+    /// sends old checks again gets an address validated, and must not come between with a ClientHello.
+    /// So once there is a nomination a handshake begins there only, and takes the place of one that
+    /// began elsewhere. A browser that moves meanwhile repeats its own ClientHello.
+    fn admits(&mut self, datagram: &[u8], from: SocketAddr) -> bool {
+        let Some(random) = dtls::client_random_of(datagram) else { return true };
+        let is_nominated = self.nominated == Some(from);
+        match self.begun {
+            _ if self.role == DtlsRole::Active || self.secured => true,
+            Some((_, begun)) if begun == random => true,
+            Some((at, _)) if at == from => true,
+            Some(_) if is_nominated => {
+                self.handshake = None;
+                self.begun = Some((from, random));
+                true
+            }
+            None if is_nominated || self.nominated.is_none() => {
+                self.begun = Some((from, random));
+                true
+            }
+            Some(_) | None => false,
+        }
     }
 
     /// What the browser's answer sets free: the keys of a handshake that was faster than it, or our
     /// ClientHello when it made us active after the nomination.
-    pub fn go_on(&mut self, certificate: &Certificate, now: Instant) -> Vec<Outcome> {
+    pub fn go_on(&mut self, now: Instant) -> Vec<Outcome> {
         if self.role == DtlsRole::Active && self.nominated.is_some() && !self.secured {
-            self.handshake(certificate, now);
+            self.handshake(now);
         }
         self.carry_out()
     }
 
-    fn handshake(&mut self, certificate: &Certificate, now: Instant) -> &mut Handshake {
-        self.handshake.get_or_insert_with(|| {
+    fn handshake(&mut self, now: Instant) -> Option<&mut Handshake> {
+        let certificate = self.certificate.as_ref()?;
+        Some(self.handshake.get_or_insert_with(|| {
             let mut handshake = Handshake::new(self.role, certificate, now);
             if !self.fingerprints.is_empty() {
                 handshake.expect(&self.fingerprints);
             }
             handshake
-        })
+        }))
     }
 
     /// Carries out what the handshake wants. Its flights go where media goes, or before nomination
@@ -312,6 +346,7 @@ impl BrowserMedia {
         else {
             return outcomes;
         };
+        let mut failure = None;
         while let Some(output) = handshake.poll_output() {
             outcomes.push(match output {
                 dtls::Output::Send(datagram) => Outcome::Send { to, datagram },
@@ -322,13 +357,54 @@ impl BrowserMedia {
                             let security = Some(Security::Srtp(keys));
                             Outcome::Secured(LegChange { security, ..LegChange::default() })
                         }
-                        Err(problem) => Outcome::Failed(problem.to_string()),
+                        Err(problem) => {
+                            failure = Some(Failure::Protocol(problem.to_string()));
+                            break;
+                        }
                     }
                 }
-                dtls::Output::Failed(failure) => Outcome::Failed(format!("{failure:?}")),
+                dtls::Output::Failed(reason) => {
+                    failure = Some(reason);
+                    break;
+                }
             });
         }
+        outcomes.extend(failure.map(|failure| self.failed(failure)));
         outcomes
+    }
+
+    /// A handshake failed. With one that did not come from where media goes (before the browser's
+    /// answer that is nowhere, and one of several who are asked may have been first) it is as if it
+    /// had never been.
+    fn failed(&mut self, failure: Failure) -> Outcome {
+        if self.dtls_from.is_none_or(|from| self.nominated == Some(from)) {
+            return Outcome::Failed(failure);
+        }
+        let count = self.forgotten.take().map_or(0, |(_, count)| count);
+        self.forgotten = Some((failure.clone(), count.saturating_add(1)));
+        if count < FORGOTTEN_MAX {
+            self.handshake = None;
+            self.begun = None;
+        }
+        Outcome::FailedElsewhere(failure)
+    }
+
+    /// What the leg still waits for before packets can flow; for the record of a call that waited in
+    /// vain.
+    pub fn awaits(&self) -> Option<String> {
+        let has_checked = self.agent.as_ref().is_some_and(|agent| agent.last_check().is_some());
+        let trouble = self.handshake.as_ref().and_then(Handshake::trouble);
+        let trouble = trouble.or(self.forgotten.as_ref().map(|(failure, _)| failure));
+        if self.secured {
+            return None;
+        }
+        Some(match (has_checked, self.nominated, trouble, &self.handshake) {
+            (false, ..) => "no ICE check came".to_owned(),
+            (_, None, ..) => "ICE checks came, but no nomination".to_owned(),
+            (.., Some(trouble), _) => trouble.to_string(),
+            (.., None, None) => "DTLS: no ClientHello came".to_owned(),
+            (.., None, Some(_)) => "DTLS: the handshake was not finished".to_owned(),
+        })
     }
 
     /// The media thread that owns the leg.
@@ -358,14 +434,21 @@ impl BrowserMedia {
 
     /// When [`Self::handle_timeout`] has work.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.handshake.as_ref().and_then(Handshake::next_timeout)
+        let handshake = self.handshake.as_ref().and_then(Handshake::next_timeout);
+        let agent = self.agent.as_ref().and_then(Agent::next_timeout);
+        handshake.into_iter().chain(agent).min()
     }
 
-    /// Repeats lost flights.
+    /// Repeats lost flights and probes.
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<Outcome> {
         if let Some(handshake) = &mut self.handshake {
             handshake.handle_timeout(now);
         }
-        self.carry_out()
+        if let Some(agent) = &mut self.agent {
+            agent.handle_timeout(now);
+        }
+        let mut outcomes = self.carry_out();
+        outcomes.extend(self.probes());
+        outcomes
     }
 }

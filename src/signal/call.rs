@@ -28,7 +28,6 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use tracing::{debug, info, warn};
 
 use crate::control::message::{
@@ -36,17 +35,20 @@ use crate::control::message::{
 };
 use crate::signal::attempt::{AttemptState, Proposal};
 use crate::signal::attempts::{Attempts, is_worth_another_trunk, silent};
+use crate::signal::blob;
 use crate::signal::browser::{BrowserMedia, Outcome};
 use crate::signal::directory::{Key, Part};
-use crate::signal::exchange::{Exchange, Output};
+use crate::signal::exchange::Exchange;
 use crate::signal::in_call;
 use crate::signal::invite::Invite;
-use crate::signal::leg::{Farewell, Leg, LegMedia, Peer};
+use crate::signal::leg::{Farewell, Leg, LegMedia};
+use crate::signal::output::Output;
+use crate::signal::peer::Peer;
 use crate::signal::records::{CallRecord, Direction, Party};
-use crate::signal::recovery;
-use crate::signal::registrar::same_contact;
-use crate::signal::release::{Release, sdp_of};
+use crate::signal::registrar::address_of;
+use crate::signal::release::Release;
 use crate::signal::routing::Destination;
+use crate::signal::stage::Stage;
 use crate::sip::cause::Cause;
 use crate::sip::dialog::{Dialog, DialogId, DialogRefusal};
 use crate::sip::transaction::{Failure, Flow, ServerTransactionId};
@@ -87,22 +89,6 @@ pub struct Call {
     is_in_media: bool,
     /// Whether the record has been written.
     is_recorded: bool,
-}
-
-/// The stages, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Media is making both legs.
-    Reserving,
-    /// The callee is asked and perhaps rings.
-    Asking,
-    /// The callee has answered; ICE and DTLS are on their way.
-    Connecting,
-    /// Both legs are open.
-    Talking,
-    /// It is over; the last messages are on their way.
-    Ending,
 }
 
 /// An INVITE that has been let in.
@@ -195,7 +181,7 @@ impl Call {
     fn reserve(&mut self, exchange: &mut Exchange) {
         let create = CreateCall {
             call: self.name.clone(),
-            blob: recovery::blob_of(self),
+            blob: self.blob(),
             a: self.caller.media.leg_parameters(),
             b: self.callee.media.leg_parameters(),
             thread: None,
@@ -240,7 +226,7 @@ fn legs(
     exchange: &mut Exchange,
 ) -> Result<(Leg, Leg), Release> {
     let request = &invite.request;
-    let offer = sdp_of(&request.headers, &request.body)?;
+    let offer = request.sdp()?;
     let caller_media = LegMedia::of_caller(&caller, offer, &callee, exchange)?;
     let callee_media = LegMedia::of_callee(&callee, &caller, exchange);
     let contact = exchange.address.contact(invite.flow);
@@ -362,7 +348,7 @@ impl Call {
     /// Early media comes from trunks: a browser has none before it answers. Of several early dialogs
     /// the newest is heard.
     fn take_early_media(&mut self, response: &Response, exchange: &mut Exchange) -> bool {
-        let sdp = sdp_of(&response.headers, &response.body).ok().flatten();
+        let sdp = response.sdp().ok().flatten();
         let (LegMedia::Trunk(media), Some(sdp)) = (&mut self.callee.media, sdp) else {
             return false;
         };
@@ -472,7 +458,7 @@ impl Call {
     }
 
     fn take_answer(&mut self, response: &Response) -> Result<LegChange, Release> {
-        match sdp_of(&response.headers, &response.body)? {
+        match response.sdp()? {
             Some(sdp) => Ok(self.callee.media.answered(sdp)?),
             // It was in the 183 already.
             None if self.callee.media.codec().is_some() => Ok(LegChange::default()),
@@ -496,12 +482,12 @@ impl Call {
         if !invite.is_late_offer() {
             return;
         }
-        let answer = match sdp_of(&ack.headers, &ack.body) {
+        let answer = match ack.sdp() {
             Ok(Some(sdp)) => self.caller.media.answered(sdp).map_err(Release::from),
             Ok(None) => {
                 Err(Release::of_status(Status::NOT_ACCEPTABLE_HERE, "an ACK without its answer"))
             }
-            Err(release) => Err(release),
+            Err(no_sdp) => Err(no_sdp.into()),
         };
         match answer {
             Ok(change) => {
@@ -531,7 +517,7 @@ impl Call {
 // 6. The browsers' checks and handshakes, punted by media.
 
 impl Call {
-    /// A check whose USERNAME names a leg.
+    /// A check whose USERNAME names a leg, or an answer from an address of its browser.
     pub fn checked(
         &mut self,
         side: Side,
@@ -541,11 +527,9 @@ impl Call {
     ) {
         let leg = self.leg_mut(side);
         let Some(media) = leg.media.browser_mut() else { return };
-        match media.handle_check(datagram, from, &exchange.certificate, exchange.now) {
+        match media.handle_stun(datagram, from, exchange.now, &mut exchange.random) {
             Ok(outcomes) => self.carry_out(side, outcomes, exchange),
-            Err(reason) => {
-                debug!(call = &*self.name, reason = reason.name(), "a check is discarded")
-            }
+            Err(reason) => debug!(call = &*self.name, reason = reason.name(), "STUN is discarded"),
         }
     }
 
@@ -559,14 +543,14 @@ impl Call {
     ) {
         let leg = self.leg_mut(side);
         let Some(media) = leg.media.browser_mut() else { return };
-        let outcomes = media.handle_dtls(datagram, from, &exchange.certificate, exchange.now);
+        let outcomes = media.handle_dtls(datagram, from, exchange.now);
         self.carry_out(side, outcomes, exchange);
     }
 
     /// The browser's answer is there: what waited for it goes on.
     fn go_on_with_handshake(&mut self, side: Side, exchange: &mut Exchange) {
         if let Some(media) = self.leg_mut(side).media.browser_mut() {
-            let outcomes = media.go_on(&exchange.certificate, exchange.now);
+            let outcomes = media.go_on(exchange.now);
             self.carry_out(side, outcomes, exchange);
         }
     }
@@ -598,9 +582,12 @@ impl Call {
                     self.record.set_up.secured_ms = Some(since_started);
                     self.talk_if_open(exchange);
                 }
-                Outcome::Failed(reason) => {
-                    // It ends nothing by itself: whoever got in between cannot end the call.
-                    warn!(call = &*self.name, leg = ?side, reason, "the DTLS handshake failed");
+                Outcome::FailedElsewhere(failure) => {
+                    warn!(call = &*self.name, leg = ?side, %failure, "a handshake is forgotten");
+                }
+                Outcome::Failed(failure) => {
+                    warn!(call = &*self.name, leg = ?side, %failure, "no keys");
+                    self.end(Party::Linecard, failure.into(), None, exchange);
                 }
             }
         }
@@ -616,10 +603,17 @@ impl Call {
         }
     }
 
+    /// What our successor would have to know.
+    fn blob(&self) -> String {
+        let legs = [&self.caller, &self.callee];
+        let invite = self.invite.as_ref();
+        blob::Written::of(self.stage, &self.record, legs, &self.attempts, invite).to_text()
+    }
+
     /// Tells media what our successor would have to know.
     fn park(&self, exchange: &mut Exchange) {
         if self.stage != Stage::Ending {
-            exchange.park(&self.name, recovery::blob_of(self));
+            exchange.park(&self.name, self.blob());
         }
     }
 }
@@ -677,13 +671,14 @@ impl Call {
     /// A user's browser is reached over another connection now: dialogs with that contact follow,
     /// and a BYE that waited for it goes out.
     pub fn rehomed(&mut self, user: &str, contact: &str, flow: Flow, exchange: &mut Exchange) {
+        let address = address_of(contact);
         for side in Side::BOTH {
             let leg = self.leg_mut(side);
             let is_theirs = matches!(&leg.peer, Peer::User(name) if name == user)
                 && leg
                     .dialog
                     .as_ref()
-                    .is_some_and(|dialog| same_contact(&dialog.remote_target.to_string(), contact));
+                    .is_some_and(|dialog| address_of(&dialog.remote_target.to_string()) == address);
             if is_theirs {
                 leg.flow = Some(flow);
                 if let Farewell::AwaitsFlow(_) = leg.farewell {
@@ -885,7 +880,16 @@ impl Call {
                 Release::new(status, Cause::NO_ANSWER, text)
             }
             Stage::Connecting => {
-                let text = "ICE and DTLS were not done in time";
+                let awaited = Side::BOTH
+                    .iter()
+                    .filter_map(|side| Some((*side, self.leg(*side).media.browser()?.awaits()?)));
+                let awaited: Vec<_> = awaited
+                    .map(|(side, what)| match side {
+                        Side::A => format!("caller: {what}"),
+                        Side::B => format!("callee: {what}"),
+                    })
+                    .collect();
+                let text = format!("ICE and DTLS were not done in time: {}", awaited.join("; "));
                 Release::new(Status::REQUEST_TIMEOUT, Cause::RECOVERY_ON_TIMER, text)
             }
             Stage::Talking => return,

@@ -9,7 +9,7 @@
 //! In: bytes, the comings and goings of connections, time. Out: [`Output`]s. A new request goes to
 //! [`super::admission`], one inside a dialog to its call.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -21,12 +21,15 @@ use crate::config::{Config, Credential};
 use crate::control::message::{CallName, DeleteCall, Event, ListedCall};
 use crate::dtls::Certificate;
 use crate::ice::credentials::local_ufrag_of;
-use crate::signal::call::{Call, Stage};
+use crate::signal::call::Call;
+use crate::signal::calls::{Calls, Shared};
 use crate::signal::control_client::Report;
 use crate::signal::directory::{Key, Part};
-use crate::signal::exchange::{Exchange, Output};
+use crate::signal::exchange::Exchange;
 use crate::signal::flow::FlowId;
+use crate::signal::output::Output;
 use crate::signal::recovery::recover;
+use crate::signal::stage::Stage;
 use crate::sip::digest::{Challenger, Ha1};
 use crate::sip::transaction::{self, Flow, ServerTransactionId};
 use crate::wire::demux::{Protocol, classify};
@@ -41,11 +44,8 @@ const MEDIA_ABSENCE_MAX: Duration = Duration::from_secs(5);
 /// The engine.
 pub struct Engine {
     pub(super) exchange: Exchange,
-    pub(super) calls: HashMap<CallName, Call>,
-    /// When each call wants to be called, soonest first.
-    timers: BTreeSet<(Instant, CallName)>,
-    timer_of: HashMap<CallName, Instant>,
-    pub(super) flows: HashMap<FlowId, Connection>,
+    pub(super) calls: Calls,
+    pub(super) flows: BTreeMap<FlowId, Connection>,
     pub(super) challenger: Challenger,
     /// What each user proves itself with.
     pub(super) secrets: HashMap<String, Ha1>,
@@ -86,10 +86,8 @@ impl Engine {
             challenger: Challenger::new(domain, now, &mut exchange.random),
             secrets: secrets.collect(),
             exchange,
-            calls: HashMap::new(),
-            timers: BTreeSet::new(),
-            timer_of: HashMap::new(),
-            flows: HashMap::new(),
+            calls: Calls::default(),
+            flows: BTreeMap::new(),
             generation: None,
             listed: Vec::new(),
             media_given_up: None,
@@ -130,10 +128,7 @@ impl Engine {
         self.exchange.registrar.flow_closed(flow, now);
         let flow = Flow::Web(flow.0);
         self.exchange.transactions.flow_closed(flow);
-        let on_it = |call: &&Call| call.caller.is_on(flow) || call.callee.is_on(flow);
-        let names: Vec<_> =
-            self.calls.values().filter(on_it).map(|call| call.name.clone()).collect();
-        for name in names {
+        for name in self.calls.sharing(&Shared::Flow(flow)) {
             self.with_call(&name, |call, exchange| call.flow_closed(flow, exchange));
         }
         self.pump();
@@ -173,7 +168,7 @@ impl Engine {
             self.exchange.transactions.next_timeout(),
             self.exchange.registrar.next_timeout(),
             self.exchange.media.next_timeout(),
-            self.timers.first().map(|(at, _)| *at),
+            self.calls.next_timeout(),
             self.media_given_up,
         ]
         .into_iter()
@@ -187,9 +182,7 @@ impl Engine {
         self.exchange.transactions.handle_timeout(now);
         self.exchange.registrar.handle_timeout(now);
         self.exchange.media.handle_timeout(now);
-        let due = self.timers.iter().take_while(|(at, _)| *at <= now);
-        let due: Vec<_> = due.map(|(_, name)| name.clone()).collect();
-        for name in due {
+        for name in self.calls.due(now) {
             self.with_call(&name, |call, exchange| call.handle_timeout(exchange));
         }
         if self.media_given_up.take_if(|at| *at <= now).is_some() {
@@ -321,7 +314,7 @@ impl Engine {
     /// knows is put away.
     fn reconcile(&mut self) {
         let listed = std::mem::take(&mut self.listed);
-        let held: HashSet<_> = listed.iter().map(|listed| listed.call.clone()).collect();
+        let held: BTreeSet<_> = listed.iter().map(|listed| listed.call.clone()).collect();
         let (mut resumed, mut dropped) = (0, 0);
         for listed in listed {
             let name = listed.call.clone();
@@ -336,7 +329,7 @@ impl Engine {
             };
             if let Some(call) = call {
                 resumed += 1;
-                self.calls.insert(name.clone(), call);
+                self.calls.insert(call);
                 self.settle(&name);
             } else {
                 dropped += 1;
@@ -344,7 +337,7 @@ impl Engine {
                 let _ = self.exchange.media.unattended(&delete);
             }
         }
-        let gone = self.calls.values().filter(|call| call.stage != Stage::Ending);
+        let gone = self.calls.iter().filter(|call| call.stage != Stage::Ending);
         let gone: Vec<_> =
             gone.map(|call| call.name.clone()).filter(|name| !held.contains(name)).collect();
         for name in &gone {
@@ -380,12 +373,14 @@ impl Engine {
         }
     }
 
-    /// STUN finds its leg by our fragment, DTLS by the address that passed a check.
+    /// A check finds its leg by our fragment, answers and DTLS by the address that passed a check.
     fn punted(&mut self, thread: usize, from: SocketAddr, datagram: &[u8]) {
         match classify(datagram) {
             Ok(Protocol::Stun) => {
-                let Some(fragment) = local_ufrag_of(datagram) else { return };
-                let key = Key::Fragment(fragment.to_owned());
+                let key = match local_ufrag_of(datagram) {
+                    Some(fragment) => Key::Fragment(fragment.to_owned()),
+                    None => Key::Address(thread, from),
+                };
                 self.with_owner(&key, |call, part, exchange| {
                     if let Part::Leg(side) = part {
                         call.checked(side, datagram, from, exchange);
@@ -404,7 +399,7 @@ impl Engine {
     }
 
     fn end_all(&mut self) {
-        let names: Vec<_> = self.calls.keys().cloned().collect();
+        let names: Vec<_> = self.calls.iter().map(|call| call.name.clone()).collect();
         for name in names {
             self.with_call(&name, |call, exchange| call.media_gone(exchange));
         }
@@ -431,16 +426,8 @@ impl Engine {
     }
 
     pub(super) fn settle(&mut self, name: &CallName) {
-        if let Some(at) = self.timer_of.remove(name) {
-            self.timers.remove(&(at, name.clone()));
-        }
-        let Some(call) = self.calls.get(name) else { return };
-        if call.is_over() {
-            self.calls.remove(name);
+        if self.calls.settle(name) {
             self.exchange.directory.forget(name);
-        } else if let Some(at) = call.next_timeout() {
-            self.timers.insert((at, name.clone()));
-            self.timer_of.insert(name.clone(), at);
         }
     }
 }

@@ -14,50 +14,21 @@ use crate::control::message::{CallName, Datagram, LegChange, Park, SendDatagram,
 use crate::dtls::Certificate;
 use crate::signal::control_client::ControlClient;
 use crate::signal::directory::{Directory, Key, Part};
-use crate::signal::flow::FlowId;
-use crate::signal::records::{CallRecord, WallTime};
+use crate::signal::output::Output;
+use crate::signal::records::WallTime;
 use crate::signal::registrar::Registrar;
 use crate::signal::release::Release;
 use crate::signal::routing::Routes;
 use crate::sip::transaction::{Flow, Transactions};
-use crate::wire::sip::{HeaderName, Host, NameAddr, Request, Response, SentBy, Status, Uri};
+use crate::wire::sip::{HeaderName, Host, NameAddr, Request, Response, SDP, SentBy, Status, Uri};
 use crate::wire::telephone_event::{Digit, DigitTime};
 
 /// What we name ourselves in User-Agent and Server.
 pub const PRODUCT: &str = concat!("linecard/", env!("CARGO_PKG_VERSION"));
 /// The methods we know (RFC 3261 §20.5). Whatever is not here is answered 405.
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER";
-/// SDP's content type.
-pub const SDP: &str = "application/sdp";
 /// Characters of our tags and Call-IDs: 119 bits, so that knowing a dialog's is proof of being in it.
 const TAG_CHARACTERS: usize = 20;
-
-/// What leaves the engine.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Output {
-    /// A SIP message to a trunk.
-    Datagram {
-        /// Where to.
-        to: SocketAddr,
-        /// The message.
-        bytes: Vec<u8>,
-    },
-    /// A SIP message to a browser.
-    Message {
-        /// On which connection.
-        flow: FlowId,
-        /// The message.
-        bytes: Vec<u8>,
-    },
-    /// A connection's user has proved who it is.
-    Authenticated(FlowId),
-    /// A line for the media process.
-    Control(String),
-    /// The connection to the media process is of no use; close it.
-    CloseControl,
-    /// A call is over.
-    Record(Box<CallRecord>),
-}
 
 /// How we are addressed.
 #[derive(Clone, Debug)]

@@ -33,7 +33,7 @@ pub enum FlowEvent {
         flow: FlowId,
         /// The browser's address.
         peer: SocketAddr,
-        /// What the engine sends to it. Dropped by the engine after [`Outgoing::Close`].
+        /// What the engine sends to it; dropping it closes the WebSocket.
         to_browser: mpsc::Sender<Outgoing>,
     },
     /// One WebSocket message, at most [`MESSAGE_BYTES_MAX`].
@@ -58,6 +58,4 @@ pub enum Outgoing {
     /// A request on this flow carried good credentials: the web front's bounds for strangers, in
     /// time and per source address, no longer apply to it. Sent once or more often.
     Authenticated,
-    /// Close the WebSocket.
-    Close,
 }

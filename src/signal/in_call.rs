@@ -3,10 +3,10 @@
 
 use crate::control::message::{CallName, Side};
 use crate::signal::digit::{self, Pressed};
-use crate::signal::exchange::{ALLOW, Exchange, SDP, capabilities, not_allowed};
+use crate::signal::exchange::{ALLOW, Exchange, capabilities, not_allowed};
 use crate::signal::leg::{Leg, LegMedia};
-use crate::signal::release::{Release, sdp_of};
-use crate::wire::sip::{HeaderName, Method, Request, Response, Status};
+use crate::signal::release::Release;
+use crate::wire::sip::{HeaderName, Method, Request, Response, SDP, Status};
 
 /// Answers a request in the dialog of `leg`.
 pub fn answer(
@@ -46,8 +46,8 @@ fn pressed(request: &Request, call: &CallName, side: Side, exchange: &mut Exchan
 /// An offer inside the call. One that changes nothing is a sign of life and is answered with the SDP
 /// that we gave before, version and all.
 fn offered_again(request: &Request, leg: &Leg) -> Response {
-    let is_refresh = match (&leg.media, sdp_of(&request.headers, &request.body)) {
-        (_, Err(release)) => return release.response(request),
+    let is_refresh = match (&leg.media, request.sdp()) {
+        (_, Err(no_sdp)) => return Release::from(no_sdp).response(request),
         (LegMedia::Trunk(media), Ok(Some(sdp))) => media.is_refreshed_by(sdp),
         // Without an offer, ours is the offer, and the ACK brings an answer that says what is known
         // already.

@@ -1,11 +1,11 @@
 //! The caller's INVITE and what it has been answered: provisional responses under one tag, our SDP
 //! once before the answer and again in it, and one final response.
 
-use crate::signal::exchange::{ALLOW, Exchange, PRODUCT, SDP};
+use crate::signal::exchange::{ALLOW, Exchange, PRODUCT};
 use crate::signal::release::Release;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{Flow, ServerTransactionId};
-use crate::wire::sip::{HeaderName, Request, Response, Status};
+use crate::wire::sip::{HeaderName, Request, Response, SDP, Status};
 
 /// Hops left when the caller named none (RFC 3261 §8.1.1.6).
 const MAX_FORWARDS: u8 = 70;

@@ -6,21 +6,17 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::message::{
-    CallCreated, CallName, Codec, Format, LegChange, LegParameters, SendFormat, SendRedundancy,
-    Side, Spacing,
-};
+use crate::control::message::{CallCreated, CallName, Codec, LegChange, LegParameters, Side};
 use crate::dtls::Certificate;
-use crate::signal::browser::{BrowserMedia, Wish};
+use crate::signal::browser::BrowserMedia;
 use crate::signal::directory::Part;
 use crate::signal::exchange::Exchange;
+use crate::signal::peer::Peer;
 use crate::signal::release::Release;
 use crate::signal::trunk::TrunkMedia;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{ClientTransactionId, Flow};
-use crate::wire::comfort_noise;
-use crate::wire::rtp::PayloadType;
-use crate::wire::sdp::{Agreement, Refusal};
+use crate::wire::sdp::Refusal;
 use crate::wire::sip::{HeaderName, Method, Status};
 
 /// How long a BYE waits for a browser whose connection is gone: it comes back within 2–30 s or not
@@ -44,16 +40,6 @@ pub struct Leg {
     /// How far we are with our BYE.
     #[serde(skip)]
     pub farewell: Farewell,
-}
-
-/// Who is at the far end of a leg.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Peer {
-    /// A user's browser, by the user's name.
-    User(String),
-    /// A trunk, by its name in the configuration.
-    Trunk(String),
 }
 
 /// The media of a leg.
@@ -117,11 +103,6 @@ impl Leg {
             _ => None,
         }
     }
-
-    /// Whether this leg's browser is reached over `flow`.
-    pub fn is_on(&self, flow: Flow) -> bool {
-        self.flow == Some(flow)
-    }
 }
 
 /// Where a request inside a dialog goes: over a browser's connection always; else to the first
@@ -169,7 +150,7 @@ impl LegMedia {
         let random = &mut exchange.random;
         match (caller, offer) {
             (Peer::User(_), Some(offer)) => {
-                let media = BrowserMedia::offered(offer, Wish::toward(callee), random)?;
+                let media = BrowserMedia::offered(offer, callee.opus_wish(), random)?;
                 Ok(LegMedia::Browser(Box::new(media)))
             }
             (Peer::User(_), None) => {
@@ -192,7 +173,7 @@ impl LegMedia {
         let random = &mut exchange.random;
         match callee {
             Peer::User(_) => {
-                let media = BrowserMedia::offering(Wish::toward(caller), random);
+                let media = BrowserMedia::offering(caller.opus_wish(), random);
                 LegMedia::Browser(Box::new(media))
             }
             Peer::Trunk(trunk) => {
@@ -270,40 +251,5 @@ impl LegMedia {
             LegMedia::Browser(media) => Some(media),
             LegMedia::Trunk(_) => None,
         }
-    }
-}
-
-/// The payload types of comfort noise that a G.711 leg accepts: the one agreed on, and the static one
-/// where it means nothing else, because we may have offered it and some trunks send it without having
-/// said so.
-fn comfort_noise_of(agreement: &Agreement) -> Vec<PayloadType> {
-    let taken = |number: PayloadType| {
-        agreement.receive.iter().any(|coding| coding.payload_type == number)
-            || agreement.receive_events.iter().any(|events| events.payload_type == number)
-    };
-    let opus = agreement.receive.iter().any(|coding| coding.codec == Codec::Opus);
-    let known = comfort_noise::static_payload_type().filter(|number| !taken(*number));
-    let mut numbers = Vec::from_iter(agreement.comfort_noise);
-    numbers.extend(known.filter(|known| agreement.comfort_noise != Some(*known)));
-    if opus { Vec::new() } else { numbers }
-}
-
-/// An agreement as the media process wants to hear it, and how what it sends is spaced.
-pub fn format_of(agreement: &Agreement, playout: Spacing) -> Format {
-    Format {
-        send: SendFormat {
-            coding: agreement.send,
-            packet_ms: agreement.packet_ms,
-            encoder: None,
-            in_band_fec: agreement.in_band_fec,
-            redundancy: agreement.send_redundancy.map(SendRedundancy::from),
-            playout,
-        },
-        receive: agreement.receive.clone(),
-        send_events: agreement.send_events,
-        receive_events: agreement.receive_events.clone(),
-        receive_redundancy: agreement.receive_redundancy.clone(),
-        send_comfort_noise: agreement.comfort_noise,
-        receive_comfort_noise: comfort_noise_of(agreement),
     }
 }

@@ -5,12 +5,13 @@
 //! | file | what it is |
 //! |---|---|
 //! | `process`, [`control_connection`], [`web`] | sockets, tasks and clock; they know no protocol |
-//! | [`engine`], `admission` | takes what comes in: who is it, whose is it |
-//! | [`call`] | one call, stage by stage |
+//! | [`engine`], `admission`, [`output`] | takes what comes in: who is it, whose is it; and what goes out |
+//! | [`calls`] | all calls, found by what they share and by when they are due ([`index`], [`deadlines`]) |
+//! | [`call`], [`stage`] | one call, stage by stage |
 //! | [`invite`], [`attempts`], [`attempt`], `in_call` | its SIP: what the caller was told, who is asked, requests inside it |
-//! | [`leg`], [`browser`], [`trunk`] | its two legs and their media: SDP, ICE, DTLS |
+//! | [`leg`], [`peer`], [`browser`], [`trunk`], [`media_leg`] | its two legs and their media: SDP, ICE, DTLS |
 //! | [`exchange`] | what calls share: [`routing`], [`registrar`], [`directory`], [`control_client`] |
-//! | [`release`], [`records`], [`recovery`] | why it ended, what is written down, how it is picked up again |
+//! | [`release`], [`records`], [`blob`], [`recovery`] | why it ended, what is written down, how it is picked up again |
 //!
 //! The engine is sans-IO: a test drives it with scripted peers under a virtual clock. When this
 //! process dies its calls go on in the media process, which holds each call's record for the next
@@ -19,24 +20,32 @@
 mod admission;
 pub mod attempt;
 pub mod attempts;
+pub mod blob;
 pub mod browser;
 pub mod call;
+pub mod calls;
 pub mod control_client;
 pub mod control_connection;
+pub mod deadlines;
 pub mod digit;
 pub mod directory;
 pub mod engine;
 pub mod exchange;
 pub mod flow;
 mod in_call;
+pub mod index;
 pub mod invite;
 pub mod leg;
+pub mod media_leg;
+pub mod output;
+pub mod peer;
 mod process;
 pub mod records;
 pub mod recovery;
 pub mod registrar;
 pub mod release;
 pub mod routing;
+pub mod stage;
 #[cfg(test)]
 mod tests;
 pub mod trunk;

@@ -20,11 +20,11 @@ use crate::base::fault::Fault;
 use crate::base::random;
 use crate::config::Config;
 use crate::dtls::Certificate;
-use crate::os::directory;
+use crate::os::{cores, directory};
 use crate::signal::control_connection::{ControlEvent, keep_connected};
 use crate::signal::engine::Engine;
-use crate::signal::exchange::Output;
 use crate::signal::flow::{FlowEvent, FlowId, Outgoing};
+use crate::signal::output::Output;
 use crate::signal::web::Web;
 use crate::wire::sip::MESSAGE_BYTES_MAX;
 
@@ -38,11 +38,28 @@ const DATAGRAMS_A_TURN: usize = 64;
 
 /// Runs the signaling process until it is told to end (SIGTERM, SIGINT).
 pub fn run(config: &Config) -> Result<(), Fault> {
+    let workers = leave_cores_to_media(&config.media.cores);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
         .enable_all()
         .build()
         .map_err(|error| Fault::new(error, "the signaling process", "free some memory"))?;
     runtime.block_on(serve(config))
+}
+
+/// Keeps this process, whose threads all start later, off the cores of media: a handshake must not
+/// delay anybody's audio. Returns how many cores it has.
+fn leave_cores_to_media(media: &[usize]) -> usize {
+    match cores::keep_off(media) {
+        Ok(ours) => {
+            info!(cores = ?ours, "signaling's cores");
+            ours.len()
+        }
+        Err(error) => {
+            warn!(%error, "signaling cannot be kept off media's cores");
+            1
+        }
+    }
 }
 
 async fn serve(config: &Config) -> Result<(), Fault> {

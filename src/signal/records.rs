@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::clock::WallAnchor;
 use crate::control::message::{CallStatistics, Codec, Side};
-use crate::signal::leg::Peer;
+use crate::signal::peer::Peer;
 use crate::signal::release::Release;
 use crate::wire::sip::Status;
 

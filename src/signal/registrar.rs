@@ -9,10 +9,12 @@
 //! In: authenticated contacts, closed flows, time. Out: bindings, newest first. Authentication and
 //! the messages themselves are the caller's.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::signal::deadlines::Deadlines;
 use crate::signal::flow::FlowId;
+use crate::signal::index::Index;
 
 /// Bindings of one user. Closed pages leave some behind; the oldest make room.
 pub const BINDINGS_MAX: usize = 8;
@@ -96,8 +98,15 @@ impl Binding {
 /// All bindings.
 #[derive(Debug, Default)]
 pub struct Registrar {
-    /// By user name; newest first.
-    users: HashMap<String, Vec<Binding>>,
+    /// By user name; newest first. Nobody is here without a binding.
+    users: BTreeMap<String, Vec<Binding>>,
+    /// When the first binding of each user ends.
+    ends: Deadlines<String>,
+    /// Which users are reached over each flow.
+    on_flow: Index<FlowId, String>,
+    /// Bindings that were looked at, for the tests that bound them.
+    #[cfg(test)]
+    visited: std::cell::Cell<usize>,
 }
 
 impl Registrar {
@@ -113,7 +122,7 @@ impl Registrar {
         let contacts = match change {
             Change::Query => return Ok(()),
             Change::Clear => {
-                self.users.remove(user);
+                self.change(user, Vec::clear);
                 return Ok(());
             }
             Change::Contacts(contacts) => contacts,
@@ -121,10 +130,9 @@ impl Registrar {
         if contacts.len() > CONTACTS_MAX {
             return Err(Refused::TooManyContacts);
         }
-        let bindings = self.users.entry(user.to_owned()).or_default();
         // Everything is checked before anything is changed (RFC 3261 §10.3 step 7).
         for contact in &contacts {
-            let known = bindings.iter().find(|binding| binding.is_of(contact));
+            let known = self.bindings(user).iter().find(|binding| binding.is_of(contact));
             if known.is_some_and(|known| known.call_id == call_id && known.cseq >= cseq) {
                 return Err(Refused::OutOfOrder);
             }
@@ -132,27 +140,27 @@ impl Registrar {
                 return Err(Refused::TooBrief);
             }
         }
-        for contact in contacts {
-            bindings.retain(|binding| !binding.is_of(&contact));
-            let granted_s = contact.expires_s.unwrap_or(EXPIRES_DEFAULT_S).min(EXPIRES_MAX_S);
-            if granted_s == 0 {
-                continue;
+        self.change(user, |bindings| {
+            for contact in contacts {
+                bindings.retain(|binding| !binding.is_of(&contact));
+                let granted_s = contact.expires_s.unwrap_or(EXPIRES_DEFAULT_S).min(EXPIRES_MAX_S);
+                if granted_s == 0 {
+                    continue;
+                }
+                let expires = now + Duration::from_secs(granted_s.into());
+                let (flow, call_id) = (Some(flow), call_id.to_owned());
+                bindings.insert(0, Binding { contact, flow, expires, call_id, cseq });
+                bindings.truncate(BINDINGS_MAX);
             }
-            let expires = now + Duration::from_secs(granted_s.into());
-            let flow = Some(flow);
-            let call_id = call_id.to_owned();
-            bindings.insert(0, Binding { contact, flow, expires, call_id, cseq });
-            bindings.truncate(BINDINGS_MAX);
-        }
-        if bindings.is_empty() {
-            self.users.remove(user);
-        }
+        });
         Ok(())
     }
 
     /// The bindings of a user, newest first, those without a flow included.
     pub fn bindings(&self, user: &str) -> &[Binding] {
-        self.users.get(user).map_or(&[], Vec::as_slice)
+        let bindings = self.users.get(user).map_or(&[][..], Vec::as_slice);
+        self.count(bindings.len());
+        bindings
     }
 
     /// The bindings of a user that can be rung, newest first.
@@ -162,45 +170,59 @@ impl Registrar {
 
     /// A flow closed: its bindings can no longer be rung, and end after [`GRACE`].
     pub fn flow_closed(&mut self, flow: FlowId, now: Instant) {
-        for binding in self.users.values_mut().flatten() {
-            if binding.flow == Some(flow) {
-                binding.flow = None;
-                binding.expires = binding.expires.min(now + GRACE);
-            }
+        for user in self.on_flow.owners(&flow) {
+            self.change(&user, |bindings| {
+                for binding in bindings.iter_mut().filter(|binding| binding.flow == Some(flow)) {
+                    binding.flow = None;
+                    binding.expires = binding.expires.min(now + GRACE);
+                }
+            });
         }
     }
 
     /// When the next binding ends.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.users.values().flatten().map(|binding| binding.expires).min()
+        self.ends.next()
     }
 
     /// Drops what has ended.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.users.retain(|_, bindings| {
-            bindings.retain(|binding| binding.expires > now);
-            !bindings.is_empty()
-        });
-    }
-
-    /// All bindings together.
-    pub fn len(&self) -> usize {
-        self.users.values().map(Vec::len).sum()
+        for user in self.ends.due(now) {
+            self.change(&user, |bindings| bindings.retain(|binding| binding.expires > now));
+        }
     }
 
     /// Whether nobody is registered.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
+
+    /// Changes the bindings of one user and files the user anew.
+    fn change(&mut self, user: &str, change: impl FnOnce(&mut Vec<Binding>)) {
+        let user = user.to_owned();
+        let mut bindings = self.users.remove(&user).unwrap_or_default();
+        change(&mut bindings);
+        self.count(bindings.len());
+        self.ends.set(&user, bindings.iter().map(|binding| binding.expires).min());
+        self.on_flow.set(&user, bindings.iter().filter_map(|binding| binding.flow).collect());
+        if !bindings.is_empty() {
+            self.users.insert(user, bindings);
+        }
+    }
+
+    #[cfg(test)]
+    fn count(&self, bindings: usize) {
+        self.visited.set(self.visited.get() + bindings);
+    }
+
+    #[cfg(not(test))]
+    fn count(&self, _bindings: usize) {}
 }
 
-/// The same contact in a REGISTER and in a dialog: user and host agree. JsSIP adds `;ob` in
-/// dialogs, SIP.js varies its transport parameter.
-pub fn same_contact(one: &str, other: &str) -> bool {
-    fn address(uri: &str) -> &str {
-        uri.split([';', '?']).next().unwrap_or_default()
-    }
-    address(one).eq_ignore_ascii_case(address(other))
+/// What of a contact is the same in a REGISTER and in a dialog: user and host, compared without case.
+/// JsSIP adds `;ob` in dialogs, SIP.js varies its transport parameter.
+pub fn address_of(contact: &str) -> String {
+    contact.split([';', '?']).next().unwrap_or_default().to_ascii_lowercase()
 }
 
 #[cfg(test)]
@@ -242,7 +264,7 @@ mod tests {
         let again = contact("sip:b@y.invalid", Some("\"<urn:uuid:1>\""), Some(600));
         bind(&mut registrar, first, 1, 1, now).unwrap();
         bind(&mut registrar, again, 2, 1, now).unwrap();
-        assert_eq!(registrar.len(), 1);
+        assert_eq!(registrar.bindings("1001").len(), 1);
         assert_eq!(registrar.bindings("1001")[0].contact.uri, "sip:b@y.invalid");
     }
 
@@ -257,7 +279,7 @@ mod tests {
         bind(&mut registrar, page, 2, 2, now + GRACE / 2).unwrap();
         let (binding, flow) = registrar.reachable("1001").next().unwrap();
         assert_eq!(flow, FlowId(2));
-        assert!(same_contact(&binding.contact.uri, "sip:a@X.invalid;transport=ws;ob"));
+        assert_eq!(address_of(&binding.contact.uri), address_of("sip:a@X.invalid;transport=ws;ob"));
     }
 
     #[test]
@@ -290,5 +312,48 @@ mod tests {
         }
         registrar.register("1001", Change::Clear, FlowId(1), ("any", 9), now).unwrap();
         assert!(registrar.is_empty());
+    }
+
+    #[test]
+    fn a_refused_register_leaves_nothing_behind() {
+        let (mut registrar, now) = (Registrar::default(), Instant::now());
+        let brief = contact("sip:a@x.invalid", None, Some(5));
+        assert_eq!(bind(&mut registrar, brief, 1, 1, now), Err(Refused::TooBrief));
+        assert!(registrar.is_empty());
+    }
+
+    /// Bindings looked at for each kind of input, among so many users with two browsers each.
+    fn visited_among(users: u64) -> [usize; 5] {
+        let (mut registrar, now) = (Registrar::default(), Instant::now());
+        let register = |registrar: &mut Registrar, user: u64, page: u64, cseq: u32| {
+            let uri = format!("sip:{page}@x.invalid");
+            let flow = FlowId(2 * user + page);
+            let change = Change::Contacts(vec![contact(&uri, None, Some(600))]);
+            let identity = (uri.as_str(), cseq);
+            registrar.register(&user.to_string(), change, flow, identity, now).unwrap();
+        };
+        for user in 0..users {
+            register(&mut registrar, user, 0, 1);
+            register(&mut registrar, user, 1, 1);
+        }
+        let mut visited = |work: &mut dyn FnMut(&mut Registrar)| {
+            registrar.visited.set(0);
+            work(&mut registrar);
+            registrar.visited.get()
+        };
+        [
+            visited(&mut |registrar| assert_eq!(registrar.next_timeout().is_some(), users > 0)),
+            visited(&mut |registrar| register(registrar, 0, 0, 2)),
+            visited(&mut |registrar| registrar.flow_closed(FlowId(1), now)),
+            visited(&mut |registrar| registrar.handle_timeout(now + GRACE)),
+            visited(&mut |registrar| registrar.flow_closed(FlowId(u64::MAX), now)),
+        ]
+    }
+
+    #[test]
+    fn the_work_for_an_input_does_not_grow_with_the_bindings() {
+        let few = visited_among(3);
+        assert_eq!(few, visited_among(3_000));
+        assert!(few.iter().all(|visited| *visited <= 4), "{few:?}");
     }
 }

@@ -2,11 +2,11 @@
 //! cause for whoever was, and words for the log and the record.
 
 use crate::control::message::{ControlError, ErrorCode};
-use crate::signal::exchange::SDP;
+use crate::dtls::Failure;
 use crate::sip::cause::Cause;
 use crate::sip::transaction::RETRY_AFTER_S;
 use crate::wire::sdp::{Refusal, RefusalKind};
-use crate::wire::sip::{HeaderName, Headers, Request, Response, Status};
+use crate::wire::sip::{HeaderName, Headers, NoSdp, Request, Response, Status};
 
 /// The longest text taken over from a peer into a record or log line.
 const TEXT_CHARACTERS_MAX: usize = 100;
@@ -114,6 +114,41 @@ impl From<Refusal> for Release {
     }
 }
 
+/// The DTLS handshake came to nothing.
+impl From<Failure> for Release {
+    fn from(failure: Failure) -> Self {
+        let (status, cause) = match failure {
+            Failure::TimedOut => (Status::REQUEST_TIMEOUT, Cause::RECOVERY_ON_TIMER),
+            Failure::Protocol(_) | Failure::BadSignature => {
+                (Status::NOT_ACCEPTABLE_HERE, Cause::PROTOCOL_ERROR)
+            }
+            Failure::FingerprintMismatch
+            | Failure::Alert(_)
+            | Failure::NoCertificate
+            | Failure::UnknownKey
+            | Failure::NothingInCommon
+            | Failure::NoSrtpProfile => {
+                (Status::NOT_ACCEPTABLE_HERE, Cause::INCOMPATIBLE_DESTINATION)
+            }
+        };
+        Self::new(status, cause, failure.to_string())
+    }
+}
+
+/// A body that is no SDP.
+impl From<NoSdp> for Release {
+    fn from(no_sdp: NoSdp) -> Self {
+        match no_sdp {
+            NoSdp::OtherType => {
+                let text = "the body is not SDP";
+                let status = Status::UNSUPPORTED_MEDIA_TYPE;
+                Self::new(status, Cause::SERVICE_NOT_IMPLEMENTED, text)
+            }
+            NoSdp::NotText => Self::of_status(Status::BAD_REQUEST, "the SDP is not UTF-8"),
+        }
+    }
+}
+
 /// The media process refused a call.
 impl From<ControlError> for Release {
     fn from(error: ControlError) -> Self {
@@ -142,22 +177,4 @@ impl From<ControlError> for Release {
 /// Retry-After counts in seconds (RFC 3261 §20.33); who comes back too early is refused again.
 fn whole_seconds(ms: u64) -> u32 {
     ms.div_ceil(1000).clamp(1, u64::from(RETRY_AFTER_S_MAX)) as u32
-}
-
-/// The SDP of a message; `None` without a body.
-pub fn sdp_of<'a>(headers: &Headers, body: &'a [u8]) -> Result<Option<&'a str>, Release> {
-    if body.is_empty() {
-        return Ok(None);
-    }
-    let media_type = headers.content_type().ok().flatten().map(|kind| kind.media_type);
-    if !media_type.is_some_and(|kind| kind.eq_ignore_ascii_case(SDP)) {
-        let text = "the body is not SDP";
-        return Err(Release::new(
-            Status::UNSUPPORTED_MEDIA_TYPE,
-            Cause::SERVICE_NOT_IMPLEMENTED,
-            text,
-        ));
-    }
-    let text = std::str::from_utf8(body);
-    text.map(Some).map_err(|_| Release::of_status(Status::BAD_REQUEST, "the SDP is not UTF-8"))
 }

@@ -25,6 +25,7 @@ pub struct Routes {
     trunks: Vec<config::Trunk>,
     user_by_name: HashMap<String, usize>,
     user_by_dialled: HashMap<String, usize>,
+    trunk_by_name: HashMap<String, usize>,
     trunk_by_address: HashMap<SocketAddr, usize>,
 }
 
@@ -43,6 +44,11 @@ impl Routes {
         Self {
             users: users.to_vec(),
             trunks: trunks.to_vec(),
+            trunk_by_name: trunks
+                .iter()
+                .enumerate()
+                .map(|(index, trunk)| (trunk.name.clone(), index))
+                .collect(),
             user_by_name: names.map(|(index, user)| (user.name.clone(), index)).collect(),
             user_by_dialled,
             trunk_by_address: trunks
@@ -84,7 +90,7 @@ impl Routes {
 
     /// What is asked of the media of the trunk of this name, and done for it.
     pub fn terms_of(&self, trunk: &str) -> TrunkTerms {
-        let trunk = self.trunks.iter().find(|known| known.name == trunk);
+        let trunk = self.trunk_by_name.get(trunk).map(|index| &self.trunks[*index]);
         trunk.map(|trunk| trunk.terms.clone()).unwrap_or_default()
     }
 

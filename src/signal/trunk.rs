@@ -13,7 +13,7 @@ use crate::config::TrunkTerms;
 use crate::control::message::{
     Codec, Format, LegChange, LegParameters, LocalAddresses, PlainTransport, Spacing, Transport,
 };
-use crate::signal::leg::format_of;
+use crate::signal::media_leg::format_of;
 use crate::wire::sdp::{
     ComfortNoise, Direction, Refusal, Session, TrunkAnswer, TrunkOffer, TrunkSide,
     author_trunk_answer, author_trunk_offer,

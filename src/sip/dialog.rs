@@ -198,8 +198,8 @@ impl Dialog {
     }
 
     /// The ACK to the 2xx of our INVITE with this CSeq number; the same each time it is asked. If
-    /// that INVITE carried credentials, the ACK must carry them too (RFC 3261 §22.1):
-    /// [`super::digest::copy_credentials`].
+    /// that INVITE carried credentials, the ACK must carry them too (RFC 3261 §22.1), which is the
+    /// caller's to do.
     pub fn ack(&self, invite_cseq: u32) -> Request {
         self.bare_request(Method::Ack, invite_cseq)
     }

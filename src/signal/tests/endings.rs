@@ -4,7 +4,7 @@
 use super::steps::*;
 use super::world::*;
 use crate::control::message::{Event, Side};
-use crate::signal::exchange::Output;
+use crate::signal::output::Output;
 use crate::signal::records::Party;
 use crate::sip::transaction::TRYING_DELAY;
 use crate::wire::sip::{HeaderName, Method, Response, Status};

@@ -2,6 +2,8 @@
 
 mod calls;
 mod endings;
+mod growth;
+mod handshake;
 mod in_call;
 mod overload;
 mod recovery;

@@ -18,8 +18,8 @@ use crate::control::message::{
 };
 use crate::dtls::{self, Certificate, Handshake};
 use crate::signal::engine::Engine;
-use crate::signal::exchange::Output;
 use crate::signal::flow::FlowId;
+use crate::signal::output::Output;
 use crate::signal::records::CallRecord;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{self, ClientTransactionId, Flow, ServerTransactionId, Transactions};
@@ -27,7 +27,9 @@ use crate::wire::sdp::{BrowserAudio, BrowserOffer, DtlsRole};
 use crate::wire::sip::{
     CSeq, HeaderName, Host, Method, NameAddr, Reason, Request, Response, SentBy, Status, Uri,
 };
-use crate::wire::stun::{BindingRequest, Role, TransactionId, write_binding_request};
+use crate::wire::stun::{
+    BindingRequest, Message, Role, TransactionId, write_binding_request, write_binding_success,
+};
 
 /// Two trunks, three users.
 pub const CONFIG: &str = r#"
@@ -423,11 +425,22 @@ pub fn body(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
+/// The ICE password of every browser.
+const PASSWORD: &str = "ZM3aZzdTZpOBwdZ07yujJMlz";
+
 /// The browser's half of ICE and DTLS.
 pub struct WebRtc {
     pub address: SocketAddr,
     pub ufrag: String,
     pub is_connected: bool,
+    /// Gives its handshake up with this fatal alert (RFC 5246 §7.2) once it has heard ours.
+    pub gives_up: Option<u8>,
+    /// Whether it leaves DTLS unanswered.
+    pub is_deaf: bool,
+    /// Whether it begins a handshake when its check has succeeded.
+    pub shakes_hands: bool,
+    /// Whether its checks nominate.
+    pub nominates: bool,
     certificate: Certificate,
     remote: Option<BrowserAudio>,
     handshake: Option<Handshake>,
@@ -440,6 +453,10 @@ impl WebRtc {
             address,
             ufrag: format!("br{number:02}"),
             is_connected: false,
+            gives_up: None,
+            is_deaf: false,
+            shakes_hands: true,
+            nominates: true,
             certificate: Certificate::generate().unwrap(),
             remote: None,
             handshake: None,
@@ -452,7 +469,7 @@ impl WebRtc {
         format!(
             "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
              m=audio 9 UDP/TLS/RTP/SAVPF 111 0 8 110 126\r\nc=IN IP4 0.0.0.0\r\n\
-             a=rtcp:9 IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:ZM3aZzdTZpOBwdZ07yujJMlz\r\n\
+             a=rtcp:9 IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{PASSWORD}\r\n\
              a=fingerprint:{}\r\na=setup:{setup}\r\na=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\n\
              a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n\
              a=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
@@ -469,13 +486,29 @@ impl WebRtc {
         self.check();
     }
 
+    /// What it knows of us.
+    pub fn remote(&self) -> BrowserAudio {
+        self.remote.clone().unwrap()
+    }
+
+    /// Sends a check with what another of the browser's interfaces knows of us.
+    pub fn check_with(&mut self, remote: BrowserAudio) {
+        self.remote = Some(remote);
+        self.check();
+    }
+
     /// Another call, another association.
     pub fn start_over(&mut self) {
         self.handshake = None;
         self.is_connected = false;
     }
 
-    /// Sends a nominating check from wherever the browser is now.
+    /// Shows another certificate than the one in its SDP.
+    pub fn show_another_certificate(&mut self) {
+        self.certificate = Certificate::generate().unwrap();
+    }
+
+    /// Sends a check, a nominating one if it nominates, from wherever the browser is now.
     pub fn check(&mut self) {
         let remote = self.remote.as_ref().unwrap();
         let username = format!("{}:{}", remote.ice.ufrag, self.ufrag);
@@ -484,7 +517,7 @@ impl WebRtc {
             username: &username,
             priority: 1,
             role: Role::Controlling(1),
-            use_candidate: true,
+            use_candidate: self.nominates,
         };
         let mut datagram = [0; 256];
         let key = remote.ice.password.as_bytes();
@@ -493,14 +526,31 @@ impl WebRtc {
     }
 
     fn receive(&mut self, datagram: &[u8], now: Instant) {
-        if datagram[0] < 4 {
+        if datagram[..2] == [0, 1] {
+            // A check of ours: a full agent answers (RFC 8445 §7.3).
+            let (request, mut answer) = (Message::parse(datagram).unwrap(), [0; 128]);
+            let key = PASSWORD.as_bytes();
+            let length = write_binding_success(&mut answer, &request, self.address, key);
+            self.outputs.push(answer[..length.unwrap()].to_vec());
+        } else if datagram[0] < 4 && !self.shakes_hands {
+            // It stays at that.
+        } else if datagram[0] < 4 {
             // The check succeeded: the handshake begins.
             let remote = self.remote.as_ref().unwrap();
             self.handshake.get_or_insert_with(|| {
-                let mut handshake = Handshake::new(DtlsRole::Active, &self.certificate, now);
+                let mut handshake = match self.gives_up {
+                    // In 1.3 the alert would have to be encrypted.
+                    Some(_) => Handshake::active_in_dtls_12(&self.certificate, now),
+                    None => Handshake::new(DtlsRole::Active, &self.certificate, now),
+                };
                 handshake.expect(&remote.fingerprints);
                 handshake
             });
+        } else if self.is_deaf {
+            // Nor does it hear the end of it.
+        } else if let Some(alert) = self.gives_up {
+            self.handshake = None;
+            self.outputs.push(vec![21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, 2, alert]);
         } else if let Some(handshake) = &mut self.handshake {
             handshake.handle_datagram(datagram, now);
         }

@@ -105,7 +105,7 @@ async fn exchange(
                     stranger = None;
                     continue;
                 }
-                Some(Outgoing::Close) | None => return End::Close(close_code::NORMAL, ""),
+                None => return End::Close(close_code::NORMAL, ""),
             },
             _ = pings.tick() => {
                 if pings_unanswered >= PINGS_MISSED_MAX {

@@ -1,4 +1,5 @@
-//! The client's side: answers a trunk's challenges with the credentials for its realm.
+//! The client's side: answers a trunk's challenges with the credentials for its realm. No trunk is
+//! answered by the product; the browsers of the engine's tests answer us with it.
 
 use super::{Ha1, Role, hex, request_digest};
 use crate::base::random::{Random, token};

@@ -12,7 +12,7 @@ mod tests;
 pub use answerer::{Answerer, Unanswerable};
 pub use challenger::{Challenger, NONCE_LIFETIME, USED_NONCES_MAX, Verdict};
 
-use crate::wire::sip::{HeaderName, Headers, Status};
+use crate::wire::sip::{HeaderName, Status};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -83,14 +83,6 @@ impl Role {
             Role::Server => HeaderName::Authorization,
             Role::Proxy => HeaderName::ProxyAuthorization,
         }
-    }
-}
-
-/// Copies an INVITE's credentials to its ACK (RFC 3261 §22.1).
-pub fn copy_credentials(invite: &Headers, ack: &mut Headers) {
-    for role in Role::ALL {
-        ack.remove(&role.credentials());
-        ack.copy(&role.credentials(), invite);
     }
 }
 

@@ -10,10 +10,20 @@ pub(super) const BRANCH_COOKIE: &str = "z9hG4bK";
 /// A port that is not written (RFC 3261 §18.2.2).
 const UDP_PORT: u16 = 5060;
 
+/// Whom a flow leads to. A UDP peer may change its port between a request and its CANCEL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Peer {
     Udp(IpAddr),
     Web(u64),
+}
+
+impl From<Flow> for Peer {
+    fn from(flow: Flow) -> Self {
+        match flow {
+            Flow::Udp(address) => Peer::Udp(address.ip()),
+            Flow::Web(flow) => Peer::Web(flow),
+        }
+    }
 }
 
 /// What retransmissions, ACKs and CANCELs of a request have in common (RFC 3261 §17.2.3). The peer
@@ -54,7 +64,7 @@ impl ServerKey {
             let (call_id, cseq) = (headers.call_id().ok()?, headers.cseq().ok()?);
             format!("{via} {} {call_id} {tag} {} {method}", request.uri, cseq.number)
         };
-        Some(Self { peer: flow.peer(), name })
+        Some(Self { peer: flow.into(), name })
     }
 }
 

@@ -35,6 +35,7 @@ use rand::RngExt;
 use server::Server;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
+use tracing::info;
 
 /// Most transactions at once, both roles. One keeps its last message and the fields
 /// that follow-ups copy, 4 KiB for an INVITE with its SDP: 80 MiB at most.
@@ -132,7 +133,12 @@ impl Transactions {
     }
 
     fn refuse(&mut self, unparsable: &Unparsable, flow: Flow) {
-        self.malformed[unparsable.problem() as usize] += 1;
+        let count = &mut self.malformed[unparsable.problem() as usize];
+        *count += 1;
+        // A line for the first, the second, the fourth …: whoever sends garbage does not fill the log.
+        if count.is_power_of_two() {
+            info!(?flow, problem = unparsable.problem().name(), count, "malformed SIP");
+        }
         if let Some(mut response) = unparsable.response() {
             self.complete_to(&mut response);
             self.send(flow, response.to_bytes());
@@ -455,7 +461,7 @@ impl Transactions {
         self.len() == 0
     }
 
-    /// How many datagrams were malformed, by what was wrong.
+    /// How many datagrams were malformed, by what was wrong; the log has them too.
     pub fn malformed(&self) -> impl Iterator<Item = (Malformed, u64)> {
         Malformed::ALL.iter().map(|problem| (*problem, self.malformed[*problem as usize]))
     }

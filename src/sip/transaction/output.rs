@@ -2,7 +2,6 @@
 
 #[cfg(doc)]
 use super::Transactions;
-use super::key::Peer;
 use crate::wire::sip::{Reason, Request, Response};
 use std::net::SocketAddr;
 
@@ -19,14 +18,6 @@ impl Flow {
     /// Whether the transport retransmits by itself, so that SIP does not (RFC 3261 §17).
     pub fn is_reliable(self) -> bool {
         matches!(self, Flow::Web(_))
-    }
-
-    /// Whom the flow leads to. A UDP peer may change its port between a request and its CANCEL.
-    pub(super) fn peer(self) -> Peer {
-        match self {
-            Flow::Udp(address) => Peer::Udp(address.ip()),
-            Flow::Web(flow) => Peer::Web(flow),
-        }
     }
 }
 

@@ -6,17 +6,17 @@
 use std::fmt::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::browser::{BrowserOffer, BrowserProtocol};
 use super::formats::{
     Agreement, AudioFormats, ComfortNoise, OfferedEvents, OfferedRed, PACKET_MS_DEFAULT, RedPlace,
-    ranges_of,
+    browser_formats, ranges_of, trunk_formats,
 };
 use super::lines::MediaLine;
 use super::trunk::{TrunkOffer, TrunkProtocol};
 use super::{Direction, DtlsRole, Fingerprint, IceMode, IceParameters, Session, Setup};
-use crate::wire::coding::{Codec, Coding, EventFormat};
-use crate::wire::comfort_noise;
-use crate::wire::rtp::PayloadType;
+use crate::wire::coding::{Codec, Coding};
 
 /// Our side of a browser leg.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,8 @@ pub struct TrunkSide {
 }
 
 /// What we ask of the browser's Opus encoder (RFC 7587 §6.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OpusWish {
     /// What a G.711 trunk can carry: narrowband, some three times cheaper to decode than fullband and
     /// better after G.711 (PESQ). At 32 kb/s the worst of many frame alignments stays within 0.2 MOS
@@ -147,47 +148,6 @@ pub fn author_trunk_answer(offer: &TrunkOffer, side: &TrunkSide, agreement: &Agr
         }
     }
     sdp.0
-}
-
-/// What we offer a browser, in the numbers that Chromium uses itself. RED stands behind Opus: we
-/// want to send it, and the browser to send plain packets, whose in-band FEC costs us nothing.
-pub(super) fn browser_formats(codecs: &[Codec]) -> AudioFormats {
-    let mut formats = offered_formats(codecs, &[(110, 48_000), (126, 8_000)]);
-    let opus = formats.codings.iter().find(|coding| coding.codec == Codec::Opus);
-    formats.red = opus.and_then(|opus| {
-        let (payload_type, around) = (PayloadType::new(63)?, opus.payload_type);
-        Some(OfferedRed { payload_type, around, place: RedPlace::AfterCodec })
-    });
-    formats
-}
-
-/// What we offer a trunk; 101 is what most of them expect for telephone events.
-pub(super) fn trunk_formats(codecs: &[Codec], noise: ComfortNoise) -> AudioFormats {
-    let comfort_noise = match noise {
-        ComfortNoise::NotOffered => None,
-        ComfortNoise::Offered => comfort_noise::static_payload_type(),
-    };
-    AudioFormats { comfort_noise, ..offered_formats(codecs, &[(101, 8_000)]) }
-}
-
-fn offered_formats(codecs: &[Codec], events: &[(u8, u32)]) -> AudioFormats {
-    let coding = |codec: &Codec| {
-        let payload_type = match codec {
-            Codec::Opus => PayloadType::new(111)?,
-            Codec::Pcmu => PayloadType::PCMU,
-            Codec::Pcma => PayloadType::PCMA,
-        };
-        Some(Coding { codec: *codec, payload_type })
-    };
-    let event = |&(payload_type, clock_hz): &(u8, u32)| {
-        let payload_type = PayloadType::new(payload_type)?;
-        Some(OfferedEvents { format: EventFormat { payload_type, clock_hz }, digits: u16::MAX })
-    };
-    AudioFormats {
-        codings: codecs.iter().filter_map(coding).collect(),
-        events: events.iter().filter_map(event).collect(),
-        ..AudioFormats::default()
-    }
 }
 
 /// The offer's formats without those that were not agreed on.

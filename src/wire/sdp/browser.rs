@@ -2,8 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::author::browser_formats;
-use super::formats::{Agreement, AudioFormats, RtcpPort};
+use super::formats::{Agreement, AudioFormats, RtcpPort, browser_formats};
 use super::lines::{Description, MediaLine, Section, is_word};
 use super::{Direction, DtlsRole, Fingerprint, IceMode, IceParameters, Refusal, Setup};
 use crate::wire::coding::Codec;

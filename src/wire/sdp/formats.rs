@@ -290,6 +290,47 @@ impl AudioFormats {
     }
 }
 
+/// What we offer a browser, in the numbers that Chromium uses itself. RED stands behind Opus: we
+/// want to send it, and the browser to send plain packets, whose in-band FEC costs us nothing.
+pub(super) fn browser_formats(codecs: &[Codec]) -> AudioFormats {
+    let mut formats = offered_formats(codecs, &[(110, 48_000), (126, 8_000)]);
+    let opus = formats.codings.iter().find(|coding| coding.codec == Codec::Opus);
+    formats.red = opus.and_then(|opus| {
+        let (payload_type, around) = (PayloadType::new(63)?, opus.payload_type);
+        Some(OfferedRed { payload_type, around, place: RedPlace::AfterCodec })
+    });
+    formats
+}
+
+/// What we offer a trunk; 101 is what most of them expect for telephone events.
+pub(super) fn trunk_formats(codecs: &[Codec], noise: ComfortNoise) -> AudioFormats {
+    let comfort_noise = match noise {
+        ComfortNoise::NotOffered => None,
+        ComfortNoise::Offered => comfort_noise::static_payload_type(),
+    };
+    AudioFormats { comfort_noise, ..offered_formats(codecs, &[(101, 8_000)]) }
+}
+
+fn offered_formats(codecs: &[Codec], events: &[(u8, u32)]) -> AudioFormats {
+    let coding = |codec: &Codec| {
+        let payload_type = match codec {
+            Codec::Opus => PayloadType::new(111)?,
+            Codec::Pcmu => PayloadType::PCMU,
+            Codec::Pcma => PayloadType::PCMA,
+        };
+        Some(Coding { codec: *codec, payload_type })
+    };
+    let event = |&(payload_type, clock_hz): &(u8, u32)| {
+        let payload_type = PayloadType::new(payload_type)?;
+        Some(OfferedEvents { format: EventFormat { payload_type, clock_hz }, digits: u16::MAX })
+    };
+    AudioFormats {
+        codings: codecs.iter().filter_map(coding).collect(),
+        events: events.iter().filter_map(event).collect(),
+        ..AudioFormats::default()
+    }
+}
+
 fn push_new<T: PartialEq>(list: &mut Vec<T>, value: T) {
     if !list.contains(&value) {
         list.push(value);

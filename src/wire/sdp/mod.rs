@@ -283,9 +283,4 @@ impl Session {
     pub fn new(random: &mut Random) -> Self {
         Self { id: random.random_range(0..1 << 62), version: 1 }
     }
-
-    /// The same session with changed content.
-    pub fn changed(self) -> Self {
-        Self { version: self.version.saturating_add(1), ..self }
-    }
 }

@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::author::trunk_formats;
-use super::formats::{Agreement, AudioFormats, ComfortNoise, RtcpPort};
+use super::formats::{Agreement, AudioFormats, ComfortNoise, RtcpPort, trunk_formats};
 use super::lines::{Description, MediaLine, Section};
 use super::{Direction, Refusal};
 use crate::wire::coding::Codec;

@@ -1,9 +1,8 @@
 //! Header fields (RFC 3261 §7.3): an ordered list of name and text, names compared without case,
 //! compact forms (§7.3.3) understood. Typed values are read from the text on demand.
 
-use super::value::{
-    AuthParameters, CSeq, Contacts, ContentType, NameAddr, Reason, Via, split_values,
-};
+use super::token::{number, split_values};
+use super::value::{AuthParameters, CSeq, Contacts, ContentType, NameAddr, Reason, Via};
 use super::{Token, VALUES_MAX};
 use std::fmt;
 
@@ -259,11 +258,6 @@ impl Headers {
         self.number(HeaderName::Expires)
     }
 
-    /// Min-Expires in seconds (RFC 3261 §20.23).
-    pub fn min_expires_s(&self) -> Result<Option<u32>, BadHeader> {
-        self.number(HeaderName::MinExpires)
-    }
-
     /// Content-Length in bytes (RFC 3261 §20.14).
     pub fn content_length_bytes(&self) -> Result<Option<u32>, BadHeader> {
         self.number(HeaderName::ContentLength)
@@ -320,7 +314,7 @@ impl Headers {
     fn number<T: std::str::FromStr>(&self, name: HeaderName) -> Result<Option<T>, BadHeader> {
         match self.first(&name) {
             None => Ok(None),
-            Some(_) => self.single(name, super::value::number).map(Some),
+            Some(_) => self.single(name, number).map(Some),
         }
     }
 }

@@ -1,6 +1,18 @@
 //! Requests and responses (RFC 3261 §7), how an answer is begun (§8.2.6) and how both are written.
 
-use super::{BadHeader, CSeq, HeaderName, Headers, Method, Status, Uri};
+use super::{BadHeader, HeaderName, Headers, Method, Status, Uri};
+
+/// SDP's content type (RFC 8866 §8.2.1).
+pub const SDP: &str = "application/sdp";
+
+/// Why a message's body is no SDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSdp {
+    /// Content-Type names another type, or none.
+    OtherType,
+    /// Not UTF-8.
+    NotText,
+}
 
 /// A SIP message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +81,9 @@ impl Request {
         self
     }
 
-    /// Raises the CSeq number by one, as a request sent again with credentials needs
-    /// (RFC 3261 §22.2), and returns it.
-    pub fn raise_cseq(&mut self) -> Result<u32, BadHeader> {
-        let CSeq { number, method } = self.headers.cseq()?;
-        let number = number + 1;
-        self.headers.set(HeaderName::CSeq, CSeq { number, method });
-        Ok(number)
+    /// The SDP in it; `None` without a body.
+    pub fn sdp(&self) -> Result<Option<&str>, NoSdp> {
+        sdp_of(&self.headers, &self.body)
     }
 
     /// The request as it goes on the wire.
@@ -116,6 +124,11 @@ impl Response {
         self
     }
 
+    /// The SDP in it; `None` without a body.
+    pub fn sdp(&self) -> Result<Option<&str>, NoSdp> {
+        sdp_of(&self.headers, &self.body)
+    }
+
     /// Adds `tag` to To unless it has one.
     pub fn set_to_tag(&mut self, tag: &str) -> Result<(), BadHeader> {
         let mut to = self.headers.to()?;
@@ -131,6 +144,17 @@ impl Response {
         let start = format!("SIP/2.0 {} {}", self.status, self.reason);
         write(&start, &self.headers, &self.body)
     }
+}
+
+fn sdp_of<'a>(headers: &Headers, body: &'a [u8]) -> Result<Option<&'a str>, NoSdp> {
+    if body.is_empty() {
+        return Ok(None);
+    }
+    let media_type = headers.content_type().ok().flatten().map(|kind| kind.media_type);
+    if !media_type.is_some_and(|kind| kind.eq_ignore_ascii_case(SDP)) {
+        return Err(NoSdp::OtherType);
+    }
+    std::str::from_utf8(body).map(Some).map_err(|_| NoSdp::NotText)
 }
 
 /// Writes a message. Nothing a value holds can end its line: CR and LF become blanks. The

@@ -9,6 +9,7 @@
 //! Transactions, dialogs and digest live in [`crate::sip`].
 
 mod header;
+mod host;
 mod limits;
 mod message;
 mod method;
@@ -25,15 +26,16 @@ mod tests;
 mod torture;
 
 pub use header::{BadHeader, HeaderName, Headers};
+pub use host::Host;
 pub use limits::*;
-pub use message::{Message, Request, Response};
+pub use message::{Message, NoSdp, Request, Response, SDP};
 pub use method::Method;
 pub use parameter::{Parameter, Parameters};
 pub use parse::{Malformed, Unparsable, parse_datagram, parse_websocket};
 pub use status::Status;
 pub use token::Token;
-pub use uri::{BadUri, Host, SipScheme, SipUri, TelUri, Uri};
-pub(crate) use value::quote;
+pub(crate) use token::quote;
+pub use uri::{BadUri, SipScheme, SipUri, TelUri, Uri};
 pub use value::{
     AuthParameters, CSeq, Contacts, ContentType, NameAddr, Reason, ResponsePort, SentBy, Transport,
     Via,

@@ -1,10 +1,8 @@
 //! The `;name=value` lists after URIs and header values (RFC 3261 §7.3.1, §19.1.1). The two have
 //! the same shape and different spelling: URIs escape with `%`, header values quote.
 
-use super::token::{is_token, is_token_byte};
-use super::uri::{escape, unescape};
-use super::value::take_quoted;
-use super::{Host, PARAMETERS_MAX};
+use super::PARAMETERS_MAX;
+use super::token::{escape, is_token, is_token_byte, is_unreserved, quote, take_quoted, unescape};
 use std::fmt;
 
 /// One parameter: its name, and its value unescaped and unquoted.
@@ -139,7 +137,7 @@ impl Parameters {
                 Some(value) if !value.is_empty() && value.bytes().all(is_bare_byte) => {
                     write!(formatter, "={value}")?;
                 }
-                Some(value) => write!(formatter, "={}", super::value::quote(value))?,
+                Some(value) => write!(formatter, "={}", quote(value))?,
             }
         }
         Ok(())
@@ -148,7 +146,7 @@ impl Parameters {
 
 /// `paramchar` of RFC 3261 §25.1 without `%`.
 fn is_uri_parameter_byte(byte: u8) -> bool {
-    Host::is_unreserved(byte) || matches!(byte, b'[' | b']' | b'/' | b':' | b'&' | b'+' | b'$')
+    is_unreserved(byte) || matches!(byte, b'[' | b']' | b'/' | b':' | b'&' | b'+' | b'$')
 }
 
 /// What a header parameter's value may hold without quotes: a token or a host, IPv6 included;

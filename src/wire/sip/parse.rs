@@ -178,7 +178,7 @@ fn parse_start(line: &[u8]) -> Result<Start, Malformed> {
         if !parts.next().is_some_and(|version| version.eq_ignore_ascii_case("SIP/2.0")) {
             return Err(Malformed::Version);
         }
-        let code = parts.next().filter(|code| code.len() == 3).and_then(super::value::number);
+        let code = parts.next().filter(|code| code.len() == 3).and_then(super::token::number);
         let status = code.and_then(Status::new).ok_or(Malformed::StartLine)?;
         return Ok(Start::Response(status, parts.next().unwrap_or_default().to_owned()));
     }

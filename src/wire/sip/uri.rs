@@ -1,10 +1,11 @@
 //! URIs (RFC 3261 §19.1; RFC 3966 for `tel`): read once into their parts, escapes resolved, and
 //! written with whatever must be escaped again.
 
+use super::host::{Host, parse_host_port};
+use super::token::{escape, is_unreserved, unescape};
 use super::{Parameters, URI_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A URI as SIP carries them.
@@ -59,17 +60,6 @@ pub struct TelUri {
 /// A URI of another scheme: its text, free of blanks, quotes and angle brackets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OtherUri(String);
-
-/// The host of a URI or of a Via.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Host {
-    /// A domain name, in lower case.
-    Name(String),
-    /// An IPv4 address.
-    V4(Ipv4Addr),
-    /// An IPv6 address; written in brackets.
-    V6(Ipv6Addr),
-}
 
 /// Text that is no URI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,71 +212,6 @@ fn parse_other(scheme: &str, rest: &str, text: &str) -> Option<OtherUri> {
     valid.then(|| OtherUri(text.to_owned()))
 }
 
-/// Reads `host[:port]`, IPv6 in brackets; blanks around the colon are allowed in a Via.
-pub(super) fn parse_host_port(text: &str) -> Option<(Host, Option<u16>)> {
-    let end = match text.strip_prefix('[') {
-        Some(inside) => inside.find(']')? + 2,
-        None => text.find(':').unwrap_or(text.len()),
-    };
-    let (host, port) = text.split_at(end);
-    let port = match port.trim_start().strip_prefix(':') {
-        Some(port) => Some(super::value::number(port.trim_start())?),
-        None if port.trim().is_empty() => None,
-        None => return None,
-    };
-    Some((Host::parse(host.trim_end())?, port))
-}
-
-impl Host {
-    /// Reads a host, IPv6 in brackets. `None` for what no domain name may hold.
-    pub fn parse(text: &str) -> Option<Self> {
-        if let Some(inside) = text.strip_prefix('[') {
-            return inside.strip_suffix(']')?.parse().ok().map(Host::V6);
-        }
-        if let Ok(address) = text.parse() {
-            return Some(Host::V4(address));
-        }
-        // `_` is in no domain name of RFC 3261 and in many of real networks.
-        let is_name_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-        (!text.is_empty() && text.bytes().all(is_name_byte))
-            .then(|| Host::Name(text.to_ascii_lowercase()))
-    }
-
-    /// The address, if the host is one.
-    pub fn address(&self) -> Option<IpAddr> {
-        match self {
-            Host::Name(_) => None,
-            Host::V4(address) => Some(IpAddr::V4(*address)),
-            Host::V6(address) => Some(IpAddr::V6(*address)),
-        }
-    }
-
-    /// `unreserved` of RFC 3261 §25.1.
-    pub(super) fn is_unreserved(byte: u8) -> bool {
-        byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')')
-    }
-}
-
-impl From<IpAddr> for Host {
-    fn from(address: IpAddr) -> Self {
-        match address {
-            IpAddr::V4(address) => Host::V4(address),
-            IpAddr::V6(address) => Host::V6(address),
-        }
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Host::Name(name) => formatter.write_str(name),
-            Host::V4(address) => write!(formatter, "{address}"),
-            Host::V6(address) => write!(formatter, "[{address}]"),
-        }
-    }
-}
-
 impl fmt::Display for Uri {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -343,8 +268,7 @@ impl From<Uri> for String {
 
 /// `user` of RFC 3261 §25.1: what is written unescaped.
 fn is_user_byte(byte: u8) -> bool {
-    Host::is_unreserved(byte)
-        || matches!(byte, b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/')
+    is_unreserved(byte) || matches!(byte, b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/')
 }
 
 /// What is read unescaped: also `#`, which phones send in dialled strings, and the `:` that a
@@ -354,47 +278,12 @@ fn is_read_user_byte(byte: u8) -> bool {
 }
 
 fn is_password_byte(byte: u8) -> bool {
-    Host::is_unreserved(byte) || matches!(byte, b'&' | b'=' | b'+' | b'$' | b',')
+    is_unreserved(byte) || matches!(byte, b'&' | b'=' | b'+' | b'$' | b',')
 }
 
 /// `hnv-unreserved` and `unreserved`.
 fn is_uri_header_byte(byte: u8) -> bool {
-    Host::is_unreserved(byte) || matches!(byte, b'[' | b']' | b'/' | b'?' | b':' | b'+' | b'$')
-}
-
-/// Resolves `%HH`. `None` if a byte is neither escaped nor allowed, an escape is cut, or the result
-/// is not UTF-8.
-pub(super) fn unescape(text: &str, allowed: fn(u8) -> bool) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        if *first == b'%' {
-            let [high, low, after @ ..] = after else { return None };
-            let digit = |b: &u8| char::from(*b).to_digit(16).map(|d| d as u8);
-            bytes.push(digit(high)? << 4 | digit(low)?);
-            rest = after;
-        } else {
-            if !allowed(*first) {
-                return None;
-            }
-            bytes.push(*first);
-            rest = after;
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
-/// Writes `%HH` for every byte that is not allowed.
-pub(super) fn escape(text: &str, allowed: fn(u8) -> bool) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if allowed(byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    escaped
+    is_unreserved(byte) || matches!(byte, b'[' | b']' | b'/' | b'?' | b':' | b'+' | b'$')
 }
 
 #[cfg(test)]

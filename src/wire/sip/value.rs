@@ -1,7 +1,7 @@
 //! Typed header values (RFC 3261 §20, §25.1): each reads from one value's text and writes itself.
 
-use super::token::is_token;
-use super::uri::parse_host_port;
+use super::host::parse_host_port;
+use super::token::{is_token, number, quote, split_values, take_quoted};
 use super::{Host, Method, Parameters, Uri, VALUES_MAX};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -437,74 +437,7 @@ impl fmt::Debug for AuthParameters {
     }
 }
 
-/// Digits only; `str::parse` alone would take a sign.
-pub(super) fn number<T: FromStr>(text: &str) -> Option<T> {
-    let text = text.trim();
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
-}
-
 /// Whether `text` can be a Call-ID: `word ["@" word]`, read generously as printable ASCII.
 pub(super) fn is_call_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
-}
-
-/// `text` as a quoted-string.
-pub(crate) fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for character in text.chars() {
-        if matches!(character, '"' | '\\') || (character.is_ascii_control() && character != '\t') {
-            quoted.push('\\');
-        }
-        quoted.push(character);
-    }
-    quoted.push('"');
-    quoted
-}
-
-/// Reads the quoted-string at the front: its text without escapes, and what follows it.
-pub(super) fn take_quoted(text: &str) -> Option<(String, &str)> {
-    let inside = text.strip_prefix('"')?;
-    let mut value = String::new();
-    let mut characters = inside.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return Some((value, &inside[at + 1..])),
-            '\\' => value.push(characters.next()?.1),
-            other => value.push(other),
-        }
-    }
-    None
-}
-
-/// Splits a header's text at the commas outside quotes and angle brackets. Blank text has no value.
-pub(super) fn split_values(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = (!text.trim().is_empty()).then_some(text);
-    std::iter::from_fn(move || {
-        let current = rest?;
-        let (mut quoted, mut escaped, mut bracketed) = (false, false, false);
-        let comma = current.bytes().position(|byte| {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' if !bracketed => quoted = !quoted,
-                b'<' if !quoted => bracketed = true,
-                b'>' if !quoted => bracketed = false,
-                b',' => return !quoted && !bracketed,
-                _ => {}
-            }
-            false
-        });
-        let value = match comma {
-            Some(at) => {
-                rest = Some(&current[at + 1..]);
-                &current[..at]
-            }
-            None => {
-                rest = None;
-                current
-            }
-        };
-        Some(value.trim())
-    })
 }
