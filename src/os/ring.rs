@@ -37,11 +37,11 @@
 #![allow(unsafe_code)] // buffers are shared with the kernel; see SAFETY at each use
 
 use std::collections::VecDeque;
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Instant;
+use std::{fmt, io};
 
 use io_uring::types::{BufRingEntry, Fd, Fixed, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -49,6 +49,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue};
 use super::outbox::Outbox;
 use super::sockets;
 use super::wake::Wake;
+use crate::base::narrow::{LowHalf, Narrow};
 
 /// Tries to hand over a submission for which the kernel has no memory.
 const SUBMIT_TRIES: usize = 1_000;
@@ -96,6 +97,7 @@ impl SocketIndex {
 }
 
 /// What a wait brought.
+#[derive(Debug)]
 pub enum Arrival {
     /// A datagram; [`Ring::recycle`] takes its buffer back.
     Datagram(Datagram),
@@ -115,6 +117,17 @@ pub struct Datagram {
     start: usize,
     end: usize,
     id: u16,
+}
+
+/// Without what somebody says.
+impl fmt::Debug for Datagram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Datagram")
+            .field("socket", &self.socket)
+            .field("from", &self.from)
+            .field("bytes", &(self.end - self.start))
+            .finish_non_exhaustive()
+    }
 }
 
 impl Datagram {
@@ -186,9 +199,9 @@ impl Operation {
     }
 
     fn unpack(word: u64) -> Self {
-        let index = word as u32;
+        let index = word.low_half();
         match word >> 56 {
-            0 => Operation::Receive(SocketIndex { index, generation: (word >> 32) as u32 }),
+            0 => Operation::Receive(SocketIndex { index, generation: (word >> 32).low_half() }),
             1 => Operation::Send,
             2 => Operation::Wake,
             _ => Operation::Cancel,
@@ -211,6 +224,12 @@ pub struct Ring {
     dropped_at_removed: u64,
 }
 
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").field("counters", &self.counters).finish_non_exhaustive()
+    }
+}
+
 impl Ring {
     /// A ring for at most `sockets` sockets, woken by `wake`.
     pub fn new(sockets: usize, limits: RingLimits, wake: Wake) -> io::Result<Self> {
@@ -221,18 +240,18 @@ impl Ring {
             .setup_submit_all()
             .setup_cqsize(limits.completions)
             .build(limits.submissions)?;
-        ring.submitter().register_files_sparse(sockets as u32)?;
+        ring.submitter().register_files_sparse(sockets.narrow())?;
         let buffers = BufferGroup::register(&ring, limits.buffers)?;
         // SAFETY: an all-zero msghdr is valid: no name, no vectors, no control data.
         let mut message_header: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
-        message_header.msg_namelen = NAME_BYTES as u32;
+        message_header.msg_namelen = NAME_BYTES.narrow();
         let mut this = Self {
             ring,
             buffers,
             sockets: (0..sockets)
                 .map(|_| Socket { fd: None, generation: 0, receive: Receive::NotYet })
                 .collect(),
-            free_sockets: (0..sockets as u32).rev().collect(),
+            free_sockets: (0..sockets.narrow()).rev().collect(),
             completions: VecDeque::with_capacity(limits.completions as usize),
             message_header,
             wake,
@@ -328,7 +347,7 @@ impl Ring {
             }
             let bytes = queued.bytes();
             let socket = Fixed(queued.socket.index);
-            let send = opcode::Send::new(socket, bytes.as_ptr(), bytes.len() as u32)
+            let send = opcode::Send::new(socket, bytes.as_ptr(), bytes.len().narrow())
                 .flags(libc::MSG_DONTWAIT);
             let send = match &queued.to {
                 Some(to) => send.dest_addr(to.as_ptr().cast()).dest_addr_len(to.len()),
@@ -550,7 +569,7 @@ impl BufferGroup {
         let mask = self.entries.len() - 1;
         let entry = &mut self.entries[usize::from(self.tail) & mask];
         entry.set_addr(self.memory as u64 + u64::from(id) * BUFFER_BYTES as u64);
-        entry.set_len(BUFFER_BYTES as u32);
+        entry.set_len(BUFFER_BYTES.narrow());
         entry.set_bid(id);
         self.tail = self.tail.wrapping_add(1);
         // SAFETY: the first entry's spare field is the ring's tail (io_uring_register_buf_ring(3));
@@ -841,7 +860,7 @@ mod tests {
         let (fd, address) = bound(Purpose::Shared);
         ring.add_socket(fd, Receive::Shared).unwrap();
         let (another, _) = bound(Purpose::Shared);
-        assert!(ring.add_socket(another, Receive::Shared).is_err());
+        ring.add_socket(another, Receive::Shared).unwrap_err();
         UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"alive", address).unwrap();
         assert_eq!(gather(&mut ring, &mut outbox, 1)[0].1, b"alive");
     }

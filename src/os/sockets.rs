@@ -9,6 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use crate::base::narrow::Narrow;
+
 /// DSCP Expedited Forwarding in the TOS byte (RFC 4594 §4.1: telephony).
 const TOS_EXPEDITED_FORWARDING: u32 = 46 << 2;
 /// Receive buffer of a thread's shared port: a second of 1,000 calls (50,000 datagrams of 256 bytes
@@ -76,7 +78,7 @@ pub fn discard_waiting(socket: &OwnedFd) -> u64 {
 /// How many datagrams the kernel has dropped because the socket's receive buffer was full.
 pub fn receive_space_exhausted(socket: &OwnedFd) -> u64 {
     let mut variables = [0_u32; MEMORY_VARIABLES];
-    let mut length = size_of_val(&variables) as libc::socklen_t;
+    let mut length: libc::socklen_t = size_of_val(&variables).narrow();
     // SAFETY: the kernel writes at most `length` bytes to `variables`, and to `length` how many.
     let outcome = unsafe {
         libc::getsockopt(
@@ -133,6 +135,6 @@ mod tests {
         let mut buffer = [0_u8; 64];
         let (_, length) = recv(&socket, &mut buffer, RecvFlags::DONTWAIT).unwrap();
         assert_eq!(&buffer[..length], b"wanted");
-        assert!(recv(&socket, &mut buffer, RecvFlags::DONTWAIT).is_err());
+        recv(&socket, &mut buffer, RecvFlags::DONTWAIT).unwrap_err();
     }
 }

@@ -4,6 +4,7 @@
 //! keeps the stream.
 
 use crate::base::discard::Discard;
+use crate::base::narrow::Narrow;
 
 /// Bytes of an event block.
 pub const EVENT_BYTES: usize = 4;
@@ -61,7 +62,7 @@ pub fn digit_of(event: u8) -> Option<char> {
 /// The event code of a digit; `A`–`D` in either case.
 pub fn event_of(digit: char) -> Option<u8> {
     let digit = digit.to_ascii_uppercase();
-    DIGITS.iter().position(|known| *known == digit).map(|event| event as u8)
+    DIGITS.iter().position(|known| *known == digit).map(Narrow::narrow)
 }
 
 #[cfg(test)]
@@ -96,8 +97,9 @@ mod tests {
     #[test]
     fn every_digit_has_one_code() {
         for (event, digit) in "0123456789*#ABCD".chars().enumerate() {
-            assert_eq!(event_of(digit), Some(event as u8));
-            assert_eq!(digit_of(event as u8), Some(digit));
+            let event = event.narrow();
+            assert_eq!(event_of(digit), Some(event));
+            assert_eq!(digit_of(event), Some(digit));
         }
         assert_eq!(event_of('d'), Some(15));
         assert!(['E', ' ', '٣', '\0'].into_iter().all(|other| event_of(other).is_none()));

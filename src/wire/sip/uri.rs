@@ -2,6 +2,7 @@
 //! written with whatever must be escaped again.
 
 use super::{Parameters, URI_BYTES_MAX};
+use crate::base::narrow::Narrow;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -370,8 +371,8 @@ pub(super) fn unescape(text: &str, allowed: fn(u8) -> bool) -> Option<String> {
     while let [first, after @ ..] = rest {
         if *first == b'%' {
             let [high, low, after @ ..] = after else { return None };
-            let digit = |b: &u8| char::from(*b).to_digit(16).map(|d| d as u8);
-            bytes.push(digit(high)? << 4 | digit(low)?);
+            let digit = |b: &u8| char::from(*b).to_digit(16);
+            bytes.push((digit(high)? << 4 | digit(low)?).narrow());
             rest = after;
         } else {
             if !allowed(*first) {
