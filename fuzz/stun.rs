@@ -11,7 +11,8 @@ use linecard::wire::stun::{
     BindingRequest, Message, RESPONSE_BYTES_MAX, Role, TransactionId, write_binding_request,
 };
 
-fuzz_target!(|datagram: &[u8]| {
+/// One input.
+pub fn run(datagram: &[u8]) {
     let mut random = from_seed(1);
     let local = Credentials::generate(&mut random);
     let key = local.password.expose().as_bytes();

@@ -12,6 +12,7 @@ use super::{
     TrunkTerms, User,
 };
 use crate::audio::playout::MOST_MS_MAX;
+use crate::base::narrow::Narrow;
 use crate::base::secret::Secret;
 use crate::control::message::{Codec, PacedDelay, Spacing};
 use crate::wire::sdp::ComfortNoise;
@@ -52,7 +53,7 @@ pub(super) fn media_section(table: Table, machine: &Machine, mistakes: &mut Vec<
             .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         browser_port: section
             .number("browser_port", "a UDP port from 1024 to 65535, e.g. 40000", 1024..=65535)
-            .map_or(40_000, |port| port as u16),
+            .map_or(40_000, Narrow::narrow),
         trunk_ports: section
             .text(
                 "trunk_ports",
@@ -62,10 +63,10 @@ pub(super) fn media_section(table: Table, machine: &Machine, mistakes: &mut Vec<
             .unwrap_or(PortRange { first: 30_000, last: 39_999 }),
         calls_per_core: section
             .number("calls_per_core", "a number of calls from 1 to 10000, e.g. 1000", 1..=CALLS_PER_CORE_MAX)
-            .map_or(1000, |calls| calls as usize),
+            .map_or(1000, Narrow::narrow),
         load_max_percent: section
             .number("load_max_percent", "a share of a core from 10 to 1000, e.g. 90", 10..=LOAD_PERCENT_MAX)
-            .map_or(90, |percent| percent as u16),
+            .map_or(90, Narrow::narrow),
     };
     section.finish();
     media
@@ -216,8 +217,8 @@ fn playout(section: &mut Section<'_>) -> Spacing {
         })
         .unwrap_or(false);
     let delays = 0..=i64::from(MOST_MS_MAX);
-    let least_ms = section.number(LEAST, DELAY, delays.clone()).map_or(20, |ms| ms as u16);
-    let most_ms = section.number(MOST, DELAY, delays).map_or(200, |ms| ms as u16);
+    let least_ms = section.number(LEAST, DELAY, delays.clone()).map_or(20, Narrow::narrow);
+    let most_ms = section.number(MOST, DELAY, delays).map_or(200, Narrow::narrow);
     if bounded && !paced {
         section.mistake("playout", ": bounds of its delay need playout = \"paced\"");
     } else if least_ms > most_ms {
@@ -291,7 +292,7 @@ fn domain(text: &str) -> bool {
 fn cores(value: &Value) -> Option<Vec<usize>> {
     let mut read = Vec::new();
     for core in value.as_array()? {
-        let core = core.as_integer().filter(|core| (0..=CORE_MAX).contains(core))? as usize;
+        let core = core.as_integer().filter(|core| (0..=CORE_MAX).contains(core))?.narrow();
         if read.contains(&core) {
             return None;
         }

@@ -79,6 +79,20 @@ fn the_shipped_example_shows_every_key() {
 }
 
 #[test]
+fn the_bounds_of_paced_playout_are_those_written_or_the_default_ones() {
+    let playout = |keys: &str| {
+        let text = format!("[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\n{keys}");
+        parse(&text).unwrap().trunks[0].terms.playout
+    };
+    assert_eq!(playout(""), Spacing::OnArrival);
+    let paced = |least_ms, most_ms| Spacing::Paced(PacedDelay { least_ms, most_ms });
+    assert_eq!(playout("playout = \"paced\""), paced(20, 200));
+    assert_eq!(playout("playout = \"paced\"\nplayout_least_ms = 40"), paced(40, 200));
+    let both = "playout = \"paced\"\nplayout_least_ms = 0\nplayout_most_ms = 60";
+    assert_eq!(playout(both), paced(0, 60));
+}
+
+#[test]
 fn every_mistake_names_the_key_the_problem_and_the_fix() {
     const USER: &str = "[[user]]\nname = \"1001\"\npassword = \"x\"\n";
     let user = |text: &str| format!("{USER}{text}");

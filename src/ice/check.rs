@@ -1,6 +1,7 @@
 //! Answering one connectivity check: the STUN server of RFC 8445 §7.3, for a lite agent. No state:
 //! both the signaling process (before nomination) and the media process (consent, RFC 7675) use it.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use super::credentials::split_username;
@@ -16,6 +17,16 @@ pub struct Expected<'a> {
     pub local_password: &'a str,
     /// The other side's user fragment, once it is known.
     pub remote_ufrag: Option<&'a str>,
+}
+
+/// Without the password.
+impl fmt::Debug for Expected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Expected")
+            .field("local_ufrag", &self.local_ufrag)
+            .field("remote_ufrag", &self.remote_ufrag)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A response to send back to where the check came from.

@@ -1,7 +1,7 @@
 //! The media process: one thread a core, each with its own network, browser port, calls and codec
 //! states, and one control thread that serves the Unix socket.
 //!
-//! Read [`line`] first: the packet line. [`core`] is the engine around it, without a thread; [`call`],
+//! Read [`mod@line`] first: the packet line. [`core`] is the engine around it, without a thread; [`call`],
 //! [`leg`] and [`stream`] are its nouns; [`thread`] is the loop that drives it. [`registry`] is the way
 //! in, [`front`] how JSON lines reach it.
 

@@ -11,6 +11,7 @@ const TEXT_BYTES_MAX: usize = 64;
 
 /// The calling thread's account (proc(5), `/proc/thread-self/schedstat`), kept open: reading it
 /// again neither allocates nor looks up a path.
+#[derive(Debug)]
 pub struct SchedulerAccount(File);
 
 /// Time since the thread began.

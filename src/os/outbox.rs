@@ -1,12 +1,15 @@
 //! Send slots: fixed buffers in which the packet line writes what leaves, and from which the kernel
 //! takes it at the next submission. A slot is free, or queued until that submission is done.
 
+use std::fmt;
+
 use super::network::{Destination, SocketIndex};
 
 /// Bytes of a slot: an Ethernet payload; nothing larger is ever sent.
 pub const SLOT_BYTES: usize = 1500;
 
 /// A datagram that waits for the next submission.
+#[derive(Debug)]
 pub struct Queued {
     /// The socket that sends it.
     pub socket: SocketIndex,
@@ -21,7 +24,15 @@ pub struct Queued {
 /// One buffer, owned by whoever holds this.
 pub struct Slot(&'static mut [u8]);
 
+/// Without what somebody says.
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").finish_non_exhaustive()
+    }
+}
+
 /// The send slots of one thread.
+#[derive(Debug)]
 pub struct Outbox {
     free: Vec<Slot>,
     queued: Vec<Queued>,

@@ -37,11 +37,11 @@
 #![allow(unsafe_code)] // buffers are shared with the kernel; see SAFETY at each use
 
 use std::collections::VecDeque;
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Instant;
+use std::{fmt, io};
 
 use io_uring::types::{BufRingEntry, Fd, Fixed, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
@@ -50,6 +50,7 @@ use super::network::{Arrival, Datagram, Network, NetworkCounters, SocketIndex, a
 use super::outbox::Outbox;
 use super::sockets::{self, BoundSocket};
 use super::wake::Wake;
+use crate::base::narrow::{LowHalf, Narrow};
 
 /// Tries to hand over a submission for which the kernel has no memory.
 const SUBMIT_TRIES: usize = 1_000;
@@ -106,9 +107,9 @@ impl Operation {
     }
 
     fn unpack(word: u64) -> Self {
-        let index = word as u32;
+        let index = word.low_half();
         match word >> 56 {
-            0 => Operation::Receive(SocketIndex { index, generation: (word >> 32) as u32 }),
+            0 => Operation::Receive(SocketIndex { index, generation: (word >> 32).low_half() }),
             1 => Operation::Send,
             2 => Operation::Wake,
             _ => Operation::Cancel,
@@ -131,6 +132,12 @@ pub struct Ring {
     lent: Option<u16>,
 }
 
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring").field("counters", &self.counters).finish_non_exhaustive()
+    }
+}
+
 impl Ring {
     /// A ring for at most `sockets` sockets, woken by `wake`.
     pub fn new(sockets: usize, limits: RingLimits, wake: Wake) -> io::Result<Self> {
@@ -141,16 +148,16 @@ impl Ring {
             .setup_submit_all()
             .setup_cqsize(limits.completions)
             .build(limits.submissions)?;
-        ring.submitter().register_files_sparse(sockets as u32)?;
+        ring.submitter().register_files_sparse(sockets.narrow())?;
         let buffers = BufferGroup::register(&ring, limits.buffers)?;
         // SAFETY: an all-zero msghdr is valid: no name, no vectors, no control data.
         let mut message_header: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
-        message_header.msg_namelen = NAME_BYTES as u32;
+        message_header.msg_namelen = NAME_BYTES.narrow();
         let mut this = Self {
             ring,
             buffers,
             sockets: (0..sockets).map(|_| Socket { bound: None, generation: 0 }).collect(),
-            free_sockets: (0..sockets as u32).rev().collect(),
+            free_sockets: (0..sockets.narrow()).rev().collect(),
             completions: VecDeque::with_capacity(limits.completions as usize),
             message_header,
             wake,
@@ -268,7 +275,7 @@ impl Ring {
             }
             let bytes = queued.bytes();
             let socket = Fixed(queued.socket.index);
-            let send = opcode::Send::new(socket, bytes.as_ptr(), bytes.len() as u32)
+            let send = opcode::Send::new(socket, bytes.as_ptr(), bytes.len().narrow())
                 .flags(libc::MSG_DONTWAIT);
             let send = match &queued.to {
                 Some(to) => {
@@ -436,7 +443,7 @@ impl BufferGroup {
         let mask = self.entries.len() - 1;
         let entry = &mut self.entries[usize::from(self.tail) & mask];
         entry.set_addr(self.memory as u64 + u64::from(id) * BUFFER_BYTES as u64);
-        entry.set_len(BUFFER_BYTES as u32);
+        entry.set_len(BUFFER_BYTES.narrow());
         entry.set_bid(id);
         self.tail = self.tail.wrapping_add(1);
         // SAFETY: the first entry's spare field is the ring's tail (io_uring_register_buf_ring(3));

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::base::narrow::Narrow;
+
 /// DSCP Expedited Forwarding (RFC 4594 §4.1: telephony).
 pub const EXPEDITED_FORWARDING: u8 = 46;
 /// Receive buffer of a thread's shared port: a second of 1,000 calls (50,000 datagrams of 256 bytes
@@ -108,7 +110,7 @@ pub fn discard_waiting(socket: &OwnedFd) -> u64 {
 
 fn receive_space_exhausted(socket: &OwnedFd) -> u64 {
     let mut variables = [0_u32; MEMORY_VARIABLES];
-    let mut length = size_of_val(&variables) as libc::socklen_t;
+    let mut length: libc::socklen_t = size_of_val(&variables).narrow();
     // SAFETY: the kernel writes at most `length` bytes to `variables`, and to `length` how many.
     let outcome = unsafe {
         libc::getsockopt(

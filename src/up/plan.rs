@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::trunk::Number;
 use crate::base::fault::Fault;
+use crate::base::narrow::Narrow;
 use crate::base::random;
 use crate::base::secret::Secret;
 use crate::config::{self, Certificate, Config, Machine};
@@ -58,7 +59,7 @@ impl Plan {
                 let wss = free_port(WSS_PORT, |address| TcpListener::bind(address).is_ok())?;
                 let sip = free_port(SIP_PORT, is_free)?;
                 // Each media thread has a port of its own.
-                let threads = machine.media_cores().len() as u16;
+                let threads: u16 = machine.media_cores().len().narrow();
                 let browser = free_port(BROWSER_PORT, |address| {
                     let ports = address.port()..address.port() + threads;
                     ports.into_iter().all(|port| is_free((address.ip(), port).into()))
@@ -66,7 +67,7 @@ impl Plan {
                 (invented(wss, sip, browser.port(), &password), Some(Secret::new(password)))
             }
         };
-        let place = file.unwrap_or(Path::new("the invented configuration"));
+        let place = file.unwrap_or_else(|| Path::new("the invented configuration"));
         let config = Config::read(&text, place, machine)?;
         let file = file.map(std::path::absolute).transpose().map_err(|error| {
             Fault::new(error, place.display(), "give an absolute path with --config")
@@ -218,6 +219,6 @@ mod tests {
     fn the_next_free_port_is_taken() {
         let taken = |address: SocketAddr| address.port() >= 5063;
         assert_eq!(free_port(5060, taken).unwrap(), "127.0.0.1:5063".parse().unwrap());
-        assert!(free_port(5060, |_| false).is_err());
+        free_port(5060, |_| false).unwrap_err();
     }
 }

@@ -4,6 +4,7 @@
 //! white (RFC 3389 §3.3 lets a receiver do so).
 
 use crate::base::discard::Discard;
+use crate::base::narrow::{Rounded, single};
 use crate::wire::rtp::PayloadType;
 
 /// Its static payload type at 8 kHz (RFC 3551 §6).
@@ -39,13 +40,13 @@ impl NoiseLevel {
     /// The level of a signal.
     pub fn of(pcm: &[i16]) -> Self {
         let energy: f64 = pcm.iter().map(|sample| f64::from(*sample).powi(2)).sum();
-        Self::of_mean_square((energy / pcm.len().max(1) as f64) as f32)
+        Self::of_mean_square(single(energy / pcm.len().max(1) as f64))
     }
 
     /// The level of a signal of this mean square.
     pub fn of_mean_square(mean_square: f32) -> Self {
         let below_overload = -10.0 * (mean_square / 32_768.0_f32.powi(2)).max(1e-13).log10();
-        Self(below_overload.round().clamp(0.0, 127.0) as u8)
+        Self(below_overload.clamp(0.0, 127.0).rounded())
     }
 
     /// The root mean square of a signal of this level.
@@ -76,7 +77,7 @@ mod tests {
             assert_eq!(NoiseLevel::parse(&[level | 0x80]), Ok(read));
             assert_eq!(read.to_byte(), level);
             if (6..=84).contains(&level) {
-                let amplitude = read.root_mean_square().round() as i16;
+                let amplitude: i16 = read.root_mean_square().rounded();
                 let square: Vec<_> =
                     (0..160).map(|n| if n & 1 == 0 { amplitude } else { -amplitude }).collect();
                 assert!(NoiseLevel::of(&square).distance_db(read) <= 1, "{level}");

@@ -13,6 +13,7 @@
 use super::rtp::PayloadType;
 use super::writer::Writer;
 use crate::base::discard::Discard;
+use crate::base::narrow::Narrow;
 
 /// Redundant blocks in one packet. Chromium writes one, nine at most when told to; with 20 ms
 /// packets the ninth is 180 ms old and the repair window has long given its place up.
@@ -118,7 +119,7 @@ pub fn write(
             return None;
         }
         let first = u32::from(FOLLOWED_FLAG | payload_type.value()) << 24;
-        writer.word(first | timestamp_offset << 10 | payload.len() as u32)?;
+        writer.word(first | timestamp_offset << 10 | Narrow::<u32>::narrow(payload.len()))?;
     }
     writer.put(&[primary.value()])?;
     for block in redundant {
@@ -172,7 +173,7 @@ mod tests {
         for length in 0..length {
             assert_eq!(RedPayload::parse(&payload[..length]), Err(Discard::BadRed), "{length}");
         }
-        assert!(RedPayload::parse(&payload[..length]).is_ok());
+        assert_eq!(RedPayload::parse(&payload[..length]).unwrap().redundant().len(), 1);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! 5506) is never negotiated and so never accepted.
 
 use crate::base::discard::Discard;
+use crate::base::narrow::Narrow;
 use crate::wire::rtp::{RtpTimestamp, Ssrc};
 use crate::wire::writer::Writer;
 
@@ -147,7 +148,7 @@ impl Iterator for ReportBlocks<'_> {
     fn next(&mut self) -> Option<ReportBlock> {
         let block = self.0.next()?;
         // The loss has 24 bits: moved to the top of 32, an arithmetic shift extends its sign.
-        let cumulative_lost = (word(block, 4)? << 8) as i32 >> 8;
+        let cumulative_lost = (word(block, 4)? << 8).cast_signed() >> 8;
         Some(ReportBlock {
             ssrc: Ssrc(word(block, 0)?),
             fraction_lost: block[4],
@@ -326,7 +327,7 @@ fn write_report(writer: &mut Writer<'_>, compound: &Compound<'_>) -> Option<()> 
     for block in blocks {
         let lost = block.cumulative_lost.clamp(-0x80_0000, 0x7f_ffff);
         writer.word(block.ssrc.0)?;
-        writer.word(u32::from(block.fraction_lost) << 24 | (lost as u32 & 0xff_ffff))?;
+        writer.word(u32::from(block.fraction_lost) << 24 | (lost.cast_unsigned() & 0xff_ffff))?;
         writer.word(block.extended_highest_sequence)?;
         writer.word(block.jitter)?;
         writer.word(block.last_sr)?;
@@ -343,7 +344,7 @@ const fn sdes_bytes(cname_bytes: usize) -> usize {
 fn write_sdes(writer: &mut Writer<'_>, ssrc: Ssrc, cname: &str) -> Option<()> {
     write_header(writer, 1, SDES, sdes_bytes(cname.len()))?;
     writer.word(ssrc.0)?;
-    writer.put(&[SDES_CNAME, cname.len() as u8])?;
+    writer.put(&[SDES_CNAME, cname.len().narrow()])?;
     writer.put(cname.as_bytes())?;
     // At least one zero ends the items.
     writer.put(&[0])?;
@@ -357,8 +358,10 @@ fn write_header(
     packet_type: u8,
     bytes: usize,
 ) -> Option<()> {
-    let [high, low] = ((bytes / 4 - 1) as u16).to_be_bytes();
-    writer.put(&[0x80 | count as u8, packet_type, high, low])
+    let words: u16 = (bytes / 4 - 1).narrow();
+    let [high, low] = words.to_be_bytes();
+    let count: u8 = count.narrow();
+    writer.put(&[0x80 | count, packet_type, high, low])
 }
 
 #[cfg(test)]

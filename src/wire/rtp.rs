@@ -28,7 +28,7 @@ impl SequenceNumber {
     /// circle counts as behind.
     #[inline]
     pub const fn distance(self, other: Self) -> i16 {
-        self.0.wrapping_sub(other.0) as i16
+        self.0.wrapping_sub(other.0).cast_signed()
     }
 
     /// The number of the packet after this one.
@@ -57,7 +57,7 @@ impl RtpTimestamp {
     /// How far `self` is ahead of `other`, in clock units; negative when it is behind.
     #[inline]
     pub const fn distance(self, other: Self) -> i32 {
-        self.0.wrapping_sub(other.0) as i32
+        self.0.wrapping_sub(other.0).cast_signed()
     }
 }
 

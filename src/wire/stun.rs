@@ -12,6 +12,7 @@ use sha1::Sha1;
 use subtle::ConstantTimeEq;
 
 use crate::base::discard::Discard;
+use crate::base::narrow::{LowHalf, Narrow};
 use crate::wire::writer::Writer;
 
 /// Bytes of the header (§5).
@@ -284,7 +285,7 @@ fn read_xor_address(value: &[u8], transaction_id: TransactionId) -> Option<Socke
 /// HMAC-SHA1 over the message up to MESSAGE-INTEGRITY, with a length that ends after it (§14.5).
 fn integrity(before: &[u8], key: &[u8]) -> Option<[u8; INTEGRITY_BYTES]> {
     let mut hmac = Hmac::<Sha1>::new_from_slice(key).ok()?;
-    let length = (before.len() - HEADER_BYTES + 4 + INTEGRITY_BYTES) as u16;
+    let length: u16 = (before.len() - HEADER_BYTES + 4 + INTEGRITY_BYTES).narrow();
     hmac.update(&before[..2]);
     hmac.update(&length.to_be_bytes());
     hmac.update(&before[4..]);
@@ -358,7 +359,7 @@ pub fn write_error(
     let mut writer = start(out, Class::Error, request.transaction_id)?;
     let (number, reason) = (code.number(), code.reason().as_bytes());
     put_attribute_header(&mut writer, attribute::ERROR_CODE, 4 + reason.len())?;
-    writer.put(&[0, 0, (number / 100) as u8, (number % 100) as u8])?;
+    writer.put(&[0, 0, (number / 100).low_half(), (number % 100).low_half()])?;
     writer.put(reason)?;
     writer.pad()?;
     if code == ErrorCode::UnknownAttribute {

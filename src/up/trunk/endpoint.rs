@@ -8,6 +8,7 @@ use rand::RngExt;
 use super::Number;
 use super::speech;
 use crate::audio::g711::{Law, silence, transcode};
+use crate::base::narrow::Narrow;
 use crate::base::random::Random;
 use crate::wire::coding::Codec;
 use crate::wire::rtp::{
@@ -109,7 +110,7 @@ impl Endpoint {
         }
         self.next.marker = false;
         self.next.sequence_number = self.next.sequence_number.next();
-        self.next.timestamp = RtpTimestamp(self.next.timestamp.0.wrapping_add(codes as u32));
+        self.next.timestamp = self.next.timestamp + codes.narrow();
         &self.packet[..HEADER_BYTES + codes]
     }
 
@@ -319,7 +320,7 @@ mod tests {
         let mut sent = Vec::new();
         let mut back = Vec::new();
         for tick in 0..100_u32 {
-            let payload = [tick as u8; 160];
+            let payload = [tick.narrow(); 160];
             endpoint.receive(&packet(0, tick * 160, &payload));
             sent.extend(payload);
             back.extend(heard(&mut endpoint, 1));

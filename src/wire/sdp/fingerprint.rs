@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::base::narrow::Narrow;
+
 /// A certificate's fingerprint (RFC 8122 §5): `sha-256 AB:CD:…`, read in any letter case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
@@ -90,8 +92,7 @@ impl FromStr for Fingerprint {
         for pair in digits.trim().split(':') {
             let &[high, low] = pair.as_bytes() else { return Err(BadFingerprint) };
             let nibble = |digit: u8| char::from(digit).to_digit(16).ok_or(BadFingerprint);
-            // Two hexadecimal digits are below 256.
-            digest.push((nibble(high)? << 4 | nibble(low)?) as u8);
+            digest.push((nibble(high)? << 4 | nibble(low)?).narrow());
             if digest.len() > hash.digest_bytes() {
                 return Err(BadFingerprint);
             }

@@ -116,7 +116,7 @@ fn request_around(before: &[u8], after: &[u8]) -> Vec<u8> {
     let value = integrity(writer.written(), PASSWORD).unwrap();
     put_attribute(&mut writer, attribute::MESSAGE_INTEGRITY, &value).unwrap();
     writer.put(after).unwrap();
-    let length = (writer.length - HEADER_BYTES + 8) as u16;
+    let length: u16 = (writer.length - HEADER_BYTES + 8).narrow();
     writer.out[2..4].copy_from_slice(&length.to_be_bytes());
     let fingerprint = crc32fast::hash(writer.written()) ^ FINGERPRINT_XOR;
     put_attribute(&mut writer, attribute::FINGERPRINT, &fingerprint.to_be_bytes()).unwrap();
@@ -252,7 +252,7 @@ proptest! {
     #[test]
     fn a_written_success_is_read_back(id: [u8; 12], v6: bool, ip: u128, port: u16) {
         let ip = if v6 { IpAddr::V6(Ipv6Addr::from_bits(ip)).to_canonical() }
-            else { IpAddr::V4(Ipv4Addr::from_bits(ip as u32)) };
+            else { IpAddr::V4(Ipv4Addr::from_bits((ip & 0xffff_ffff) as u32)) };
         let from = SocketAddr::new(ip, port);
         let mut request = [0; 128];
         let length = write_binding_request(&mut request, &BindingRequest {
@@ -271,7 +271,7 @@ proptest! {
 
     #[test]
     fn any_attributes_are_parsed_or_discarded(words in prop::collection::vec(any::<u32>(), 0..40)) {
-        let mut datagram = vec![0, 1, 0, 4 * words.len() as u8, 0x21, 0x12, 0xa4, 0x42];
+        let mut datagram = vec![0, 1, 0, (4 * words.len()).narrow(), 0x21, 0x12, 0xa4, 0x42];
         datagram.extend([0; 12]);
         // Small types and lengths, so that attributes are often found.
         datagram.extend(words.iter().flat_map(|word| (word & 0x802f_000f).to_be_bytes()));
