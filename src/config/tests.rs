@@ -85,7 +85,9 @@ fn the_bounds_of_paced_playout_are_those_written_or_the_default_ones() {
         parse(&text).unwrap().trunks[0].terms.playout
     };
     assert_eq!(playout(""), Spacing::OnArrival);
-    let paced = |least_ms, most_ms| Spacing::Paced(PacedDelay { least_ms, most_ms });
+    let paced = |least_ms, most_ms| {
+        Spacing::Paced(crate::control::message::PacedDelay { least_ms, most_ms })
+    };
     assert_eq!(playout("playout = \"paced\""), paced(20, 200));
     assert_eq!(playout("playout = \"paced\"\nplayout_least_ms = 40"), paced(40, 200));
     let both = "playout = \"paced\"\nplayout_least_ms = 0\nplayout_most_ms = 60";

@@ -8,7 +8,6 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::base::discard::Discard;
-use crate::base::narrow::Narrow;
 
 /// Bytes of an event block.
 pub const EVENT_BYTES: usize = 4;
