@@ -31,9 +31,9 @@ pub const HOLD_MAX: Duration = Duration::from_millis(60);
 
 /// No datagram that is received has a longer payload, see `BUFFER_BYTES` of [`crate::os::ring`].
 const PAYLOAD_BYTES_MAX: usize = 2_036;
-/// Payloads held at once: the longest hold at 240 kb/s, and one more packet of any length. Every call
+/// Payloads held at once: the longest hold at 195 kb/s, and one more packet of any length. Every call
 /// has two windows.
-const SHELF_BYTES: usize = 1_800 + PAYLOAD_BYTES_MAX;
+const SHELF_BYTES: usize = 1_464 + PAYLOAD_BYTES_MAX;
 
 /// Added to what a late packet would have needed, for the next one may be a little later.
 const HOLD_MARGIN: Duration = Duration::from_millis(5);

@@ -42,14 +42,13 @@ impl Weight {
     pub const RELAYED: Self = Self(1.0 / 4.0);
 
     /// Of a call that joins these, or will be told what; then it is counted as the dearest.
-    pub fn of(a: Option<&Format>, b: Option<&Format>) -> Self {
-        let (Some(a), Some(b)) = (a, b) else { return Self::TRANSCODED };
-        let all = |format: &Format, opus: bool| {
-            let mut codecs = format.receive.iter().chain([&format.send.coding]);
-            codecs.all(|coding| (coding.codec == Codec::Opus) == opus)
-        };
-        let relayed = [true, false].into_iter().any(|opus| all(a, opus) && all(b, opus));
-        if relayed { Self::RELAYED } else { Self::TRANSCODED }
+    pub fn of(a: Option<Codecs>, b: Option<Codecs>) -> Self {
+        match (a, b) {
+            (Some(Codecs::Opus), Some(Codecs::Opus)) | (Some(Codecs::G711), Some(Codecs::G711)) => {
+                Self::RELAYED
+            }
+            _ => Self::TRANSCODED,
+        }
     }
 
     /// Both together.
@@ -60,6 +59,30 @@ impl Weight {
     /// What is left without the other.
     pub fn minus(self, other: Self) -> Self {
         Self((self.0 - other.0).max(0.0))
+    }
+}
+
+/// The kinds of codecs that a leg has, both ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codecs {
+    /// Opus alone.
+    Opus,
+    /// G.711 alone.
+    G711,
+    /// Both.
+    Mixed,
+}
+
+impl Codecs {
+    /// Those of a format.
+    pub fn of(format: &Format) -> Self {
+        let codings = || format.receive.iter().chain([&format.send.coding]);
+        let opus = codings().filter(|coding| coding.codec == Codec::Opus).count();
+        match codings().count() - opus {
+            0 => Self::Opus,
+            _ if opus == 0 => Self::G711,
+            _ => Self::Mixed,
+        }
     }
 }
 
@@ -246,10 +269,13 @@ mod tests {
             serde_json::from_value::<Format>(format).unwrap()
         };
         let (opus, pcmu, pcma) = (format("opus"), format("pcmu"), format("pcma"));
-        assert_eq!(Weight::of(Some(&opus), Some(&pcmu)), Weight::TRANSCODED);
-        assert_eq!(Weight::of(None, Some(&pcmu)), Weight::TRANSCODED);
-        assert_eq!(Weight::of(Some(&opus), Some(&opus)), Weight::RELAYED);
-        assert_eq!(Weight::of(Some(&pcma), Some(&pcmu)), Weight::RELAYED);
+        let weight = |a: Option<&Format>, b: Option<&Format>| {
+            Weight::of(a.map(Codecs::of), b.map(Codecs::of))
+        };
+        assert_eq!(weight(Some(&opus), Some(&pcmu)), Weight::TRANSCODED);
+        assert_eq!(weight(None, Some(&pcmu)), Weight::TRANSCODED);
+        assert_eq!(weight(Some(&opus), Some(&opus)), Weight::RELAYED);
+        assert_eq!(weight(Some(&pcma), Some(&pcmu)), Weight::RELAYED);
         let (mut taken, mut calls) = (Weight::default(), 0);
         while core.gauge.room_beside(taken, LIMIT) >= Weight::RELAYED {
             taken = taken.plus(Weight::RELAYED);

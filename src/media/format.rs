@@ -11,7 +11,35 @@ use crate::wire::rtp::PayloadType;
 /// The codings and event formats a leg may accept at once.
 const RECEIVE_MAX: usize = 8;
 
-/// What a payload type means on a leg.
+/// The clock of telephone events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventClock {
+    /// That of G.711.
+    Hz8000,
+    /// That of Opus.
+    Hz48000,
+}
+
+impl EventClock {
+    /// `None` for another clock.
+    fn from_hz(hz: u32) -> Option<Self> {
+        match hz {
+            8_000 => Some(Self::Hz8000),
+            48_000 => Some(Self::Hz48000),
+            _ => None,
+        }
+    }
+
+    /// In Hz.
+    pub const fn hz(self) -> u32 {
+        match self {
+            Self::Hz8000 => 8_000,
+            Self::Hz48000 => 48_000,
+        }
+    }
+}
+
+/// What a payload type means on a leg. Every leg has 128 of them, two bytes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// Nobody negotiated it.
@@ -19,10 +47,7 @@ pub enum Meaning {
     /// Audio.
     Audio(Codec),
     /// Telephone events with this clock.
-    Events {
-        /// 8,000 or 48,000.
-        clock_hz: u32,
-    },
+    Events(EventClock),
     /// The level of a silence that is left out (RFC 3389).
     ComfortNoise,
     /// Audio with copies of what came before it (RFC 2198).
@@ -37,7 +62,7 @@ impl Meaning {
             Self::Audio(codec) => Some(codec.clock_hz()),
             // Only Opus is sent so.
             Self::Redundant => Some(Codec::Opus.clock_hz()),
-            Self::Events { .. } | Self::ComfortNoise | Self::Unknown => None,
+            Self::Events(_) | Self::ComfortNoise | Self::Unknown => None,
         }
     }
 }
@@ -90,97 +115,58 @@ pub struct LegFormat {
 impl LegFormat {
     /// Checks `format`; a refusal names the field.
     pub fn new(format: &Format) -> Result<Self, ControlError> {
-        let refuse = |what: String| Err(ControlError::new(ErrorCode::BadArguments, what));
-        let send = &format.send;
-        let packet_ms = send.packet_ms;
-        let possible: &[u8] = match send.coding.codec {
-            Codec::Opus => &[10, 20, 40, 60],
-            Codec::Pcmu | Codec::Pcma => &[10, 20, 30, 40, 60],
-        };
-        if !possible.contains(&packet_ms) {
-            let codec = send.coding.codec;
-            return refuse(format!(
-                "format.send.packet_ms: {packet_ms} is not one of {possible:?} for {codec:?}"
-            ));
+        Ok(Self { accepted: Meanings::new(format)?, sent: SendFormat::new(format)? })
+    }
+}
+
+impl Meanings {
+    fn new(format: &Format) -> Result<Self, ControlError> {
+        let lists = [
+            ("receive", format.receive.len()),
+            ("receive_events", format.receive_events.len()),
+            ("receive_redundancy", format.receive_redundancy.len()),
+            ("receive_comfort_noise", format.receive_comfort_noise.len()),
+        ];
+        if let Some((list, _)) = lists.iter().find(|(_, length)| *length > RECEIVE_MAX) {
+            return refuse(format!("format.{list}: must list at most {RECEIVE_MAX}"));
         }
-        if let Some(encoder) = send.encoder {
-            check_encoder(encoder)?;
-        }
-        if format.receive.is_empty()
-            || format.receive.len() > RECEIVE_MAX
-            || format.receive_events.len() > RECEIVE_MAX
-            || format.receive_redundancy.len() > RECEIVE_MAX
-            || format.receive_comfort_noise.len() > RECEIVE_MAX
-        {
+        if format.receive.is_empty() {
             return refuse(format!("format.receive: must list 1 to {RECEIVE_MAX} codings"));
         }
-
+        // RFC 3389 noise has the clock of the audio beside it, and Opus has a pause of its own.
+        let hears_opus = format.receive.iter().any(|coding| coding.codec == Codec::Opus);
+        if hears_opus && !format.receive_comfort_noise.is_empty() {
+            return refuse("format.receive_comfort_noise: beside pcmu and pcma only".to_owned());
+        }
         let mut meanings = [Meaning::Unknown; 128];
-        let audio = format.receive.iter().map(|c| (c.payload_type, Meaning::Audio(c.codec)));
-        let events = format
-            .receive_events
-            .iter()
-            .map(|e| (e.payload_type, Meaning::Events { clock_hz: e.clock_hz }));
-        let redundant = format.receive_redundancy.iter().map(|red| (*red, Meaning::Redundant));
-        let noise = format.receive_comfort_noise.iter().map(|cn| (*cn, Meaning::ComfortNoise));
-        for (payload_type, meaning) in audio.chain(events).chain(redundant).chain(noise) {
+        let mut set = |payload_type: PayloadType, meaning| {
             let place = &mut meanings[usize::from(payload_type.value())];
             if *place != Meaning::Unknown {
                 let number = payload_type.value();
                 return refuse(format!("format: payload type {number} is received as two things"));
             }
             *place = meaning;
-        }
-        if let Some(redundancy) = send.redundancy
-            && (send.coding.codec != Codec::Opus
-                || redundancy.payload_type == send.coding.payload_type)
-        {
-            return refuse(
-                "format.send.redundancy: needs a payload_type of its own, around opus".to_owned(),
-            );
-        }
-        // RFC 3389 noise has the clock of the audio beside it, and Opus has a pause of its own.
-        let hears_opus = format.receive.iter().any(|coding| coding.codec == Codec::Opus);
-        if hears_opus && !format.receive_comfort_noise.is_empty()
-            || send.coding.codec == Codec::Opus && format.send_comfort_noise.is_some()
-        {
-            return refuse(
-                "format: comfort noise is sent and received beside pcmu and pcma only".to_owned(),
-            );
-        }
-        let paced = match send.playout {
-            Spacing::OnArrival => None,
-            Spacing::Paced(PacedDelay { least_ms, most_ms })
-                if least_ms <= most_ms && most_ms <= MOST_MS_MAX =>
-            {
-                Some(DelayRange { least_ms, most_ms })
-            }
-            Spacing::Paced(_) => {
-                return refuse(format!(
-                    "format.send.playout: least_ms must not exceed most_ms, nor that {MOST_MS_MAX}"
-                ));
-            }
+            Ok(())
         };
-        let clocks = format.receive_events.iter().chain(&format.send_events);
-        if clocks.into_iter().any(|event| ![8_000, 48_000].contains(&event.clock_hz)) {
-            return refuse("format: an event clock_hz must be 8000 or 48000".to_owned());
+        for coding in &format.receive {
+            set(coding.payload_type, Meaning::Audio(coding.codec))?;
         }
-        let sent = SendFormat {
-            codec: send.coding.codec,
-            payload_type: send.coding.payload_type,
-            packet_samples: usize::from(packet_ms) * SAMPLES_PER_MS,
-            encoder: send.encoder,
-            in_band_fec: send.in_band_fec,
-            events: format.send_events,
-            comfort_noise: format.send_comfort_noise,
-            paced,
-            redundancy: send.redundancy.map(|redundancy| redundancy.payload_type),
-        };
-        Ok(Self { accepted: Meanings(meanings), sent })
+        for (place, events) in format.receive_events.iter().enumerate() {
+            let clock = EventClock::from_hz(events.clock_hz);
+            let Some(clock) = clock else {
+                return bad_clock(&format!("receive_events[{place}]"));
+            };
+            set(events.payload_type, Meaning::Events(clock))?;
+        }
+        for payload_type in &format.receive_redundancy {
+            set(*payload_type, Meaning::Redundant)?;
+        }
+        for payload_type in &format.receive_comfort_noise {
+            set(*payload_type, Meaning::ComfortNoise)?;
+        }
+        Ok(Self(meanings))
     }
-}
 
-impl Meanings {
     /// What `payload_type` means when it is received.
     #[inline]
     pub fn of(&self, payload_type: PayloadType) -> Meaning {
@@ -194,10 +180,71 @@ impl Meanings {
 }
 
 impl SendFormat {
+    fn new(format: &Format) -> Result<Self, ControlError> {
+        let send = &format.send;
+        let (codec, packet_ms) = (send.coding.codec, send.packet_ms);
+        let possible: &[u8] = match codec {
+            Codec::Opus => &[10, 20, 40, 60],
+            Codec::Pcmu | Codec::Pcma => &[10, 20, 30, 40, 60],
+        };
+        if !possible.contains(&packet_ms) {
+            return refuse(format!(
+                "format.send.packet_ms: {packet_ms} is not one of {possible:?} for {codec:?}"
+            ));
+        }
+        send.encoder.map_or(Ok(()), check_encoder)?;
+        if let Some(redundancy) = send.redundancy
+            && (codec != Codec::Opus || redundancy.payload_type == send.coding.payload_type)
+        {
+            return refuse(
+                "format.send.redundancy: needs a payload_type of its own, around opus".to_owned(),
+            );
+        }
+        if codec == Codec::Opus && format.send_comfort_noise.is_some() {
+            return refuse("format.send_comfort_noise: beside pcmu and pcma only".to_owned());
+        }
+        if format.send_events.is_some_and(|it| EventClock::from_hz(it.clock_hz).is_none()) {
+            return bad_clock("send_events");
+        }
+        Ok(Self {
+            codec,
+            payload_type: send.coding.payload_type,
+            packet_samples: usize::from(packet_ms) * SAMPLES_PER_MS,
+            encoder: send.encoder,
+            in_band_fec: send.in_band_fec,
+            events: format.send_events,
+            comfort_noise: format.send_comfort_noise,
+            paced: delay_range(send.playout)?,
+            redundancy: send.redundancy.map(|redundancy| redundancy.payload_type),
+        })
+    }
+
     /// What the far end makes use of when we send Opus.
     pub fn abilities(&self) -> Abilities {
         Abilities { red: self.redundancy.is_some(), in_band_fec: self.in_band_fec }
     }
+}
+
+fn delay_range(spacing: Spacing) -> Result<Option<DelayRange>, ControlError> {
+    match spacing {
+        Spacing::OnArrival => Ok(None),
+        Spacing::Paced(PacedDelay { least_ms, most_ms })
+            if least_ms <= most_ms && most_ms <= MOST_MS_MAX =>
+        {
+            Ok(Some(DelayRange { least_ms, most_ms }))
+        }
+        Spacing::Paced(_) => refuse(format!(
+            "format.send.playout: least_ms must not exceed most_ms, nor that {MOST_MS_MAX}"
+        )),
+    }
+}
+
+fn refuse<T>(what: String) -> Result<T, ControlError> {
+    Err(ControlError::new(ErrorCode::BadArguments, what))
+}
+
+fn bad_clock<T>(field: &str) -> Result<T, ControlError> {
+    refuse(format!("format.{field}.clock_hz: must be 8000 or 48000"))
 }
 
 fn check_encoder(settings: EncoderSettings) -> Result<(), ControlError> {
@@ -233,7 +280,8 @@ mod tests {
         let meaning = |number| format.accepted.of(PayloadType::new(number).unwrap());
         assert_eq!(meaning(111), Meaning::Audio(Codec::Opus));
         assert_eq!(meaning(0), Meaning::Audio(Codec::Pcmu));
-        assert_eq!(meaning(126), Meaning::Events { clock_hz: 8_000 });
+        assert_eq!(meaning(126), Meaning::Events(EventClock::Hz8000));
+        assert_eq!(size_of::<Meaning>(), 2);
         assert_eq!(meaning(63), Meaning::Redundant);
         assert_eq!(meaning(8), Meaning::Unknown);
         assert_eq!(format.sent.packet_samples, 160);

@@ -51,6 +51,7 @@ impl Outbox {
 
     /// Lets `write` fill a slot and queues the result: `write` gets the whole slot and returns how
     /// many bytes it wrote, or its own refusal, which frees the slot again. `None`: no slot is free.
+    #[inline]
     pub fn queue<E>(
         &mut self,
         socket: SocketIndex,

@@ -115,7 +115,7 @@ impl Core {
                 let rtcp = self
                     .add(rtcp, Owner::Leg(key, side, Kind::Rtcp), network)
                     .inspect_err(|_| self.remove(rtp, network))?;
-                let learning = learning_of(&plain.source);
+                let learning = Box::new(learning_of(&plain.source));
                 Transport::Plain { sockets: [rtp, rtcp], remotes: None, learning }
             }
             (WantedTransport::Plain(_), None) => {
@@ -180,7 +180,7 @@ impl Core {
         let nominated = match &mut connection.transport {
             Transport::Plain { learning, .. } => {
                 if let Some(source) = &change.source {
-                    *learning = learning_of(source);
+                    **learning = learning_of(source);
                 }
                 if let Some(remote) = change.remote {
                     connection.name(remote, change.remote_rtcp);

@@ -43,7 +43,7 @@ pub enum Transport {
         /// The far end's RTP and RTCP addresses, once they are known.
         remotes: Option<[Remote; 2]>,
         /// How they may be found to be others.
-        learning: Learning,
+        learning: Box<Learning>,
     },
 }
 

@@ -9,11 +9,10 @@ use super::{
 };
 use crate::control::message::{
     CallCreated, CallEnd, CallList, CallName, ControlError, CreateCall, DeleteCall, Done, Dscp,
-    ErrorCode, Event, Format, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters, LegReplaced,
-    ListCalls, ListedCall, LocalAddresses, Outcome, Park, ReplaceLeg, Request, Side, Transport,
-    UpdateLeg,
+    ErrorCode, Event, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters, LegReplaced, ListCalls,
+    ListedCall, LocalAddresses, Outcome, Park, ReplaceLeg, Request, Side, Transport, UpdateLeg,
 };
-use crate::media::budget::{RETRY_AFTER, Weight};
+use crate::media::budget::{Codecs, RETRY_AFTER, Weight};
 use crate::media::channel::{CallKey, Command as CoreCommand, NewLeg, Reply};
 use crate::media::ports::{NoPair, PortPair};
 use crate::os::sockets::BoundSocket;
@@ -24,7 +23,7 @@ pub struct Listed {
     /// What its core calls it; `None` while it is being made.
     pub key: Option<CallKey>,
     /// The rest.
-    pub entry: Entry,
+    pub entry: Box<Entry>,
 }
 
 /// What the registry knows of a call.
@@ -44,7 +43,7 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct EntryLeg {
     local: LocalAddresses,
-    format: Option<Format>,
+    codecs: Option<Codecs>,
     ports: Option<(PortPair, [BoundSocket; 2])>,
 }
 
@@ -52,7 +51,7 @@ pub struct EntryLeg {
 #[derive(Debug)]
 pub struct Changed {
     leg: Side,
-    format: Option<Format>,
+    codecs: Option<Codecs>,
     dscp: Option<Dscp>,
 }
 
@@ -93,7 +92,8 @@ impl Registry {
         if self.calls.contains_key(&call) {
             return refuse(ErrorCode::CallExists, format!("call: `{call}` exists"));
         }
-        let weight = Weight::of(a.format.as_ref(), b.format.as_ref());
+        let codecs = |leg: &LegParameters| leg.format.as_ref().map(Codecs::of);
+        let weight = Weight::of(codecs(&a), codecs(&b));
         let thread = self.choose_thread(weight, thread)?;
         let core = &mut self.cores[thread];
         let (a, entry_a) = core.new_leg(a, now).map_err(|error| error.within(Side::A))?;
@@ -109,6 +109,7 @@ impl Registry {
         let outlives = orphan_ms.map(|ms| Duration::from_millis(ms.value().into()));
         let legs = [entry_a, entry_b];
         let entry = Entry { thread, blob, legs, weight, outlives, orphaned_at: None };
+        let entry = Box::new(entry);
         self.calls.insert(call.clone(), Listed { key: None, entry });
         let command = CoreCommand::Create { name: call.clone(), legs: Box::new([a, b]) };
         self.ask(thread, command, Pending::Create(ticket, call), now);
@@ -134,7 +135,7 @@ impl Registry {
             // Nobody waits for it any more.
             Ok(key) if given_up => {
                 let thread = listed.entry.thread;
-                let pending = Pending::Delete(None, CallEnd::Deleted, Box::new(listed.entry));
+                let pending = Pending::Delete(None, CallEnd::Deleted, listed.entry);
                 self.ask(thread, CoreCommand::Delete(key), pending, now);
                 refuse(ErrorCode::SystemRefused, "it came too late")
             }
@@ -201,7 +202,8 @@ impl Registry {
         let (thread, key) = self.find(&call)?;
         let entry_leg = &self.calls[&call].entry.legs[leg.index()];
         check_change(&change, entry_leg.ports.is_some())?;
-        let changed = Changed { leg, format: change.format.clone(), dscp: change.dscp };
+        let changed =
+            Changed { leg, codecs: change.format.as_ref().map(Codecs::of), dscp: change.dscp };
         let command = CoreCommand::Update(key, leg, Box::new(change));
         self.ask(thread, command, Pending::Update(ticket, call, Box::new(changed)), now);
         Ok(None)
@@ -210,7 +212,7 @@ impl Registry {
     pub(super) fn updated(&mut self, call: &CallName, changed: Changed) -> Outcome {
         if let Some(listed) = self.calls.get_mut(call) {
             let leg = &mut listed.entry.legs[changed.leg.index()];
-            leg.format = changed.format.or(leg.format.take());
+            leg.codecs = changed.codecs.or(leg.codecs);
             if let (Some(dscp), Some((_, sockets))) = (changed.dscp, &leg.ports) {
                 // Refused in some containers; the call goes on without.
                 let _ = sockets.iter().try_for_each(|socket| socket.set_dscp(dscp.value()));
@@ -224,7 +226,7 @@ impl Registry {
     fn weigh(&mut self, call: &CallName) {
         let Some(listed) = self.calls.get_mut(call) else { return };
         let entry = &mut listed.entry;
-        let [a, b] = [&entry.legs[0], &entry.legs[1]].map(|leg| leg.format.as_ref());
+        let [a, b] = [&entry.legs[0], &entry.legs[1]].map(|leg| leg.codecs);
         let weight = Weight::of(a, b);
         let core = &mut self.cores[entry.thread];
         core.weight = core.weight.minus(entry.weight).plus(weight);
@@ -298,7 +300,7 @@ impl Registry {
     fn end(&mut self, call: &CallName, ticket: Option<Ticket>, why: CallEnd, now: Instant) {
         let Some(Listed { key: Some(key), entry }) = self.calls.remove(call) else { return };
         let thread = entry.thread;
-        let pending = Pending::Delete(ticket, why, Box::new(entry));
+        let pending = Pending::Delete(ticket, why, entry);
         self.ask(thread, CoreCommand::Delete(key), pending, now);
     }
 
@@ -371,7 +373,7 @@ impl Registry {
             Pending::Delete(_, _, entry) => Some(&**entry),
             _ => None,
         });
-        let listed = self.calls.values().map(|listed| &listed.entry);
+        let listed = self.calls.values().map(|listed| &*listed.entry);
         listed.chain(ending).filter(move |entry| entry.thread == thread)
     }
 
@@ -388,7 +390,7 @@ impl Registry {
 impl Core {
     /// Binds what a leg needs.
     fn new_leg(&mut self, parameters: LegParameters, now: Instant) -> Result<(NewLeg, EntryLeg)> {
-        let format = parameters.format.clone();
+        let codecs = parameters.format.as_ref().map(Codecs::of);
         let (local, ports) = match &parameters.transport {
             Transport::Ice(_) => {
                 check_dscp(parameters.dscp.is_some())?;
@@ -408,7 +410,7 @@ impl Core {
             }
         };
         let sockets = ports.as_ref().map(|(_, sockets)| sockets.clone());
-        Ok((NewLeg { parameters, sockets }, EntryLeg { local, format, ports }))
+        Ok((NewLeg { parameters, sockets }, EntryLeg { local, codecs, ports }))
     }
 
     fn bind_at(&mut self, local: std::net::SocketAddr) -> Result<(PortPair, [BoundSocket; 2])> {

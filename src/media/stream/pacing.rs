@@ -211,7 +211,7 @@ fn play(
 }
 
 fn play_event(track: &mut Track, meaning: Meaning, packet: Packet<'_>, out: &mut Outlet<'_>) {
-    if matches!(meaning, Meaning::Events { .. } | Meaning::ComfortNoise) {
+    if matches!(meaning, Meaning::Events(_) | Meaning::ComfortNoise) {
         track.play(
             Turn { packet, missing_packets: 0, continuity: Continuity::Follows },
             meaning,

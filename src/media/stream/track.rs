@@ -139,7 +139,7 @@ impl Track {
     pub fn play(&mut self, turn: Turn<'_>, meaning: Meaning, out: &mut Outlet<'_>) {
         let played = match meaning {
             Meaning::Audio(codec) => self.audio(codec, turn, out),
-            Meaning::Events { clock_hz } => self.event(clock_hz, turn.packet, out),
+            Meaning::Events(clock) => self.event(clock.hz(), turn.packet, out),
             Meaning::ComfortNoise => self.comfort_noise(turn, out),
             Meaning::Redundant | Meaning::Unknown => Err(Discard::UnknownPayloadType),
         };
