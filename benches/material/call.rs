@@ -13,8 +13,8 @@ use linecard::control::message::{
 use linecard::media::call::Call;
 use linecard::media::channel::{CallKey, Command, NewLeg, Reply};
 use linecard::media::common::{Common, FrameCounters};
-use linecard::media::leg::encoding::Load;
-use linecard::media::line;
+use linecard::media::line::{self, Incoming};
+use linecard::media::load::Load;
 use linecard::media::rig::Rig;
 use linecard::os::network::Datagram;
 use linecard::os::sockets::BoundSocket;
@@ -109,7 +109,7 @@ impl Line {
     pub fn hear_now(&mut self, side: Side, packet: &mut [u8]) -> Result<(), Discard> {
         let [from, _] = theirs(side);
         let (call, now, common) = self.parts();
-        let heard = line::rtp(call, side, from, packet, now, common);
+        let heard = line::rtp(call, side, Incoming { from, datagram: packet }, now, common);
         leave(common);
         heard
     }
@@ -128,7 +128,7 @@ impl Line {
     pub fn hear_rtcp(&mut self, side: Side, datagram: &mut [u8]) {
         let [_, from] = theirs(side);
         let (call, now, common) = self.parts();
-        line::rtcp(call, side, from, datagram, now, common).expect("a good compound");
+        line::rtcp(call, side, Incoming { from, datagram }, now, common).expect("a good compound");
     }
 
     /// Time passes, and the call is woken whenever it wants.

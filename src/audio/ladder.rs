@@ -39,6 +39,13 @@ pub enum Rung {
     Celt,
 }
 
+impl Default for EncoderSettings {
+    /// SILK at complexity 0 with FEC, which takes its share of the bits.
+    fn default() -> Self {
+        Rung::SilkFec.settings()
+    }
+}
+
 impl Rung {
     /// All of them.
     pub const ALL: [Rung; 4] = [Rung::SilkFec, Rung::SilkRed, Rung::CeltRed, Rung::Celt];

@@ -88,13 +88,6 @@ impl EncoderSettings {
     }
 }
 
-impl Default for EncoderSettings {
-    /// SILK at complexity 0 with FEC, which takes its share of the bits; see [`super::ladder`].
-    fn default() -> Self {
-        super::ladder::Rung::SilkFec.settings()
-    }
-}
-
 /// Every slot of the arena is taken: a call too many for this thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArenaFull;

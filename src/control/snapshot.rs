@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::call::CallName;
 use super::leg::LegParameters;
 use super::reading::ranged;
-use crate::srtp::protect::SOURCES_MAX;
+use crate::srtp::snapshot::SOURCES_MAX;
 use crate::wire::rtp::{RtpTimestamp, Ssrc};
 
 /// RTP indexes that a resumed leg leaves out, because the snapshotted one may have used them since:

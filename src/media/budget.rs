@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use super::leg::encoding::Load;
+use super::load::Load;
 use crate::control::message::{Codec, Format};
 use crate::os::account::Account;
 

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::leg::encoding::Load;
+use super::load::Load;
 use crate::audio::opus::OpusArena;
 use crate::base::clock::WallAnchor;
 use crate::base::random::Random;

@@ -23,8 +23,8 @@ use super::channel::{CallKey, CoreEvent};
 use super::common::{Common, FrameCounters, Notice};
 use super::leg::connection::Kind;
 use super::leg::consent::answer_check;
-use super::leg::encoding::Load;
-use super::line;
+use super::line::{self, Incoming};
+use super::load::Load;
 use super::table::Calls;
 use crate::audio::noise_packets::NoisePackets;
 use crate::audio::opus::OpusArena;
@@ -35,8 +35,9 @@ use crate::base::timers::Timers;
 use crate::control::message::{Event, Side};
 use crate::ice::check::Verdict;
 use crate::os::account::Account;
-use crate::os::network::{Datagram, Destination, Network, SocketIndex};
+use crate::os::network::{Datagram, Network};
 use crate::os::outbox::Outbox;
+use crate::os::route::{Destination, SocketIndex};
 use crate::os::sockets::BoundSocket;
 use crate::wire::demux::{Protocol, check_dtls_record, classify};
 use crate::wire::stun;
@@ -51,6 +52,9 @@ const PUNTS_PER_SECOND: u32 = 20_000;
 const SOCKETS_PER_CALL: usize = 4;
 /// Events that wait to be taken; they are taken after each datagram.
 const EVENTS_MAX: usize = 4096;
+
+/// Names a leg on its thread.
+type LegKey = (CallKey, Side);
 
 /// Whose a socket is.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +101,7 @@ pub struct Core {
     owners: Vec<Owner>,
     calls: Calls,
     /// Nominated addresses.
-    addresses: HashMap<SocketAddr, (CallKey, Side)>,
+    addresses: HashMap<SocketAddr, LegKey>,
     timers: Timers<CallKey>,
     common: Common,
     events: VecDeque<CoreEvent>,
@@ -202,7 +206,9 @@ impl Core {
         let owner = self.owners.get(socket.position()).copied().unwrap_or(Owner::Nobody);
         let outcome = match owner {
             _ if truncated => Err(Discard::TooLarge),
-            Owner::Leg(key, side, kind) => self.leg_datagram(key, side, kind, from, bytes, now),
+            Owner::Leg(key, side, kind) => {
+                self.leg_datagram((key, side), kind, Incoming { from, datagram: bytes }, now)
+            }
             Owner::Browsers => self.browser_datagram(from, bytes, now),
             Owner::Nobody => Err(Discard::UnknownSource),
         };
@@ -220,10 +226,10 @@ impl Core {
         let leg = self.addresses.get(&from).copied();
         match (classify(datagram)?, leg) {
             (Protocol::Rtp, Some((key, side))) => {
-                self.leg_datagram(key, side, Kind::Rtp, from, datagram, now)
+                self.leg_datagram((key, side), Kind::Rtp, Incoming { from, datagram }, now)
             }
             (Protocol::Rtcp, Some((key, side))) => {
-                self.leg_datagram(key, side, Kind::Rtcp, from, datagram, now)
+                self.leg_datagram((key, side), Kind::Rtcp, Incoming { from, datagram }, now)
             }
             (Protocol::Rtp | Protocol::Rtcp, None) => Err(Discard::UnknownSource),
             (Protocol::Stun, leg) => {
@@ -244,18 +250,16 @@ impl Core {
     /// RTP and RTCP go down the packet line; what ends there is counted on the leg.
     fn leg_datagram(
         &mut self,
-        key: CallKey,
-        side: Side,
+        (key, side): LegKey,
         kind: Kind,
-        from: SocketAddr,
-        datagram: &mut [u8],
+        incoming: Incoming<'_>,
         now: Instant,
     ) -> Result<(), Discard> {
         let Some(call) = self.calls.find(key) else { return Err(Discard::UnknownSource) };
-        let common = &mut self.common;
+        let (from, common) = (incoming.from, &mut self.common);
         let outcome = match kind {
-            Kind::Rtp => line::rtp(call, side, from, datagram, now, common),
-            Kind::Rtcp => line::rtcp(call, side, from, datagram, now, common),
+            Kind::Rtp => line::rtp(call, side, incoming, now, common),
+            Kind::Rtcp => line::rtcp(call, side, incoming, now, common),
         };
         if let Err(reason) = outcome {
             let leg = &mut call.legs[side.index()];

@@ -31,12 +31,20 @@ use crate::base::discard::Discard;
 use crate::control::message::Side;
 use crate::wire::rtp::RtpPacket;
 
+/// A datagram of a leg, and where it came from.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    /// Its source.
+    pub from: SocketAddr,
+    /// What it holds.
+    pub datagram: &'a mut [u8],
+}
+
 /// An RTP datagram that `side` received.
 pub fn rtp(
     call: &mut Call,
     side: Side,
-    from: SocketAddr,
-    datagram: &mut [u8],
+    Incoming { from, datagram }: Incoming<'_>,
     now: Instant,
     common: &mut Common,
 ) -> Result<(), Discard> {
@@ -107,8 +115,7 @@ fn admit(leg: &mut Leg, from: SocketAddr, datagram: &[u8]) -> Result<(), Discard
 pub fn rtcp(
     call: &mut Call,
     side: Side,
-    from: SocketAddr,
-    datagram: &mut [u8],
+    Incoming { from, datagram }: Incoming<'_>,
     now: Instant,
     common: &mut Common,
 ) -> Result<(), Discard> {

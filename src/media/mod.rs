@@ -14,6 +14,7 @@ pub mod format;
 pub mod front;
 pub mod leg;
 pub mod line;
+pub mod load;
 pub mod ports;
 pub mod registry;
 pub mod rig;

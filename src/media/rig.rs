@@ -20,8 +20,9 @@ use crate::base::clock::WallAnchor;
 use crate::base::random;
 use crate::config::PortRange;
 use crate::control::message::{ControlError, ThreadDescription};
-use crate::os::network::{Arrival, Datagram, Network, NetworkCounters, SocketIndex};
+use crate::os::network::{Arrival, Datagram, Network, NetworkCounters};
 use crate::os::outbox::Outbox;
+use crate::os::route::SocketIndex;
 use crate::os::sockets::BoundSocket;
 
 /// Wall time when a rig begins.
@@ -152,12 +153,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// A core for so many calls, with codec states of its own.
-    pub fn new(calls: usize) -> io::Result<Self> {
-        Self::with_codecs(calls, OpusArena::new(calls)?, Instant::now())
-    }
-
-    /// The same with these codec states.
+    /// A core for so many calls, with these codec states.
     pub fn with_codecs(calls: usize, codecs: Rc<OpusArena>, now: Instant) -> io::Result<Self> {
         Self::of_thread(0, calls, codecs, now)
     }

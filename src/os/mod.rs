@@ -14,5 +14,6 @@ pub mod network;
 pub mod outbox;
 pub mod process;
 pub mod ring;
+pub mod route;
 pub mod sockets;
 pub mod wake;

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::network::{Destination, SocketIndex};
+use super::route::{Destination, SocketIndex};
 
 /// Bytes of a slot: an Ethernet payload; nothing larger is ever sent.
 pub const SLOT_BYTES: usize = 1500;

@@ -46,8 +46,9 @@ use std::{fmt, io};
 use io_uring::types::{BufRingEntry, Fd, Fixed, RecvMsgOut, SubmitArgs, Timespec};
 use io_uring::{IoUring, cqueue, opcode, squeue};
 
-use super::network::{Arrival, Datagram, Network, NetworkCounters, SocketIndex, address_of};
+use super::network::{Arrival, Datagram, Network, NetworkCounters};
 use super::outbox::Outbox;
+use super::route::{SocketIndex, address_of};
 use super::sockets::{self, BoundSocket};
 use super::wake::Wake;
 use crate::base::narrow::{LowHalf, Narrow};

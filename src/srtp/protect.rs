@@ -15,7 +15,9 @@
 use super::index::{INDEXES, PacketIndex};
 use super::keys::{Labels, MasterKey, Profile};
 use super::replay::ReplayWindow;
-use super::snapshot::{Margin, ReceiverSnapshot, ResumeRefused, SenderSnapshot, SourceSnapshot};
+use super::snapshot::{
+    Margin, ReceiverSnapshot, ResumeRefused, SOURCES_MAX, SenderSnapshot, SourceSnapshot,
+};
 use super::transform::{ENCRYPTED_FLAG, RTCP_HEADER_BYTES, RTCP_INDEX_BYTES, Transform};
 use crate::base::discard::Discard;
 use crate::wire::rtp::{RtpHeader, RtpPacket, SequenceNumber, Ssrc, header_length};
@@ -27,9 +29,6 @@ pub const RTCP_GROWTH_BYTES_MAX: usize = RTP_GROWTH_BYTES_MAX + RTCP_INDEX_BYTES
 /// Sources of one receiver that keep a replay window. A browser or trunk sends one; others appear
 /// when the far end moves the call to another of its machines.
 pub const ACTIVE_SOURCES_MAX: usize = 4;
-/// Sources that one receiver may see in the life of its key. Forgetting one would let its packets
-/// be replayed, so one more is refused.
-pub const SOURCES_MAX: usize = 32;
 
 /// The farthest round above the likely one that is tried; a round of 20 ms packets is 22 minutes.
 const ROUNDS_TRIED_MAX: u32 = 7;

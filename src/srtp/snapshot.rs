@@ -9,8 +9,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::index::PacketIndex;
-use super::protect::SOURCES_MAX;
 use crate::wire::rtp::Ssrc;
+
+/// Sources that one receiver may see in the life of its key. Forgetting one would let its packets
+/// be replayed, so one more is refused.
+pub const SOURCES_MAX: usize = 32;
 
 /// Where a sender stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use linecard::audio::opus::OpusArena;
 use linecard::base::discard::Discard;
 use linecard::base::random::{self, Random};
 use linecard::control::message::{LegStatistics, Side};
-use linecard::media::leg::encoding::Load;
+use linecard::media::load::Load;
 use linecard::wire::rtcp::ReportBlock;
 use linecard::wire::rtp::{PayloadType, Ssrc};
 use linecard::wire::telephone_event::{Digit, EVENT_BYTES, TelephoneEvent, VOLUME_DEFAULT};

@@ -29,8 +29,7 @@ const RANDOM: &[&[&str]] = &[
 /// Files that may read a clock, and why.
 pub const CLOCK_FILES: &[(&str, &str)] = &[
     ("src/base/clock.rs", "ties the monotonic clock to the wall clock, once"),
-    ("src/media/control/commands.rs", "the media process's shell around its socket"),
-    ("src/media/control/mod.rs", "the media process's shell around its socket"),
+    ("src/media/front/socket.rs", "the loop of the media process's control thread"),
     ("src/media/mod.rs", "starts the media process"),
     ("src/media/thread.rs", "the loop of a media thread"),
     ("src/os/ring.rs", "the time left until a wait ends"),

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::{Core, Owner};
+use super::{Core, LegKey, Owner};
 use crate::base::discard::Discard;
 use crate::base::random;
 use crate::control::message::{
@@ -22,7 +22,8 @@ use crate::media::leg::learning::Learning;
 use crate::media::leg::outgoing::Outgoing;
 use crate::media::leg::security::SecurityContext;
 use crate::os::account::thread_cpu;
-use crate::os::network::{Destination, Network, SocketIndex};
+use crate::os::network::Network;
+use crate::os::route::{Destination, SocketIndex};
 use crate::os::sockets::BoundSocket;
 use crate::wire::telephone_event::{Digit, DigitTime};
 
@@ -70,7 +71,7 @@ impl Core {
         let cname = random::token(&mut self.common.random, 16);
         let mut made = Vec::with_capacity(2);
         for (side, leg) in Side::BOTH.into_iter().zip(legs) {
-            match self.make_leg(key, side, leg, &cname, network, now) {
+            match self.make_leg((key, side), leg, &cname, network, now) {
                 Ok(leg) => made.push(leg),
                 Err(error) => {
                     made.iter().for_each(|leg| self.close_leg(leg, network));
@@ -95,8 +96,7 @@ impl Core {
 
     fn make_leg(
         &mut self,
-        key: CallKey,
-        side: Side,
+        (key, side): LegKey,
         NewLeg { parameters, sockets }: NewLeg,
         cname: &str,
         network: &mut impl Network,
@@ -226,7 +226,7 @@ impl Core {
     ) -> Result<Reply> {
         let cname = self.calls.find(key).ok_or_else(no_call)?.legs[side.index()].cname().to_owned();
         let leg = self
-            .make_leg(key, side, leg, &cname, network, now)
+            .make_leg((key, side), leg, &cname, network, now)
             .map_err(|error| error.within("with"))?;
         let Some(call) = self.calls.find(key) else { return Err(no_call()) };
         let statistics = call.leg_statistics(side, now);

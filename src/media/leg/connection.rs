@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::learning::Learning;
 use super::security::SecurityContext;
 use crate::control::message::IceCredentials;
-use crate::os::network::{Destination, SocketIndex};
+use crate::os::route::{Destination, SocketIndex};
 
 /// Consent expires this long after the last authenticated check (RFC 7675 §5.1).
 const CONSENT: Duration = Duration::from_secs(30);

@@ -21,6 +21,7 @@ use crate::audio::ladder::Rung;
 use crate::audio::opus::EncoderSettings;
 use crate::control::message::Codec;
 use crate::media::format::{Abilities, SendFormat};
+use crate::media::load::Load;
 
 /// Loss from which a path is lossy, in 256ths as reports have it: 0.8 %. At 1 % CELT alone has lost
 /// 0.4 of PESQ; a single packet of a browser's usual 5 s is below it.
@@ -33,25 +34,6 @@ const HOLD: Duration = Duration::from_secs(20);
 const HOLD_MAX: Duration = Duration::from_secs(320);
 /// Falling back within this doubles the hold.
 const RELAPSE: Duration = Duration::from_secs(120);
-
-/// The share of its time that a core is busy, 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub struct Load(f32);
-
-impl Load {
-    /// An idle core.
-    pub const NONE: Self = Self(0.0);
-    /// From here on new calls get cheap rungs. Below it the core has time that nobody else wants.
-    const BUSY: Self = Self(0.7);
-    /// From here on nobody gets a dearer rung: a path that all calls share may turn lossy for all of
-    /// them at once, and SILK with FEC costs twice what CELT does.
-    const FULL: Self = Self(0.9);
-
-    /// A load; what lies outside 0 to 1 is brought into it.
-    pub fn new(share: f32) -> Self {
-        Self(if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) })
-    }
-}
 
 /// What is known about loss on the way to a far end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -122,9 +122,9 @@ impl<'a> Outlet<'a> {
         let payload_type = events.ok_or(Discard::NoDestination)?.payload_type;
         self.sending.counters.events_sent += u64::from(packet.marker);
         let timestamp = self.sending.outgoing.timestamp_of(onset) + packet.timestamp_offset;
-        let (connection, outbox, now) = (&mut *self.connection, &mut self.common.outbox, self.now);
-        let marker = packet.marker;
-        self.sending.send(connection, outbox, payload_type, marker, timestamp, now, |out| {
+        let header = self.sending.outgoing.header(payload_type, packet.marker, timestamp);
+        let (connection, outbox) = (&mut *self.connection, &mut self.common.outbox);
+        self.sending.send(connection, outbox, header, self.now, |out| {
             packet.event.write(out.first_chunk_mut().ok_or(Discard::TooLarge)?);
             Ok(EVENT_BYTES)
         })
@@ -162,8 +162,9 @@ impl<'a> Outlet<'a> {
         write: impl FnOnce(&mut [u8]) -> Result<usize, Discard>,
     ) -> Result<(), Discard> {
         let timestamp = self.sending.outgoing.timestamp_of(position);
-        let (connection, outbox, now) = (&mut *self.connection, &mut self.common.outbox, self.now);
-        self.sending.send(connection, outbox, payload_type, marker, timestamp, now, write)
+        let header = self.sending.outgoing.header(payload_type, marker, timestamp);
+        let (connection, outbox) = (&mut *self.connection, &mut self.common.outbox);
+        self.sending.send(connection, outbox, header, self.now, write)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::audio::dtmf::DigitSender;
 use crate::base::discard::Discard;
 use crate::media::format::SendFormat;
 use crate::os::outbox::Outbox;
-use crate::wire::rtp::{HEADER_BYTES, PayloadType, RtpTimestamp};
+use crate::wire::rtp::{HEADER_BYTES, RtpHeader};
 
 /// A digit's packets leave this often.
 const DIGIT_PACKET_MS: u8 = 20;
@@ -53,21 +53,18 @@ impl Sending {
         }
     }
 
-    /// Sends one RTP packet whose payload `write` puts into the slot.
+    /// Sends one RTP packet under a header of [`Outgoing::header`]; `write` puts its payload into the
+    /// slot.
     #[inline]
-    #[expect(clippy::too_many_arguments, reason = "a header's fields, and where it goes")]
     pub fn send(
         &mut self,
         connection: &mut Connection,
         outbox: &mut Outbox,
-        payload_type: PayloadType,
-        marker: bool,
-        timestamp: RtpTimestamp,
+        mut header: RtpHeader,
         now: Instant,
         write: impl FnOnce(&mut [u8]) -> Result<usize, Discard>,
     ) -> Result<(), Discard> {
         let (socket, to) = connection.route(Kind::Rtp).ok_or(Discard::NoDestination)?;
-        let mut header = self.outgoing.header(payload_type, marker, timestamp);
         let (security, redundancy) = (&mut connection.security, &mut self.redundancy);
         let mut payload_bytes = 0;
         let queued = outbox.queue(socket, Some(to), |slot| {

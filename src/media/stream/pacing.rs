@@ -107,7 +107,7 @@ impl Paced {
                     let played = match meaning_of(packet) {
                         Meaning::Audio(codec) => {
                             let loudness = &mut self.loudness;
-                            play(track, codec, packet.payload, shorten, loudness, out)
+                            play(track, (codec, packet.payload), shorten, loudness, out)
                         }
                         _ => Played::default(), // the format changed meanwhile
                     };
@@ -173,8 +173,7 @@ fn is_muted(track: &Track, out: &Outlet<'_>) -> bool {
 /// Decodes a packet, and shortens what it brought.
 fn play(
     track: &mut Track,
-    codec: Codec,
-    payload: &[u8],
+    (codec, payload): (Codec, &[u8]),
     shorten: Shorten,
     loudness: &mut Loudness,
     out: &mut Outlet<'_>,

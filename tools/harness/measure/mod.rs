@@ -5,6 +5,7 @@ pub mod capacity;
 pub mod drive;
 pub mod load;
 pub mod outcome;
+pub mod percentiles;
 pub mod progress;
 pub mod run;
 pub mod search;

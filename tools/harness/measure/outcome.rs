@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::ends::generator::Seen;
 use crate::engine::Counted;
 use crate::machine::process::Accounts;
-use crate::measure::run::{Percentiles, Refusals};
+use crate::measure::percentiles::{Percentiles, Refusals};
 
 /// A generator that sends later than this, a tenth of a packet, measures its own bursts.
 const LATE_MS_MAX: f64 = 2.0;

@@ -2,7 +2,8 @@
 
 use crate::ends::impairment::OnPurpose;
 use crate::engine::Counted;
-use crate::measure::run::{Direction, Percentiles, Refusals, Run};
+use crate::measure::percentiles::{Percentiles, Refusals};
+use crate::measure::run::{Direction, Run};
 
 /// The lines.
 pub fn text(run: &Run) -> String {

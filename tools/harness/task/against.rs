@@ -11,7 +11,7 @@ use linecard::base::clock::WallAnchor;
 use linecard::signal::records::WallTime;
 use serde_json::{Value, json};
 
-use super::compare::{guess_factor, light};
+use super::probe::{guess_factor, light};
 use super::{check_writable, cores, write_json, write_page};
 use crate::arguments::{CompareArguments, Part};
 use crate::ends::material::{BrowserKind, Material};

@@ -11,12 +11,13 @@ use linecard::signal::records::WallTime;
 use serde_json::Value;
 
 use super::against::against;
+use super::probe::{CALLS, guess_factor, light};
 use super::{check_writable, cores, write_json, write_page};
 use crate::arguments::{CompareArguments, Part};
 use crate::baseline::codec_loop::CodecLoop;
 use crate::baseline::forward::{Layout, Strategy};
 use crate::ends::impairment::Impairments;
-use crate::ends::material::{BrowserKind, Material, Red};
+use crate::ends::material::{BrowserKind, Material};
 use crate::engine::Engine;
 use crate::engine::forwarder::{Forwarder, ForwarderSettings};
 use crate::engine::linecard::{Admission, Linecard, LinecardSettings};
@@ -41,14 +42,8 @@ fn probe_calls(who: Who) -> u16 {
         Who::Peer => 20,
     }
 }
-/// Of a load that says no number.
-const CALLS: u16 = 20;
 /// Enough that a packet seldom has the engine to itself.
 const RUNG_PROBE_CALLS: u16 = 100;
-/// What a core carries at full load is more than its cost at light load says.
-pub fn guess_factor(browser: BrowserKind) -> f64 {
-    if browser == BrowserKind::Pcmu { 2.5 } else { 1.4 }
-}
 /// Whether and how the most calls that are carried are searched for.
 #[derive(Clone, Copy)]
 enum Searched {
@@ -457,21 +452,6 @@ fn engine(
             Box::new(Rtpengine::start(&RtpengineSettings { address: None, core, priority })?)
         }
     })
-}
-
-/// A few seconds of a few calls, on a perfect network.
-pub fn light(browser: BrowserKind) -> Load {
-    Load {
-        calls: CALLS,
-        browser,
-        red: Red::Accept,
-        warm_up: Duration::from_millis(1_500),
-        measured: Duration::from_secs(3),
-        impairments: Impairments::default(),
-        calls_per_second: Some(capacity::calls_per_second(browser)),
-        refusals_allowed: true,
-        admission: Admission::Lifted,
-    }
 }
 
 fn print(object: &Value, results: &Results) {

@@ -3,6 +3,7 @@
 pub mod against;
 pub mod compare;
 pub mod load;
+pub mod probe;
 
 use std::path::Path;
 
