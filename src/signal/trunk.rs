@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::base::random::Random;
 use crate::config::TrunkTerms;
 use crate::control::message::{
-    Codec, Format, LegChange, LegParameters, LocalAddresses, PlainTransport, Spacing, Transport,
+    Codec, Direction, Format, LegChange, LegParameters, LocalAddresses, PlainTransport, Spacing,
+    Transport,
 };
-use crate::signal::media_leg::format_of;
+use crate::signal::media_leg::{direction_of, format_of};
 use crate::wire::sdp::{
-    ComfortNoise, Direction, Refusal, Session, TrunkAnswer, TrunkOffer, TrunkSide,
+    ComfortNoise, Refusal, Session, TrunkAnswer, TrunkAudio, TrunkOffer, TrunkSide,
     author_trunk_answer, author_trunk_offer,
 };
 
@@ -32,6 +33,8 @@ pub struct TrunkMedia {
     remote: Option<SocketAddr>,
     remote_rtcp: Option<SocketAddr>,
     format: Option<Format>,
+    #[serde(default)]
+    direction: Direction,
     description: Option<String>,
     /// The trunk's offer, until it is answered.
     #[serde(skip)]
@@ -44,8 +47,7 @@ impl TrunkMedia {
         let offer = TrunkOffer::parse(sdp)?;
         let mut media = Self::offering(terms, random);
         media.format = Some(format_of(&offer.agree(&media.codecs)?, media.playout));
-        media.remote = offer.audio.remote;
-        media.remote_rtcp = offer.audio.remote_rtcp;
+        media.take_audio(&offer.audio);
         media.offer = Some(offer);
         Ok(media)
     }
@@ -62,6 +64,7 @@ impl TrunkMedia {
             remote: None,
             remote_rtcp: None,
             format: None,
+            direction: Direction::default(),
             description: None,
             offer: None,
         }
@@ -74,7 +77,18 @@ impl TrunkMedia {
             remote_rtcp: self.remote_rtcp,
             ..PlainTransport::default()
         });
-        LegParameters { format: self.format.clone(), ..LegParameters::new(transport) }
+        LegParameters {
+            format: self.format.clone(),
+            direction: self.direction,
+            ..LegParameters::new(transport)
+        }
+    }
+
+    /// Where the trunk is, and which way its audio goes, as its SDP says.
+    fn take_audio(&mut self, audio: &TrunkAudio) {
+        self.remote = audio.remote;
+        self.remote_rtcp = audio.remote_rtcp;
+        self.direction = direction_of(audio.direction);
     }
 
     /// The media process gave the leg its addresses: our SDP can be written.
@@ -114,29 +128,64 @@ impl TrunkMedia {
         let answer = TrunkAnswer::parse(sdp)?;
         let agreement = answer.agree(&self.codecs, self.comfort_noise)?;
         self.format = Some(format_of(&agreement, self.playout));
-        self.remote = answer.audio.remote;
-        self.remote_rtcp = answer.audio.remote_rtcp;
+        self.take_audio(&answer.audio);
         Ok(LegChange {
             remote: self.remote,
             remote_rtcp: self.remote_rtcp,
             format: self.format.clone(),
+            direction: Some(self.direction),
             ..LegChange::default()
         })
     }
 
-    /// Whether an offer inside the call changes nothing: the same place, the same codec, both ways
-    /// open. Carriers send such re-INVITEs to see whether we are alive.
+    /// Whether an offer inside the call changes nothing: the same place, the same codec, the same
+    /// ways open. Carriers send such re-INVITEs to see whether we are alive.
     pub fn is_refreshed_by(&self, sdp: &str) -> bool {
         let (Ok(offer), Some(format)) = (TrunkOffer::parse(sdp), &self.format) else {
             return false;
         };
         offer.audio.remote == self.remote
-            && offer.audio.direction == Direction::SendReceive
+            && direction_of(offer.audio.direction) == self.direction
             && offer.agree(&self.codecs).is_ok_and(|agreed| agreed.send == format.send.coding)
     }
 
     /// The codec, once agreed.
     pub fn codec(&self) -> Option<Codec> {
         self.format.as_ref().map(|format| format.send.coding.codec)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random;
+
+    const SDP: &str = "v=0\r\no=- 1 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\n\
+        t=0 0\r\nm=audio 20000 RTP/AVP 0\r\na=sendrecv\r\n";
+
+    #[test]
+    fn media_obeys_the_direction_of_an_offer_and_of_an_answer() {
+        let mut random = random::from_seed(1);
+        for (theirs, wanted) in [
+            ("sendrecv", Direction::SendRecv),
+            ("sendonly", Direction::RecvOnly),
+            ("recvonly", Direction::SendOnly),
+            ("inactive", Direction::Inactive),
+        ] {
+            let sdp = SDP.replace("sendrecv", theirs);
+            let offered = TrunkMedia::offered(&sdp, TrunkTerms::default(), &mut random).unwrap();
+            assert_eq!(offered.leg_parameters().direction, wanted, "{theirs}");
+            let mut offering = TrunkMedia::offering(TrunkTerms::default(), &mut random);
+            assert_eq!(offering.leg_parameters().direction, Direction::SendRecv);
+            assert_eq!(offering.answered(&sdp).unwrap().direction, Some(wanted), "{theirs}");
+            // What held from the beginning is no change when it is said again; the end of it is.
+            assert!(offered.is_refreshed_by(&sdp) && offering.is_refreshed_by(&sdp));
+            let other =
+                SDP.replace("sendrecv", if theirs == "sendrecv" { "sendonly" } else { "sendrecv" });
+            assert!(!offered.is_refreshed_by(&other) && !offering.is_refreshed_by(&other));
+        }
+        let held = SDP.replace("c=IN IP4 198.51.100.7", "c=IN IP4 0.0.0.0");
+        let held = TrunkMedia::offered(&held, TrunkTerms::default(), &mut random).unwrap();
+        assert_eq!(held.leg_parameters().direction, Direction::RecvOnly);
     }
 }
