@@ -48,7 +48,7 @@ pub struct Engine {
     pub(super) calls: Calls,
     pub(super) flows: BTreeMap<FlowId, Connection>,
     pub(super) challenger: Challenger,
-    media_log: MediaLog,
+    pub(super) media_log: MediaLog,
     /// What each user proves itself with.
     pub(super) secrets: HashMap<String, Ha1>,
     generation: Option<String>,

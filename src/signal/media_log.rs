@@ -25,15 +25,18 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// What of a call was said, and how much may still be said this minute.
 #[derive(Debug, Default)]
 pub struct MediaLog {
-    said: BTreeSet<(CallName, Subject)>,
+    pub(super) said: BTreeSet<(CallName, Subject)>,
     minute: Option<Minute>,
 }
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Subject {
+pub(super) enum Subject {
+    /// Somebody at the trunk's port who is not heard.
     Stranger,
+    /// Where the trunk was found to send from.
     Learnt,
+    /// A trunk that says nothing.
     Silence,
 }
 
