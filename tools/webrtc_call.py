@@ -69,7 +69,7 @@ class Control:
         except OSError as error:
             raise Refused(f"{path}: {error.strerror}; is the media process running, as this user?") from None
         greeting = json.loads(await reader.readline() or "{}")
-        if greeting.get("product") != "linecard" or greeting.get("protocol") not in (1, 2):
+        if greeting.get("product") != "linecard" or greeting.get("protocol") != 2:
             raise Refused(f"{path} speaks another protocol: {greeting}")
         return cls(reader, writer)
 

@@ -20,7 +20,7 @@ use toml::Table;
 
 use crate::base::fault::Fault;
 use crate::base::secret::Secret;
-use crate::control::message::{Codec, Spacing};
+use crate::control::message::{Codec, Source, Spacing};
 use crate::wire::sdp::ComfortNoise;
 pub use read::Mistake;
 use read::Section;
@@ -203,6 +203,8 @@ pub struct TrunkTerms {
     pub playout: Spacing,
     /// `comfort_noise`: whether it may leave silence out when we make the offer. Default `false`.
     pub comfort_noise: ComfortNoise,
+    /// `media_within`: where its media may turn out to come from. Default: exactly where its SDP says.
+    pub source: Source,
 }
 
 impl Default for TrunkTerms {
@@ -211,6 +213,7 @@ impl Default for TrunkTerms {
             codecs: vec![Codec::Pcmu, Codec::Pcma],
             playout: Spacing::OnArrival,
             comfort_noise: ComfortNoise::NotOffered,
+            source: Source::Exact,
         }
     }
 }

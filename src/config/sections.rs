@@ -14,7 +14,7 @@ use super::{
 use crate::audio::playout::MOST_MS_MAX;
 use crate::base::narrow::Narrow;
 use crate::base::secret::Secret;
-use crate::control::message::{Codec, PacedDelay, Spacing};
+use crate::control::message::{Codec, PREFIXES_MAX, PacedDelay, Source, SourcePrefixes, Spacing};
 use crate::wire::sdp::ComfortNoise;
 
 /// Longest path of a Unix socket (`sun_path` less its final zero, unix(7)).
@@ -199,9 +199,24 @@ pub(super) fn trunk_section(
         Some(true) => ComfortNoise::Offered,
         Some(false) | None => ComfortNoise::NotOffered,
     };
+    let source = media_within(&mut section);
     section.finish();
-    let terms = TrunkTerms { codecs, playout, comfort_noise };
+    let terms = TrunkTerms { codecs, playout, comfort_noise, source };
     Some(Trunk { name: name?, address: address?, terms })
+}
+
+/// No prefix at all is as if the key were absent.
+fn media_within(section: &mut Section<'_>) -> Source {
+    const PREFIXES: &str = "a list of at most 32 prefixes without bits beyond their length, \
+        e.g. [\"198.51.100.0/24\"]";
+    let prefixes = section.value("media_within", PREFIXES, |value| {
+        let prefixes = value.as_array().filter(|prefixes| prefixes.len() <= PREFIXES_MAX)?;
+        prefixes.iter().map(|prefix| prefix.as_str()?.parse().ok()).collect::<Option<Vec<_>>>()
+    });
+    match prefixes {
+        Some(prefixes) if !prefixes.is_empty() => Source::Within(SourcePrefixes { prefixes }),
+        Some(_) | None => Source::Exact,
+    }
 }
 
 fn playout(section: &mut Section<'_>) -> Spacing {

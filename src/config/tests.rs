@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::control::message::{PREFIXES_MAX, SourcePrefixes};
 
 fn machine() -> Machine {
     Machine { runtime_directory: PathBuf::from("/run/user/7/linecard"), cores: vec![0, 1, 2, 3] }
@@ -76,6 +77,24 @@ fn the_shipped_example_shows_every_key() {
         Spacing::Paced(crate::control::message::PacedDelay { least_ms: 20, most_ms: 200 });
     assert_eq!(config.trunks[0].terms.playout, playout);
     assert_eq!(config.trunks[0].terms.comfort_noise, ComfortNoise::Offered);
+    let prefixes = vec!["198.51.100.0/24".parse().unwrap()];
+    assert_eq!(config.trunks[0].terms.source, Source::Within(SourcePrefixes { prefixes }));
+}
+
+#[test]
+fn a_trunks_media_is_where_its_sdp_says_unless_prefixes_are_named() {
+    let source = |keys: &str| {
+        let text = format!("[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\n{keys}");
+        parse(&text).unwrap().trunks[0].terms.source.clone()
+    };
+    assert_eq!(source(""), Source::Exact);
+    assert_eq!(source("media_within = []"), Source::Exact);
+    let prefixes =
+        ["203.0.113.9", "198.51.100.0/24", "2001:db8::/32"].map(|text| text.parse().unwrap());
+    assert_eq!(
+        source("media_within = [\"203.0.113.9\", \"198.51.100.0/24\", \"2001:db8::/32\"]"),
+        Source::Within(SourcePrefixes { prefixes: prefixes.to_vec() })
+    );
 }
 
 #[test]
@@ -98,6 +117,10 @@ fn the_bounds_of_paced_playout_are_those_written_or_the_default_ones() {
 fn every_mistake_names_the_key_the_problem_and_the_fix() {
     const USER: &str = "[[user]]\nname = \"1001\"\npassword = \"x\"\n";
     let user = |text: &str| format!("{USER}{text}");
+    let trunk =
+        |keys: &str| format!("[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\n{keys}");
+    let prefixes: Vec<_> = (0..=PREFIXES_MAX).map(|last| format!("\"192.0.2.{last}\"")).collect();
+    let too_many = format!("media_within = [{}]", prefixes.join(", "));
     let cases: &[(&str, &str)] = &[
         ("[media", "line 1: "),
         ("[media]\nadress = \"::1\"", "[media].adress: unknown key; did you mean `address`?"),
@@ -202,6 +225,20 @@ fn every_mistake_names_the_key_the_problem_and_the_fix() {
             "[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\ncomfort_noise = 13",
             "[[trunk]] a.comfort_noise = 13: expected true or false",
         ),
+        (
+            &trunk("media_within = \"198.51.100.0/24\""),
+            "[[trunk]] a.media_within = \"198.51.100.0/24\": expected a list of at most 32 prefixes",
+        ),
+        (
+            &trunk("media_within = [\"198.51.100.7/24\"]"),
+            "[[trunk]] a.media_within = [\"198.51.100.7/24\"]: expected a list of at most 32 prefixes",
+        ),
+        (
+            &trunk("media_within = [\"carrier.example\"]"),
+            "[[trunk]] a.media_within = [\"carrier.example\"]: expected",
+        ),
+        (&trunk("media_within = [4]"), "[[trunk]] a.media_within = [4]: expected"),
+        (&trunk(&too_many), "[[trunk]] a.media_within = [\"192.0.2.0\""),
         (
             "[[trunk]]\nname = \"a\"\naddress = \"192.0.2.1:5060\"\nplayout = \"smooth\"",
             "[[trunk]] a.playout = \"smooth\": expected \"on_arrival\" or \"paced\"",

@@ -18,12 +18,13 @@ use crate::base::discard::Discard;
 use crate::base::random::Random;
 use crate::base::secret::Secret;
 use crate::control::message::{
-    Codec, Format, IceCredentials, LegChange, LegParameters, Security, Spacing, SrtpKeys, Transport,
+    Codec, Direction, Format, IceCredentials, LegChange, LegParameters, Security, Spacing,
+    SrtpKeys, Transport,
 };
 use crate::dtls::{self, Certificate, Failure, Handshake};
 use crate::ice::agent::{Agent, Event, Path};
 use crate::ice::credentials::Credentials;
-use crate::signal::media_leg::format_of;
+use crate::signal::media_leg::{direction_of, format_of};
 use crate::wire::sdp::{
     BrowserAnswer, BrowserOffer, BrowserSide, DtlsRole, Fingerprint, IceMode, IceParameters,
     OpusWish, Refusal, Session, author_browser_answer, author_browser_offer,
@@ -43,6 +44,8 @@ pub struct BrowserMedia {
     /// The media thread and its port.
     local: Option<(usize, SocketAddr)>,
     format: Option<Format>,
+    #[serde(default)]
+    direction: Direction,
     description: Option<String>,
     nominated: Option<SocketAddr>,
     /// The browser's ICE password, by which it proves where it is when it moves.
@@ -116,6 +119,7 @@ impl BrowserMedia {
         let agreement = offer.agree(codecs(wish))?;
         let mut media = Self::offering(wish, random);
         media.format = Some(format_of(&agreement, Spacing::OnArrival));
+        media.direction = direction_of(offer.audio.direction);
         media.set_remote(&offer.audio.ice);
         media.role = offer.our_role(DtlsRole::Passive);
         media.fingerprints = offer.audio.fingerprints.clone();
@@ -136,6 +140,7 @@ impl BrowserMedia {
             wish,
             local: None,
             format: None,
+            direction: Direction::default(),
             description: None,
             nominated: None,
             remote_password: None,
@@ -157,6 +162,7 @@ impl BrowserMedia {
         LegParameters {
             security: Security::Pending,
             format: self.format.clone(),
+            direction: self.direction,
             ..LegParameters::new(Transport::Ice(self.ice.clone()))
         }
     }
@@ -194,6 +200,7 @@ impl BrowserMedia {
     pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
         let answer = BrowserAnswer::parse(sdp)?;
         self.format = Some(format_of(&answer.agree(codecs(self.wish))?, Spacing::OnArrival));
+        self.direction = direction_of(answer.audio.direction);
         let remote = self.set_remote(&answer.audio.ice);
         if answer.our_role() != self.role {
             // A ClientHello that beat the answer was meant for nobody.
@@ -208,6 +215,7 @@ impl BrowserMedia {
             remote,
             remote_ufrag: self.ice.remote_ufrag.clone(),
             format: self.format.clone(),
+            direction: Some(self.direction),
             ..LegChange::default()
         })
     }
@@ -450,5 +458,36 @@ impl BrowserMedia {
         let mut outcomes = self.carry_out();
         outcomes.extend(self.probes());
         outcomes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::random;
+
+    const OFFER: &str =
+        include_str!("../../tests/samples/chromium-sipjs-out_quality-browser-offer.sdp");
+    const ANSWER: &str =
+        include_str!("../../tests/samples/chromium-jssip-in_quality-browser-answer.sdp");
+
+    #[test]
+    fn media_obeys_the_direction_of_an_offer_and_of_an_answer() {
+        let mut random = random::from_seed(1);
+        for (theirs, wanted) in [
+            ("a=sendrecv", Direction::SendRecv),
+            ("a=sendonly", Direction::RecvOnly),
+            ("a=recvonly", Direction::SendOnly),
+            ("a=inactive", Direction::Inactive),
+        ] {
+            let wish = OpusWish::Narrowband;
+            let offer = OFFER.replace("a=sendrecv", theirs);
+            let offered = BrowserMedia::offered(&offer, wish, &mut random).unwrap();
+            assert_eq!(offered.leg_parameters().direction, wanted, "{theirs}");
+            let mut offering = BrowserMedia::offering(wish, &mut random);
+            assert_eq!(offering.leg_parameters().direction, Direction::SendRecv);
+            let answer = ANSWER.replace("a=sendrecv", theirs);
+            assert_eq!(offering.answered(&answer).unwrap().direction, Some(wanted), "{theirs}");
+        }
     }
 }

@@ -599,6 +599,9 @@ impl Call {
             info!(call = &*self.name, "talking");
             self.stage = Stage::Talking;
             self.deadline = None;
+            for side in Side::BOTH {
+                exchange.change_leg(&self.name, side, self.leg(side).media.watched());
+            }
             self.park(exchange);
         }
     }

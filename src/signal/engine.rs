@@ -27,6 +27,7 @@ use crate::signal::control_client::Report;
 use crate::signal::directory::{Key, Part};
 use crate::signal::exchange::Exchange;
 use crate::signal::flow::FlowId;
+use crate::signal::media_log::MediaLog;
 use crate::signal::output::Output;
 use crate::signal::recovery::recover;
 use crate::signal::stage::Stage;
@@ -47,6 +48,7 @@ pub struct Engine {
     pub(super) calls: Calls,
     pub(super) flows: BTreeMap<FlowId, Connection>,
     pub(super) challenger: Challenger,
+    pub(super) media_log: MediaLog,
     /// What each user proves itself with.
     pub(super) secrets: HashMap<String, Ha1>,
     generation: Option<String>,
@@ -87,6 +89,7 @@ impl Engine {
             secrets: secrets.collect(),
             exchange,
             calls: Calls::default(),
+            media_log: MediaLog::default(),
             flows: BTreeMap::new(),
             generation: None,
             listed: Vec::new(),
@@ -169,6 +172,7 @@ impl Engine {
             self.exchange.registrar.next_timeout(),
             self.exchange.media.next_timeout(),
             self.calls.next_timeout(),
+            self.media_log.next_timeout(),
             self.media_given_up,
         ]
         .into_iter()
@@ -182,6 +186,7 @@ impl Engine {
         self.exchange.transactions.handle_timeout(now);
         self.exchange.registrar.handle_timeout(now);
         self.exchange.media.handle_timeout(now);
+        self.media_log.handle_timeout(now);
         for name in self.calls.due(now) {
             self.with_call(&name, |call, exchange| call.handle_timeout(exchange));
         }
@@ -355,15 +360,17 @@ impl Engine {
             Event::ConsentExpired { call, leg } => self.with_call(&call, |call, exchange| {
                 call.consent_expired(leg, exchange);
             }),
+            Event::UnknownSource { .. }
+            | Event::SourceLearnt { .. }
+            | Event::MediaTimeout { .. } => {
+                self.media_log.take(&event, &self.calls, self.exchange.now);
+            }
             // Media carries events across by itself, and nobody subscribed to statistics.
             Event::TelephoneEvent { .. }
             | Event::CallStatistics(_)
             | Event::ProcessStatistics(_)
             | Event::CallSnapshot(_)
             // What we did not ask for, or did ourselves.
-            | Event::MediaTimeout { .. }
-            | Event::UnknownSource { .. }
-            | Event::SourceLearnt { .. }
             | Event::PlayEnded { .. }
             | Event::CallCreated { .. }
             | Event::CallParked { .. }
@@ -428,6 +435,7 @@ impl Engine {
     pub(super) fn settle(&mut self, name: &CallName) {
         if self.calls.settle(name) {
             self.exchange.directory.forget(name);
+            self.media_log.forget(name);
         }
     }
 }

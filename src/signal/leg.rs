@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::message::{CallCreated, CallName, Codec, LegChange, LegParameters, Side};
+use crate::control::message::{
+    CallCreated, CallName, Codec, LegChange, LegParameters, MediaTimeout, Side,
+};
 use crate::dtls::Certificate;
 use crate::signal::browser::BrowserMedia;
 use crate::signal::directory::Part;
@@ -22,6 +24,8 @@ use crate::wire::sip::{HeaderName, Method, Status};
 /// How long a BYE waits for a browser whose connection is gone: it comes back within 2–30 s or not
 /// at all.
 pub const BYE_WAITS: Duration = Duration::from_secs(32);
+/// A trunk that sends nothing for so long is logged: longer than anybody listens without a word.
+const TRUNK_SILENCE_MS: u32 = 60_000;
 /// SIP's port where a URI names none (RFC 3261 §19.1.2).
 const SIP_PORT: u16 = 5060;
 
@@ -219,6 +223,15 @@ impl LegMedia {
             LegMedia::Browser(media) => media.answered(sdp),
             LegMedia::Trunk(media) => media.answered(sdp),
         }
+    }
+
+    /// How the leg is watched once the call talks: a browser's consent is enough.
+    pub fn watched(&self) -> LegChange {
+        let media_timeout_ms = match self {
+            LegMedia::Browser(_) => None,
+            LegMedia::Trunk(_) => MediaTimeout::new(TRUNK_SILENCE_MS),
+        };
+        LegChange { media_timeout_ms, ..LegChange::default() }
     }
 
     /// Whether packets can flow as far as signaling is concerned: a browser's keys are there.

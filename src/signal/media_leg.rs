@@ -1,9 +1,9 @@
 //! What was agreed on in SDP, in the words of the control protocol.
 
-use crate::control::message::{Codec, Format, SendFormat, SendRedundancy, Spacing};
+use crate::control::message::{Codec, Direction, Format, SendFormat, SendRedundancy, Spacing};
 use crate::wire::comfort_noise;
 use crate::wire::rtp::PayloadType;
-use crate::wire::sdp::Agreement;
+use crate::wire::sdp::{self, Agreement};
 
 /// An agreement as the media process wants to hear it, and how what it sends is spaced.
 pub fn format_of(agreement: &Agreement, playout: Spacing) -> Format {
@@ -22,6 +22,17 @@ pub fn format_of(agreement: &Agreement, playout: Spacing) -> Format {
         receive_redundancy: agreement.receive_redundancy.clone(),
         send_comfort_noise: agreement.comfort_noise,
         receive_comfort_noise: comfort_noise_of(agreement),
+    }
+}
+
+/// Which way media's audio goes after an offer or an answer in which the far end wrote `theirs`
+/// (RFC 3264 §6.1): what it only sends we only hear.
+pub fn direction_of(theirs: sdp::Direction) -> Direction {
+    match theirs.reversed() {
+        sdp::Direction::SendReceive => Direction::SendRecv,
+        sdp::Direction::SendOnly => Direction::SendOnly,
+        sdp::Direction::ReceiveOnly => Direction::RecvOnly,
+        sdp::Direction::Inactive => Direction::Inactive,
     }
 }
 

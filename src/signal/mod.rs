@@ -11,7 +11,7 @@
 //! | [`invite`], [`attempts`], [`attempt`], `in_call` | its SIP: what the caller was told, who is asked, requests inside it |
 //! | [`leg`], [`peer`], [`browser`], [`trunk`], [`media_leg`] | its two legs and their media: SDP, ICE, DTLS |
 //! | [`exchange`] | what calls share: [`routing`], [`registrar`], [`directory`], [`control_client`] |
-//! | [`release`], [`records`], [`blob`], [`recovery`] | why it ended, what is written down, how it is picked up again |
+//! | [`release`], [`records`], [`media_log`], [`blob`], [`recovery`] | why it ended, what is written down and logged, how it is picked up again |
 //!
 //! The engine is sans-IO: a test drives it with scripted peers under a virtual clock. When this
 //! process dies its calls go on in the media process, which holds each call's record for the next
@@ -37,6 +37,7 @@ pub mod index;
 pub mod invite;
 pub mod leg;
 pub mod media_leg;
+pub mod media_log;
 pub mod output;
 pub mod peer;
 mod process;

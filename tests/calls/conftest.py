@@ -112,10 +112,10 @@ def start_gateway(tmp_path, test_pages, request):
     """Starts a gateway; when the test ends it must hold no call and end when asked to."""
     started = []
 
-    def start(*trunks, apart=True, media=None):
+    def start(*trunks, apart=True, media=None, terms=None):
         named = {f"trunk-{number}": trunk.address for number, trunk in enumerate(trunks)}
         gateway = Gateway(
-            tmp_path / f"gateway-{len(started)}", named, [test_pages.origin], apart, media)
+            tmp_path / f"gateway-{len(started)}", named, [test_pages.origin], apart, media, terms)
         started.append(gateway)
         return gateway
 

@@ -22,12 +22,13 @@ USERS = {
 
 
 class Gateway:
-    """A gateway with these trunks (address by name) and these further keys of `[media]`. `apart` starts the two processes by themselves,
-    as an operator who wants to restart one of them would; else `linecard up` starts both."""
+    """A gateway with these trunks (address by name), these further keys of `[media]`, and these of every
+    `[[trunk]]`. `apart` starts the two processes by themselves, as an operator who wants to restart one of
+    them would; else `linecard up` starts both."""
 
     domain = DOMAIN
 
-    def __init__(self, directory, trunks, origins, apart=True, media=None):
+    def __init__(self, directory, trunks, origins, apart=True, media=None, terms=None):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True)
         self.control_path = self.directory / "run" / "media.sock"
@@ -37,7 +38,7 @@ class Gateway:
         self.browser_port = free_block(4)
         self.trunk_port = free_block(40)
         self.configuration = self.directory / "linecard.toml"
-        self.configuration.write_text(self._configure(trunks, origins, media or {}))
+        self.configuration.write_text(self._configure(trunks, origins, media or {}, terms or {}))
         self.processes = {}
         if apart:
             self.start("media")
@@ -46,7 +47,7 @@ class Gateway:
             self.start("up")
         self.wait_until_ready()
 
-    def _configure(self, trunks, origins, media):
+    def _configure(self, trunks, origins, media, terms):
         media = {
             "control": str(self.control_path),
             "address": ADDRESS,
@@ -68,7 +69,8 @@ class Gateway:
             lines += ["[[user]]", f'name = "{name}"', f'password = "{password}"',
                       f"numbers = {json.dumps(numbers)}"]
         for name, address in trunks.items():
-            lines += ["[[trunk]]", f'name = "{name}"', f'address = "{address}"']
+            lines += ["[[trunk]]", f'name = "{name}"', f'address = "{address}"',
+                      *(f"{key} = {json.dumps(value)}" for key, value in terms.items())]
         return "\n".join(lines) + "\n"
 
     @property

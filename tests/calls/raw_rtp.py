@@ -17,24 +17,32 @@ EVENTS = "0123456789*#ABCD"
 
 
 class RawRtp:
-    """Hears from its making on; speaks once it knows to whom."""
+    """Hears from its making on; speaks once it knows to whom, from where it hears or from elsewhere."""
 
-    def __init__(self, codes):
-        """`codes`: a sound as µ-law."""
+    def __init__(self, codes, speaks_at=None):
+        """`codes`: a sound as µ-law. `speaks_at`: an IP address of this host to send from, by another
+        port; what comes back there is kept apart."""
         self.codes = codes
-        self.port = free_port()
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((ADDRESS, self.port))
-        self.socket.settimeout(0.1)
+        self.socket = bound(ADDRESS)
+        self.port = self.socket.getsockname()[1]
         self.payloads = []
+        self.payloads_elsewhere = []
         self.events = []
         self.ended = threading.Event()
         self.threads = []
-        self._run(self._listen)
+        self.sockets = [self.socket]
+        self._run(lambda: self._listen(self.socket, self.payloads))
+        if speaks_at:
+            self.sockets.append(bound(speaks_at))
+            self._run(lambda: self._listen(self.sockets[-1], self.payloads_elsewhere))
 
     @property
     def address(self):
         return f"{ADDRESS}:{self.port}"
+
+    @property
+    def speaks_from(self):
+        return "%s:%d" % self.sockets[-1].getsockname()
 
     def speak_to(self, address):
         host, port = address.rsplit(":", 1)
@@ -43,6 +51,10 @@ class RawRtp:
     def heard(self):
         """The audio in the order of its coming: samples and rate."""
         return audio.from_g711(b"".join(self.payloads)), audio.NARROWBAND_HZ
+
+    def heard_elsewhere(self):
+        """The same of what came to where it speaks from."""
+        return audio.from_g711(b"".join(self.payloads_elsewhere)), audio.NARROWBAND_HZ
 
     def digits(self):
         """The keys that were pressed: each event once, by its timestamp."""
@@ -54,10 +66,10 @@ class RawRtp:
         self.threads.append(thread)
         thread.start()
 
-    def _listen(self):
+    def _listen(self, at, payloads):
         while not self.ended.is_set():
             try:
-                packet = self.socket.recv(2048)
+                packet = at.recv(2048)
             except TimeoutError:
                 continue
             timestamp, payload = struct.unpack("!I", packet[4:8])[0], packet[12:]
@@ -65,7 +77,7 @@ class RawRtp:
                 self.events.append((timestamp, payload[0]))
             else:
                 assert packet[1] & 127 == 0, f"payload type {packet[1] & 127}"
-                self.payloads.append(payload)
+                payloads.append(payload)
 
     def _speak(self, remote):
         began = time.monotonic()
@@ -74,10 +86,19 @@ class RawRtp:
                 return
             start = number * PACKET_SAMPLES % (len(self.codes) - PACKET_SAMPLES)
             header = struct.pack("!BBHII", 0x80, 0, number & 0xFFFF, number * PACKET_SAMPLES & 0xFFFFFFFF, 7)
-            self.socket.sendto(header + self.codes[start : start + PACKET_SAMPLES], remote)
+            self.sockets[-1].sendto(header + self.codes[start : start + PACKET_SAMPLES], remote)
 
     def close(self):
         self.ended.set()
         for thread in self.threads:
             thread.join(5)
-        self.socket.close()
+        for each in self.sockets:
+            each.close()
+
+
+def bound(address):
+    """A UDP socket at one of the suite's ports of this address."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind((address, free_port()))
+    made.settimeout(0.1)
+    return made

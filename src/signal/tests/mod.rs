@@ -5,6 +5,7 @@ mod endings;
 mod growth;
 mod handshake;
 mod in_call;
+mod media_log;
 mod overload;
 mod recovery;
 mod registration;

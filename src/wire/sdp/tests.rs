@@ -170,6 +170,57 @@ fn the_answer_repeats_protocol_events_and_packet_time_and_turns_the_direction() 
     assert!(!answer.contains("BUNDLE"));
 }
 
+/// An SDP whose only direction is `a=sendrecv` in its audio line, with another one in every place that
+/// it may stand in; the line's own goes before the session's (RFC 8866 §6.7).
+fn directed(sdp: &str, direction: Direction) -> [String; 3] {
+    let line = format!("a={}", direction.name());
+    let in_line = sdp.replace("a=sendrecv", &line);
+    let in_session = |audio: &str, session: &str| {
+        let (start, end) = sdp.replace("a=sendrecv", audio).split_once("t=0 0").map_or_else(
+            || panic!("no time in {sdp}"),
+            |(start, end)| (start.to_owned(), end.to_owned()),
+        );
+        format!("{start}t=0 0\r\n{session}{end}")
+    };
+    let other = format!("a={}", direction.reversed().name());
+    [in_line, in_session("a=x", &line), in_session(&line, &other)]
+}
+
+#[test]
+fn every_direction_of_a_browser_is_read_at_either_level_and_an_offers_is_answered_reversed() {
+    let offer = sample!("chromium-sipjs-out_quality-browser-offer");
+    let answered = sample!("chromium-jssip-in_quality-browser-answer");
+    for direction in Direction::ALL {
+        for sdp in directed(offer, direction) {
+            let offer = BrowserOffer::parse(&sdp).unwrap();
+            assert_eq!(offer.audio.direction, direction, "{sdp}");
+            let answer = answer(&offer, OpusWish::Narrowband);
+            let read = BrowserAnswer::parse(&answer).unwrap();
+            assert_eq!(read.audio.direction, direction.reversed(), "{answer}");
+        }
+        for sdp in directed(answered, direction) {
+            assert_eq!(BrowserAnswer::parse(&sdp).unwrap().audio.direction, direction, "{sdp}");
+        }
+    }
+}
+
+#[test]
+fn every_direction_of_a_trunk_is_read_at_either_level_and_an_offers_is_answered_reversed() {
+    const SDP: &str = "v=0\r\no=- 1 1 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\n\
+        t=0 0\r\nm=audio 20000 RTP/AVP 0\r\na=sendrecv\r\n";
+    for direction in Direction::ALL {
+        for sdp in directed(SDP, direction) {
+            let offer = TrunkOffer::parse(&sdp).unwrap();
+            assert_eq!(offer.audio.direction, direction, "{sdp}");
+            let agreement = offer.agree(&G711).unwrap();
+            let answer = author_trunk_answer(&offer, &trunk_side(), &agreement);
+            let read = TrunkAnswer::parse(&answer).unwrap();
+            assert_eq!(read.audio.direction, direction.reversed(), "{answer}");
+            assert_eq!(TrunkAnswer::parse(&sdp).unwrap().audio.direction, direction, "{sdp}");
+        }
+    }
+}
+
 #[test]
 fn our_answer_reads_as_an_answer() {
     for sdp in [
