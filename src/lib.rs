@@ -65,6 +65,8 @@
 //! - **consent**: a browser's authentic ICE check, which permits us to go on sending (RFC 7675).
 //! - **position**: 8 kHz samples since a stream began; it only ever grows.
 
+#![warn(clippy::tests_outside_test_module)]
+
 pub mod audio;
 pub mod base;
 pub mod config;

@@ -58,7 +58,7 @@ pub fn read_request(line: &str) -> Result<Request, BadRequest> {
 
     let refuse =
         |id, code, message: String| BadRequest { id, error: ControlError::new(code, message) };
-    let envelope: Envelope = serde_json::from_str(line)
+    let envelope: Envelope<'_> = serde_json::from_str(line)
         .map_err(|error| refuse(None, ErrorCode::BadJson, format!("not a JSON object: {error}")))?;
     let id = envelope.id.as_ref().and_then(Value::as_u64).ok_or_else(|| {
         refuse(None, ErrorCode::BadRequest, "`id` must be an integer from 0".to_owned())

@@ -1,4 +1,11 @@
 //! The operating system's floor: the ring, sockets, wake-ups. Above it nothing makes a system call.
+#![warn(
+    clippy::assertions_on_result_states,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    missing_debug_implementations
+)]
 
 pub mod account;
 pub mod directory;

@@ -17,7 +17,7 @@ fn run_of(who: Who, cpu_ms: f64) -> Run {
 
 /// A run of the bare forwarder.
 fn forwarded() -> Run {
-    let settings = serde_json::Map::from_iter([("receives".to_owned(), json!("multishot"))]);
+    let settings = Map::from_iter([("receives".to_owned(), json!("multishot"))]);
     Run { settings, cpu_ms_per_call_second: Some(0.75), ..run() }
 }
 
