@@ -1,7 +1,7 @@
 //! The media process: one thread a core, each with its own ring, browser port, calls and codec
 //! states, and one control thread that serves the Unix socket.
 //!
-//! Read [`line`] first: the packet line. [`thread`] is the loop around it, [`call`], [`leg`] and
+//! Read [`mod@line`] first: the packet line. [`thread`] is the loop around it, [`call`], [`leg`] and
 //! [`stream`] are its nouns; [`control`] is the way in.
 
 mod budget;
