@@ -12,6 +12,7 @@ use std::hint::black_box;
 use std::rc::Rc;
 
 use linecard::audio::opus::OpusArena;
+use linecard::base::narrow::Narrow;
 use linecard::control::message::Side;
 use linecard::srtp::keys::{MasterKey, Profile};
 use linecard::srtp::protect::{RTP_GROWTH_BYTES_MAX, Receiver, Sender};
@@ -96,7 +97,7 @@ fn losses(arena: &Rc<OpusArena>) {
             Trunk => heard.frames_concealed,
         };
         // Silence carries no FEC.
-        assert!(filled as usize > COUNTED / 2, "{name}: {filled} were");
+        assert!(filled > COUNTED as u64 / 2, "{name}: {filled} were");
     }
 }
 
@@ -132,7 +133,7 @@ fn protection() {
         let key = vec![7; profile.key_bytes() + profile.salt_bytes()];
         let master = MasterKey::from_bytes(profile, &key).expect("a key of its length");
         let (mut sender, mut receiver) = (Sender::new(&master, SSRC), Receiver::new(&master));
-        let clear: Vec<_> = (0..COUNTED as u16).map(rtp_packet).collect();
+        let clear: Vec<_> = (0..COUNTED.narrow()).map(rtp_packet).collect();
         let mut protected = Vec::with_capacity(COUNTED);
         count(&format!("{profile:?}: protect"), clear, |packet| {
             let length = sender.protect(packet, PACKET_BYTES).expect("a new index");

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use linecard::audio::opus::{OpusArena, OpusEncoder};
+use linecard::base::narrow::Narrow;
 use serde_json::{Value, json};
 
 use crate::material::{self, FRAME};
@@ -41,7 +42,7 @@ pub fn measure(recipes: &[Recipe], segments: &[PathBuf]) -> Result<Value, String
                     let pcm = frames[(frame + state * frames.len() / STATES) % frames.len()];
                     let begin = Instant::now();
                     encoder.encode(pcm, &mut packet).map_err(|_| "the encoder failed")?;
-                    times_ns.push(begin.elapsed().as_nanos() as u64);
+                    times_ns.push(begin.elapsed().as_nanos().narrow());
                 }
             }
         }

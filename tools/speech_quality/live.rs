@@ -16,6 +16,7 @@ use clap::Args;
 use linecard::audio::conceal::Concealer;
 use linecard::audio::g711::{self, Law};
 use linecard::audio::opus::OpusArena;
+use linecard::base::narrow::Narrow;
 use linecard::srtp::keys::MasterKey;
 use linecard::wire::rtp::{RtpPacket, RtpTimestamp, SequenceNumber};
 use serde_json::{Value, json};
@@ -92,7 +93,7 @@ pub fn run(protection: Protection, call: &Call, key: MasterKey) -> Result<Value,
     let (base_time, base_number) = (first.timestamp, first.sequence_number);
     let by_time = play(&heard, samples.len(), |packet| packet.timestamp.distance(base_time).into());
     let by_sequence = play(&heard, samples.len(), |packet| {
-        i64::from(packet.sequence_number.0.wrapping_sub(base_number.0) as i16) * FRAME as i64
+        i64::from(packet.sequence_number.distance(base_number)) * Narrow::<i64>::narrow(FRAME)
     });
     let mut files = Vec::new();
     for (name, audio) in [("time", by_time), ("sequence", by_sequence)] {
@@ -108,7 +109,7 @@ fn send(socket: &UdpSocket, to: SocketAddr, packets: &[Vec<u8>], lost: &[bool]) 
     let begin = Instant::now();
     let mut late = Duration::ZERO;
     for (number, (packet, lost)) in packets.iter().zip(lost).enumerate() {
-        let due = begin + PACKET_TIME * number as u32;
+        let due = begin + PACKET_TIME * number.narrow();
         thread::sleep(due.saturating_duration_since(Instant::now()));
         late = late.max(due.elapsed());
         if !lost {
@@ -116,7 +117,7 @@ fn send(socket: &UdpSocket, to: SocketAddr, packets: &[Vec<u8>], lost: &[bool]) 
             let _ = socket.send_to(packet, to);
         }
     }
-    late.as_millis() as u64
+    late.as_millis().narrow()
 }
 
 fn record(socket: &UdpSocket, over: &AtomicBool) -> Vec<Heard> {

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use linecard::audio::ladder::Rung;
 use linecard::audio::opus::{EncoderMode, EncoderSettings};
+use linecard::base::narrow::Narrow;
 use serde_json::{Value, json};
 
 /// What is tried.
@@ -69,10 +70,10 @@ fn read(text: &str) -> Result<(EncoderSettings, bool), String> {
                 if let Some(rate) = number("", "k").filter(|rate| (6..=128).contains(rate)) {
                     settings.bit_rate = rate * 1_000;
                 } else if let Some(complexity) = number("cx", "").filter(|cx| *cx <= 10) {
-                    settings.complexity = complexity as u8;
+                    settings.complexity = complexity.narrow();
                 } else if let Some(loss) = number("fec", "").filter(|loss| *loss <= 100) {
                     settings.fec = true;
-                    settings.expected_loss_percent = loss as u8;
+                    settings.expected_loss_percent = loss.narrow();
                 } else {
                     return Err(format!("`{part}` is not understood; {FORM}"));
                 }

@@ -89,12 +89,14 @@ fn shorten(method: Method, samples: &[i16], most: usize) -> (Vec<i16>, usize) {
 
 #[cfg(test)]
 mod tests {
+    use linecard::base::narrow::Rounded;
+
     use super::*;
 
     #[test]
     fn so_much_is_left_out_either_way_and_the_rest_stays_where_it_was() {
         let voice: Vec<_> =
-            (0..40_000).map(|n| (8_000.0 * (n as f64 * 0.1).sin()) as i16).collect();
+            (0..40_000).map(|n| (8_000.0 * (n as f64 * 0.1).sin()).rounded()).collect();
         for method in [Method::Period, Method::Cut] {
             let (aligned, left_out) = shorten(method, &voice, 1_000);
             assert!((1_000..1_120).contains(&left_out), "{method:?}: {left_out}");
