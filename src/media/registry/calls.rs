@@ -8,10 +8,10 @@ use super::{
     Audience, Client, Core, Limits, Pending, Registry, Result, Ticket, refuse, wrong_reply,
 };
 use crate::control::message::{
-    CallCreated, CallEnd, CallList, CallName, ControlError, CreateCall, DeleteCall, Done, Dscp,
-    ErrorCode, Event, Format, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters, LegReplaced,
-    ListCalls, ListedCall, LocalAddresses, Outcome, Park, ReplaceLeg, Request, Side, Transport,
-    UpdateLeg,
+    CallCreated, CallEnd, CallList, CallName, CallSnapshot, ControlError, CreateCall, DeleteCall,
+    Done, Dscp, ErrorCode, Event, Format, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters,
+    LegReplaced, ListCalls, ListedCall, LocalAddresses, Outcome, Park, ReplaceLeg, Request, Side,
+    Snapshot, Transport, UpdateLeg,
 };
 use crate::media::budget::{RETRY_AFTER, Weight};
 use crate::media::channel::{CallKey, Command as CoreCommand, NewLeg, Reply};
@@ -45,6 +45,7 @@ pub struct Entry {
 pub struct EntryLeg {
     local: LocalAddresses,
     format: Option<Format>,
+    dscp: Option<Dscp>,
     ports: Option<(PortPair, [BoundSocket; 2])>,
 }
 
@@ -76,6 +77,16 @@ impl Entry {
 }
 
 impl EntryLeg {
+    /// Adds what is kept here to what a core knows of the leg.
+    fn complete(&self, mut parameters: LegParameters) -> LegParameters {
+        parameters.format = self.format.clone();
+        parameters.dscp = self.dscp;
+        if let Transport::Plain(plain) = &mut parameters.transport {
+            plain.local = Some(self.local.rtp);
+        }
+        parameters
+    }
+
     fn receive_space_exhausted(&self) -> u64 {
         let sockets = self.ports.iter().flat_map(|(_, sockets)| sockets);
         sockets.map(BoundSocket::receive_space_exhausted).sum()
@@ -211,6 +222,7 @@ impl Registry {
         if let Some(listed) = self.calls.get_mut(call) {
             let leg = &mut listed.entry.legs[changed.leg.index()];
             leg.format = changed.format.or(leg.format.take());
+            leg.dscp = changed.dscp.or(leg.dscp);
             if let (Some(dscp), Some((_, sockets))) = (changed.dscp, &leg.ports) {
                 // Refused in some containers; the call goes on without.
                 let _ = sockets.iter().try_for_each(|socket| socket.set_dscp(dscp.value()));
@@ -282,6 +294,31 @@ impl Registry {
         }
         self.tell(Audience::AllBut(client), Event::CallParked { call: park.call });
         Ok(Park::outcome(Done {}))
+    }
+
+    pub(super) fn snapshot(
+        &mut self,
+        ticket: Ticket,
+        call: CallName,
+        now: Instant,
+    ) -> Result<Option<Outcome>> {
+        let (thread, key) = self.find(&call)?;
+        self.ask(thread, CoreCommand::Snapshot(key), Pending::Snapshot(ticket, call), now);
+        Ok(None)
+    }
+
+    /// What the core knows of a call's legs, and what is known here, is what would make it again.
+    pub(super) fn snapshot_taken(&self, call: CallName, reply: Result<Reply>) -> Result<Outcome> {
+        let [a, b] = match reply? {
+            Reply::Snapshot(legs) => *legs,
+            other => return Err(wrong_reply(&other)),
+        };
+        let Some(Listed { entry, .. }) = self.calls.get(&call) else {
+            return refuse(ErrorCode::UnknownCall, format!("call: `{call}` is gone"));
+        };
+        let (thread, blob) = (entry.thread, entry.blob.clone());
+        let [a, b] = [entry.legs[0].complete(a), entry.legs[1].complete(b)];
+        Ok(Snapshot::outcome(CallSnapshot { call, thread, blob, a, b }))
     }
 
     pub(super) fn delete_call(
@@ -388,7 +425,7 @@ impl Registry {
 impl Core {
     /// Binds what a leg needs.
     fn new_leg(&mut self, parameters: LegParameters, now: Instant) -> Result<(NewLeg, EntryLeg)> {
-        let format = parameters.format.clone();
+        let (format, dscp) = (parameters.format.clone(), parameters.dscp);
         let (local, ports) = match &parameters.transport {
             Transport::Ice(_) => {
                 check_dscp(parameters.dscp.is_some())?;
@@ -408,7 +445,7 @@ impl Core {
             }
         };
         let sockets = ports.as_ref().map(|(_, sockets)| sockets.clone());
-        Ok((NewLeg { parameters, sockets }, EntryLeg { local, format, ports }))
+        Ok((NewLeg { parameters, sockets }, EntryLeg { local, format, dscp, ports }))
     }
 
     fn bind_at(&mut self, local: std::net::SocketAddr) -> Result<(PortPair, [BoundSocket; 2])> {
