@@ -46,6 +46,18 @@ struct Transit {
 }
 
 impl Reception {
+    /// Goes on after a packet that was counted elsewhere: the highest sequence number there, with its
+    /// wraps in the upper half. Neither loss nor jitter before it is known.
+    pub fn resume(extended_highest_sequence: u32) -> Self {
+        Self {
+            sequence: Sequence::resume(extended_highest_sequence),
+            received: 1,
+            reported_expected: 1,
+            reported_received: 1,
+            ..Self::default()
+        }
+    }
+
     /// Counts an authentic packet, whatever becomes of it. `clock_hz` is its RTP clock, `None` if its
     /// timestamp does not tell when it was spoken, as of a telephone event, or of a payload type that
     /// nobody knows.
@@ -183,6 +195,16 @@ mod tests {
         assert_eq!((report.fraction_lost, report.cumulative_lost), (0, 25));
         // Nothing in the interval.
         assert_eq!(reception.report().unwrap().fraction_lost, 0);
+    }
+
+    #[test]
+    fn what_was_counted_elsewhere_is_gone_on_from() {
+        let mut reception = Reception::resume(0x2_fff0);
+        assert_eq!((reception.lost(), reception.extended_highest_sequence()), (0, Some(0x2_fff0)));
+        receive(&mut reception, (0xfff3..=0xffff).chain(0..=4));
+        let report = reception.report().unwrap();
+        assert_eq!(report.extended_highest_sequence, 0x3_0004);
+        assert_eq!((report.fraction_lost, report.cumulative_lost), (25, 2));
     }
 
     #[test]

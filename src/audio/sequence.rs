@@ -99,6 +99,12 @@ struct Doubted {
 }
 
 impl Sequence {
+    /// Goes on after a packet placed elsewhere, whose number with its wraps in the upper half this is; it
+    /// is the first here, and all before it count as having come.
+    pub fn resume(extended_highest: u32) -> Self {
+        Self { next: 1, origin: -i64::from(extended_highest), came: u128::MAX, ..Self::default() }
+    }
+
     /// Places a packet that arrived. `clock_hz` is its RTP clock, `None` if its timestamp does not tell
     /// when it was spoken, as of a telephone event.
     ///

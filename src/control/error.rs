@@ -1,5 +1,6 @@
 //! Refusals of the control protocol.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -37,10 +38,15 @@ impl ControlError {
         Self { retry_after_ms, ..Self::new(ErrorCode::Overloaded, message) }
     }
 
+    /// The refusal of an argument that cannot be taken, by its place.
+    pub fn bad_argument(place: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self::new(ErrorCode::BadArguments, format!("{place}: {why}"))
+    }
+
     /// The same refusal with its place: what was wrong in `format` is wrong in `a.format`, and what
     /// names no place is wrong in `a`.
     #[must_use]
-    pub fn within(self, place: impl std::fmt::Display) -> Self {
+    pub fn within(self, place: impl fmt::Display) -> Self {
         let Self { code, message, retry_after_ms } = self;
         let is_place = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
         let join = match message.split_once(": ") {

@@ -99,6 +99,12 @@ impl MediaTimeout {
     /// Silence is not told.
     pub const NEVER: Self = Self(0);
 
+    /// Of so long a time; `None`, or what is out of range, is for ever.
+    pub fn of(time: Option<Duration>) -> Self {
+        let ms = time.and_then(|time| u32::try_from(time.as_millis()).ok());
+        ms.and_then(Self::new).unwrap_or(Self::NEVER)
+    }
+
     /// The time, unless it is for ever.
     pub fn duration(self) -> Option<Duration> {
         (self != Self::NEVER).then(|| Duration::from_millis(self.0.into()))

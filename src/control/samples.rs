@@ -32,6 +32,7 @@ fn format() -> Value {
 
 fn resume() -> Value {
     json!({
+        "taken_ms": 1_700_000_000_000_u64,
         "sent": {"ssrc": 1, "cname": "a", "rtp_index_next": 281_474_976_710_655_u64,
                  "rtcp_index_next": 7, "clock_hz": 48_000, "timestamp": 4_294_967_295_u32,
                  "position": 9_007_199_254_740_993_u64, "packets": 5, "bytes": 800},

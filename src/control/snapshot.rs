@@ -10,15 +10,21 @@ use serde::{Deserialize, Serialize};
 use super::call::CallName;
 use super::leg::LegParameters;
 use super::reading::ranged;
+use crate::srtp::index::PacketIndex;
 use crate::srtp::snapshot::SOURCES_MAX;
 use crate::wire::rtp::{RtpTimestamp, Ssrc};
 
-/// RTP indexes that a resumed leg leaves out, because the snapshotted one may have used them since:
+/// RTP indexes that a resumed leg under SRTP leaves out, because the snapshotted one may have used them since:
 /// 81 s of packets of 10 ms, more than the longest interval of a subscription, and below 2^15, so
 /// that a receiver still counts the right round (RFC 3711 §3.3.1).
 pub const RTP_INDEXES_LEFT_OUT: u16 = 8_192;
 /// The same for SRTCP, of which a leg sends a report every few seconds (RFC 3550 §6.2).
 pub const RTCP_INDEXES_LEFT_OUT: u16 = 256;
+/// What a resumed leg without SRTP leaves out at most. It leaves out as many sequence numbers as packets
+/// of 10 ms fit into the time since the snapshot: to the far end that looks like the loss that it is. A
+/// jump beyond MAX_DROPOUT, 3,000, would look like a sender that begins anew (RFC 3550 A.1), and so
+/// would one that is more than MAX_MISORDER, 100, short of what the old leg sent: this is both below.
+pub const PLAIN_NUMBERS_LEFT_OUT_MAX: u16 = 2_900;
 
 /// Arguments of `snapshot`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +53,18 @@ ranged! {
     pub struct RtpIndex(u64): |index: u64| index < 1 << 48, "must be below 2^48";
 }
 
+impl From<PacketIndex> for RtpIndex {
+    fn from(index: PacketIndex) -> Self {
+        Self(index.value())
+    }
+}
+
+impl From<RtpIndex> for PacketIndex {
+    fn from(index: RtpIndex) -> Self {
+        Self::from_value(index.0)
+    }
+}
+
 ranged! {
     /// The 31-bit index of an SRTCP packet (RFC 3711 §3.4).
     pub struct RtcpIndex(u32): |index: u64| index < 1 << 31, "must be below 2^31";
@@ -55,6 +73,9 @@ ranged! {
 /// Where a leg was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LegSnapshot {
+    /// When, by the wall clock of the media process: milliseconds since 1970 (UTC). Timestamps and
+    /// consent go on from there in real time.
+    pub taken_ms: u64,
     /// What it sent.
     pub sent: SentSnapshot,
     /// What it received, the source heard last first.
@@ -85,8 +106,9 @@ pub struct SentSnapshot {
     pub cname: String,
     /// The index of the next RTP packet; its low 16 bits are the sequence number.
     pub rtp_index_next: RtpIndex,
-    /// The index of the next SRTCP packet.
-    pub rtcp_index_next: RtcpIndex,
+    /// The index of the next SRTCP packet; null of a leg without SRTP, which has none.
+    #[serde(default)]
+    pub rtcp_index_next: Option<RtcpIndex>,
     /// The RTP clock's rate, 8,000 or 48,000.
     #[serde(deserialize_with = "clock")]
     pub clock_hz: u32,

@@ -12,8 +12,11 @@ use super::load::Load;
 use super::stream::track::TrackCounters;
 use super::stream::voice::Voice;
 use super::stream::{Order, Stream};
+use crate::base::clock::WallAnchor;
 use crate::base::discard::DiscardCounters;
-use crate::control::message::{CallName, CallStatistics, Codec, ControlError, LegStatistics, Side};
+use crate::control::message::{
+    CallName, CallStatistics, Codec, ControlError, LegParameters, LegStatistics, Side,
+};
 
 /// Two legs and what passes between them.
 pub struct Call {
@@ -58,6 +61,7 @@ impl Call {
     ) -> Result<Self, Box<RefusedCall>> {
         let streams = Side::BOTH.map(|side| Stream::new(side, now));
         let mut call = Self { name, legs, armed: None, streams, created: now };
+        Side::BOTH.into_iter().for_each(|side| call.begin_sending(side, now));
         let leg = &call.legs[0];
         match call.fit(Side::A, facing(leg), common, load) {
             Ok(stages) => {
@@ -116,8 +120,20 @@ impl Call {
         let (_, to, stream) = self.direction(side);
         stream.change_source(&mut to.outlet(common, now));
         stream.track.counters = TrackCounters::default();
+        self.begin_sending(side, now);
         stages.into_iter().for_each(|stages| self.install(stages));
         Ok(old)
+    }
+
+    /// A leg is new: its source's clock begins where the stream toward it is. If that source has spoken
+    /// elsewhere, its clock runs on from now on, whenever there is audio again.
+    fn begin_sending(&mut self, side: Side, now: Instant) {
+        let (_, leg, stream) = self.direction(side.other());
+        let outgoing = &mut leg.sending.outgoing;
+        if outgoing.packets() > 0 {
+            stream.track.catch_up(now);
+        }
+        outgoing.begin_at(stream.track.end());
     }
 
     /// What both streams need, if the leg on `side` is as `leg` says.
@@ -208,6 +224,15 @@ impl Call {
     pub fn resume(&mut self, pause: Duration, now: Instant) {
         self.streams.iter_mut().for_each(|stream| stream.order.reset());
         self.legs.iter_mut().for_each(|leg| leg.extend(pause, now));
+    }
+
+    /// What would make the legs again and let them go on from here, as far as a core knows it: formats,
+    /// marks and own addresses are kept where they were chosen.
+    pub fn snapshot(&self, wall: &WallAnchor, now: Instant) -> [LegParameters; 2] {
+        Side::BOTH.map(|side| {
+            let toward = &self.streams[side.other().index()].track;
+            self.legs[side.index()].snapshot(toward.end_by(now), wall, now)
+        })
     }
 
     /// The call's statistics.

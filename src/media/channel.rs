@@ -61,6 +61,8 @@ pub enum Command {
     Replace(CallKey, Side, Box<NewLeg>),
     /// End a call.
     Delete(CallKey),
+    /// Say what would make the call again as it is.
+    Snapshot(CallKey),
     /// Report calls' statistics.
     Query(Vec<CallKey>),
     /// Report the thread's statistics.
@@ -82,6 +84,8 @@ pub enum Reply {
     Replaced(Box<LegStatistics>),
     /// The final statistics of the call that ended.
     Ended(Box<CallStatistics>),
+    /// What would make the call's legs again, but for what the registry keeps.
+    Snapshot(Box<[LegParameters; 2]>),
     /// Calls' statistics, in the order of their keys; nothing of a call that is gone.
     Calls(Vec<Option<Box<CallStatistics>>>),
     /// The thread's statistics.

@@ -147,6 +147,7 @@ enum Pending {
     Update(Ticket, CallName, Box<calls::Changed>),
     Replace(Ticket, CallName, Box<calls::Replacing>),
     Delete(Option<Ticket>, CallEnd, Box<Entry>),
+    Snapshot(Ticket, CallName),
     Query(Vec<(Ticket, CallName)>),
     Thread,
     Simple(Ticket, fn() -> Outcome),
@@ -259,6 +260,7 @@ impl Registry {
             Command::ReplaceLeg(replace) => self.replace_leg(ticket, *replace, now),
             Command::Park(park) => self.park(client, *park).map(Some),
             Command::DeleteCall(delete) => self.delete_call(ticket, &delete.call, now),
+            Command::Snapshot(snapshot) => self.snapshot(ticket, snapshot.call, now),
             Command::ListCalls(list) => Ok(Some(self.list_calls(&list))),
             Command::QueryCall(query) => self.query_call(ticket, query.call, now),
             Command::QueryProcess(_) => Ok(self.query_process(ticket, now)),
@@ -391,6 +393,9 @@ impl Registry {
                 let outcome = self.deleted(*entry, why, ticket.is_some(), reply, now);
                 (ticket, outcome)
             }
+            (Pending::Snapshot(ticket, call), reply) => {
+                (Some(ticket), self.snapshot_taken(call, reply))
+            }
             (Pending::Query(tickets), reply) => return self.queried(tickets, reply),
             (Pending::Thread, reply) => return self.thread_queried(thread, reply, now),
             (Pending::Simple(ticket, outcome), reply) => (Some(ticket), reply.map(|_| outcome())),
@@ -472,6 +477,7 @@ impl Pending {
             Pending::Create(ticket, _)
             | Pending::Update(ticket, ..)
             | Pending::Replace(ticket, ..)
+            | Pending::Snapshot(ticket, _)
             | Pending::Simple(ticket, _) => vec![*ticket],
             Pending::Delete(ticket, ..) => ticket.iter().copied().collect(),
             Pending::Query(tickets) => tickets.iter().map(|(ticket, _)| *ticket).collect(),

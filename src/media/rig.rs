@@ -155,13 +155,14 @@ pub struct Rig {
 impl Rig {
     /// A core for so many calls, with these codec states.
     pub fn with_codecs(calls: usize, codecs: Rc<OpusArena>, now: Instant) -> io::Result<Self> {
-        Self::of_thread(0, calls, codecs, now)
+        Self::of_thread(0, calls, codecs, WallAnchor::at(now, WALL), now)
     }
 
     fn of_thread(
         thread: usize,
         calls: usize,
         codecs: Rc<OpusArena>,
+        wall: WallAnchor,
         now: Instant,
     ) -> io::Result<Self> {
         let gauge = Arc::new(Gauge::default());
@@ -172,7 +173,7 @@ impl Rig {
             codecs,
             codec_time: CODEC_TIME,
             gauge: Arc::clone(&gauge),
-            wall: WallAnchor::at(now, WALL),
+            wall,
             random: random::from_seed(1 + thread as u64),
         };
         let mut network = MadeUpNetwork::default();
@@ -245,6 +246,7 @@ pub struct Process {
     pub cores: Vec<Rig>,
     /// The present.
     pub now: Instant,
+    wall: WallAnchor,
     lines: VecDeque<(Client, String)>,
     closed: Vec<Client>,
 }
@@ -252,8 +254,23 @@ pub struct Process {
 impl Process {
     /// A process of so many cores for so many calls each.
     pub fn new(cores: usize, calls: usize, generation: &str, now: Instant) -> io::Result<Self> {
-        let rigs =
-            (0..cores).map(|thread| Rig::of_thread(thread, calls, OpusArena::new(calls)?, now));
+        Self::of_wall(cores, calls, generation, WallAnchor::at(now, WALL), now)
+    }
+
+    /// The one that is started after this one ended, on the same machine: its wall clock goes on.
+    pub fn successor(&self, calls: usize, generation: &str) -> io::Result<Self> {
+        Self::of_wall(self.cores.len(), calls, generation, self.wall, self.now)
+    }
+
+    fn of_wall(
+        cores: usize,
+        calls: usize,
+        generation: &str,
+        wall: WallAnchor,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let codecs = || OpusArena::new(calls);
+        let rigs = (0..cores).map(|thread| Rig::of_thread(thread, calls, codecs()?, wall, now));
         let rigs: Vec<Rig> = rigs.collect::<io::Result<_>>()?;
         let known = rigs.iter().enumerate().map(|(thread, rig)| {
             let browser = browser_address(thread);
@@ -267,7 +284,7 @@ impl Process {
         let limits = Limits { calls, load: 0.9 };
         let registry = Registry::new(known.collect(), limits, generation.to_owned(), now);
         let (lines, closed) = (VecDeque::new(), Vec::new());
-        Ok(Self { front: Front::new(registry), cores: rigs, now, lines, closed })
+        Ok(Self { front: Front::new(registry), cores: rigs, now, wall, lines, closed })
     }
 
     /// A control connection; its greeting is its first line.

@@ -7,6 +7,7 @@ mod noise;
 mod paced;
 mod redundancy;
 mod silence;
+mod snapshot;
 
 use std::cell::RefCell;
 use std::rc::Rc;

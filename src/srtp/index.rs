@@ -63,6 +63,13 @@ impl PacketIndex {
         Some(Self::new(counter, sequence_number))
     }
 
+    /// The index so many packets later. Past the last one, where the keys are used up, it begins at 0
+    /// again: whoever protects refuses that as used.
+    #[inline]
+    pub const fn later(self, packets: u16) -> Self {
+        Self::from_value(self.0 + packets as u64)
+    }
+
     /// The same sequence number some rounds later. `None`: past the last index.
     pub fn rounds_later(self, rounds: u32) -> Option<Self> {
         let counter = self.roll_over_counter().checked_add(rounds)?;
@@ -162,6 +169,12 @@ mod tests {
         let index = PacketIndex::new(3, SequenceNumber(0xfff0));
         assert_eq!(index.rounds_later(2), Some(PacketIndex::new(5, SequenceNumber(0xfff0))));
         assert_eq!(PacketIndex::new(u32::MAX, SequenceNumber(1)).rounds_later(1), None);
+    }
+
+    #[test]
+    fn a_later_index_wraps_where_there_are_no_more() {
+        assert_eq!(PacketIndex::new(0, SequenceNumber(0xffff)).later(2).value(), 0x1_0001);
+        assert_eq!(PacketIndex::new(u32::MAX, SequenceNumber(0xfffe)).later(2).value(), 0);
     }
 
     #[test]

@@ -115,12 +115,45 @@ impl Sender {
     /// [`Discard::BadRtp`].
     #[inline]
     pub fn protect(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, Discard> {
+        let (sequence_number, header_bytes) = self.own_header(buffer, length)?;
+        let index = likely_index(self.sent.as_ref(), sequence_number)?;
+        self.seal(index, header_bytes, buffer, length)
+    }
+
+    /// The same for whoever knows the packet's index: nothing is estimated. [`Discard::BadRtp`] too when
+    /// the packet's sequence number is another one.
+    #[inline]
+    pub fn protect_at(
+        &mut self,
+        index: PacketIndex,
+        buffer: &mut [u8],
+        length: usize,
+    ) -> Result<usize, Discard> {
+        let (sequence_number, header_bytes) = self.own_header(buffer, length)?;
+        if sequence_number != index.sequence_number() {
+            return Err(Discard::BadRtp);
+        }
+        self.seal(index, header_bytes, buffer, length)
+    }
+
+    #[inline]
+    fn own_header(&self, buffer: &[u8], length: usize) -> Result<(SequenceNumber, usize), Discard> {
         let packet = buffer.get(..length).ok_or(Discard::TooLarge)?;
         let (header, header_bytes) = header_of(packet)?;
         if header.ssrc != self.ssrc {
             return Err(Discard::BadRtp);
         }
-        let index = likely_index(self.sent.as_ref(), header.sequence_number)?;
+        Ok((header.sequence_number, header_bytes))
+    }
+
+    #[inline]
+    fn seal(
+        &mut self,
+        index: PacketIndex,
+        header_bytes: usize,
+        buffer: &mut [u8],
+        length: usize,
+    ) -> Result<usize, Discard> {
         check(self.sent.as_ref(), index)?;
         let protected_bytes = length + self.transforms.profile.tag_bytes();
         let protected = buffer.get_mut(..protected_bytes).ok_or(Discard::TooLarge)?;
@@ -144,6 +177,11 @@ impl Sender {
         self.transforms.rtcp.seal_rtcp(protected, self.ssrc, index)?;
         self.rtcp_index_next += 1;
         Ok(protected_bytes)
+    }
+
+    /// The next index of RTCP; 2^31 when there is none.
+    pub fn rtcp_index_next(&self) -> u32 {
+        self.rtcp_index_next
     }
 
     /// The source that is protected.

@@ -4,7 +4,7 @@
 //! In: a [`Command`] and the network. Out: a [`Reply`]. A command that is refused changes nothing.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Core, LegKey, Owner};
 use crate::base::discard::Discard;
@@ -21,6 +21,7 @@ use crate::media::leg::connection::{Connection, Kind, Transport};
 use crate::media::leg::learning::Learning;
 use crate::media::leg::outgoing::Outgoing;
 use crate::media::leg::security::SecurityContext;
+use crate::media::leg::snapshot::{Lives, passed_since, take_up};
 use crate::os::account::thread_cpu;
 use crate::os::network::Network;
 use crate::os::route::{Destination, SocketIndex};
@@ -46,6 +47,7 @@ impl Core {
             }
             Command::Replace(key, side, leg) => self.replace(key, side, *leg, network, now),
             Command::Delete(key) => self.delete(key, network, now),
+            Command::Snapshot(key) => self.snapshot(key, now),
             Command::Query(keys) => Ok(Reply::Calls(
                 keys.into_iter().map(|key| self.call_statistics(key, now)).collect(),
             )),
@@ -80,9 +82,16 @@ impl Core {
             }
         }
         let Ok(legs) = <[Leg; 2]>::try_from(made) else { return Err(no_call()) };
+        if let Err(error) = legs[1].check_indexes_beside(&legs[0], Lives::On) {
+            legs.iter().for_each(|leg| self.close_leg(leg, network));
+            return Err(error.within(Side::B));
+        }
         match Call::new(name, legs, &self.common, self.expected_load(), now) {
             Ok(mut call) => {
                 self.timers.arm(key, call.next_timeout(), &mut call.armed);
+                for (side, leg) in Side::BOTH.into_iter().zip(&call.legs) {
+                    self.note_nominated(key, side, leg.connection.nominated(now));
+                }
                 self.calls.insert(key, call);
                 self.counters.calls_created += 1;
                 Ok(key)
@@ -103,6 +112,16 @@ impl Core {
         now: Instant,
     ) -> Result<Leg> {
         let format = parameters.format.as_ref().map(LegFormat::new).transpose()?;
+        let resume = parameters.resume.as_deref();
+        let passed = resume.map_or(Duration::ZERO, |it| passed_since(it, &self.common.wall, now));
+        let keys = parameters.security.clone();
+        let (security, outgoing) = match resume {
+            Some(resume) => take_up(resume, &parameters.transport, keys, passed)?,
+            None => {
+                let outgoing = Outgoing::new(&mut self.common.random);
+                (SecurityContext::new(keys, outgoing.ssrc()), outgoing)
+            }
+        };
         let transport = match (&parameters.transport, sockets) {
             (WantedTransport::Ice(credentials), _) => Transport::Ice {
                 socket: self.browsers,
@@ -122,15 +141,17 @@ impl Core {
                 return Err(ControlError::new(ErrorCode::NoPorts, "no ports were bound"));
             }
         };
-        let outgoing = Outgoing::new(&mut self.common.random);
-        let security = SecurityContext::new(parameters.security.clone(), outgoing.ssrc());
         let mut connection = Connection::new(transport, security);
         if let WantedTransport::Plain(plain) = &parameters.transport
             && let Some(remote) = plain.remote
         {
             connection.name(remote, plain.remote_rtcp);
         }
+        let cname = resume.map_or(cname, |resume| &resume.sent.cname);
         let mut leg = Leg::new(connection, format, outgoing, cname.into(), now);
+        if let Some(resume) = resume {
+            leg.resume(resume, passed, now);
+        }
         leg.direction = parameters.direction;
         leg.set_silence_limit(parameters.media_timeout_ms.duration(), now);
         Ok(leg)
@@ -174,7 +195,9 @@ impl Core {
         }
         if let Some(keys) = change.security {
             let ssrc = leg.sending.outgoing.ssrc();
-            leg.connection.security.replace(keys, ssrc);
+            if leg.connection.security.replace(keys, ssrc) {
+                leg.sending.outgoing.restart_rounds();
+            }
         }
         let connection = &mut leg.connection;
         let nominated = match &mut connection.transport {
@@ -202,12 +225,22 @@ impl Core {
             if let Some(before) = before {
                 self.addresses.remove(&before.address);
             }
-            // An address that another leg had is this one's now: its browser is the last that proved
-            // to be there.
             self.addresses.insert(to, (key, side));
         }
         self.rearm(key);
         Ok(())
+    }
+
+    /// An address that another leg had is this one's now: its browser is the last that proved to be there.
+    fn note_nominated(
+        &mut self,
+        key: CallKey,
+        side: Side,
+        nominated: Option<(SocketAddr, Duration)>,
+    ) {
+        if let Some((address, _)) = nominated {
+            self.addresses.insert(address, (key, side));
+        }
     }
 
     fn rearm(&mut self, key: CallKey) {
@@ -229,11 +262,21 @@ impl Core {
             .make_leg((key, side), leg, &cname, network, now)
             .map_err(|error| error.within("with"))?;
         let Some(call) = self.calls.find(key) else { return Err(no_call()) };
+        let [old, other] = [side, side.other()].map(|side| &call.legs[side.index()]);
+        let checked = leg
+            .check_indexes_beside(old, Lives::NoLonger)
+            .and_then(|()| leg.check_indexes_beside(other, Lives::On));
+        if let Err(error) = checked {
+            self.close_leg(&leg, network);
+            return Err(error.within("with"));
+        }
+        let nominated = leg.connection.nominated(now);
         let statistics = call.leg_statistics(side, now);
         match call.replace_leg(side, leg, &mut self.common, now) {
             Ok(old) => {
                 self.counters.discards.add(&statistics.discards);
                 self.end_leg(key, &old, network);
+                self.note_nominated(key, side, nominated);
                 self.rearm(key);
                 Ok(Reply::Replaced(Box::new(statistics)))
             }
@@ -307,6 +350,11 @@ impl Core {
             .map_err(|refused| ControlError::new(ErrorCode::NoCapacity, refused.to_string()))?;
         self.rearm(key);
         Ok(Reply::Done)
+    }
+
+    fn snapshot(&mut self, key: CallKey, now: Instant) -> Result<Reply> {
+        let call = self.calls.find(key).ok_or_else(no_call)?;
+        Ok(Reply::Snapshot(Box::new(call.snapshot(&self.common.wall, now))))
     }
 
     fn call_statistics(&mut self, key: CallKey, now: Instant) -> Option<Box<CallStatistics>> {

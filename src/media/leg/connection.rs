@@ -189,6 +189,21 @@ impl Connection {
         }
     }
 
+    /// Where an ICE leg's browser is, once it was nominated, and since when its checks are missing.
+    pub fn nominated(&self, now: Instant) -> Option<(SocketAddr, Duration)> {
+        let Transport::Ice { remote, consent_until, .. } = &self.transport else { return None };
+        let left = consent_until.map_or(Duration::ZERO, |end| end.saturating_duration_since(now));
+        remote.map(|remote| (remote.address, CONSENT.saturating_sub(left)))
+    }
+
+    /// An ICE leg's browser was nominated elsewhere, and its last check came so long ago.
+    pub fn resume_nominated(&mut self, address: SocketAddr, consent_age: Duration, now: Instant) {
+        if let Transport::Ice { remote, consent_until, .. } = &mut self.transport {
+            *remote = Some(address.into());
+            *consent_until = Some(now + CONSENT.saturating_sub(consent_age));
+        }
+    }
+
     /// Checks could not be heard for `pause`.
     pub fn extend_consent(&mut self, pause: Duration) {
         if let Transport::Ice { consent_until: Some(until), .. } = &mut self.transport {

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use crate::audio::opus;
 use crate::audio::reception::Reception;
 use crate::base::discard::Discard;
-use crate::control::message::{Codec, Position};
+use crate::base::narrow::LowHalf;
+use crate::control::message::{Codec, Position, RtpIndex, SourceSnapshot};
 use crate::media::format::{Meaning, Meanings};
 use crate::srtp::index::PacketIndex;
-use crate::wire::rtp::{PayloadType, RtpHeader, Ssrc};
+use crate::wire::rtp::{PayloadType, RtpHeader, RtpTimestamp, Ssrc};
 
 /// Sources that were heard before and are known by name.
 const SUPERSEDED_MAX: usize = 4;
@@ -38,7 +39,8 @@ pub struct HearingCounters {
 struct Source {
     ssrc: Ssrc,
     reception: Reception,
-    last: RtpHeader,
+    /// The foremost packet's; of a source that was resumed, once it was heard here.
+    timestamp: Option<RtpTimestamp>,
 }
 
 /// A source that another one has taken the place of.
@@ -81,6 +83,43 @@ impl Hearing {
         Self { meanings, ..Self::default() }
     }
 
+    /// Goes on with the sources that were heard, the present one first: it has an index, and of the
+    /// others those count that sent RTP.
+    pub fn resume(&mut self, sources: &[SourceSnapshot]) {
+        let mut sources = sources.iter();
+        self.source = sources.next().and_then(|source| {
+            let reception = Reception::resume(source.rtp_index?.value().low_half());
+            Some(Source { ssrc: source.ssrc, reception, timestamp: None })
+        });
+        if self.source.is_some() {
+            let spoke = sources.filter(|it| it.rtp_index.is_some() || it.rtcp_index.is_none());
+            for (place, source) in self.superseded.iter_mut().zip(spoke) {
+                *place = Some(Superseded { ssrc: source.ssrc, packets: 0 });
+            }
+        }
+    }
+
+    /// The sources heard, the present one first. Where protection knows indexes, `protected` tells them,
+    /// of more sources than are heard.
+    pub fn sources(&self, mut protected: Vec<SourceSnapshot>) -> Vec<SourceSnapshot> {
+        let Some(present) = &self.source else { return protected };
+        let counted = present.reception.extended_highest_sequence().map(u64::from);
+        let known = self.superseded.iter().flatten().map(|it| (it.ssrc, None));
+        let heard = std::iter::once((present.ssrc, counted)).chain(known);
+        let mut sources = Vec::with_capacity(protected.len().max(1 + SUPERSEDED_MAX));
+        for (ssrc, counted) in heard {
+            match protected.iter().position(|source| source.ssrc == ssrc) {
+                Some(place) => sources.push(protected.remove(place)),
+                None => {
+                    let rtp_index = counted.and_then(RtpIndex::new);
+                    sources.push(SourceSnapshot { ssrc, rtp_index, rtcp_index: None });
+                }
+            }
+        }
+        sources.append(&mut protected);
+        sources
+    }
+
     /// What a payload type means here.
     #[inline]
     pub fn meaning(&self, payload_type: PayloadType) -> Meaning {
@@ -112,7 +151,7 @@ impl Hearing {
             .extended_highest_sequence()
             .is_none_or(|n| n as u16 == header.sequence_number.0)
         {
-            source.last = header;
+            source.timestamp = Some(header.timestamp);
         }
         self.heard_at = Some(now);
         self.counters.packets_received += 1;
@@ -161,7 +200,8 @@ impl Hearing {
     /// Hears this source from now on.
     fn take_source(&mut self, header: RtpHeader) {
         let reception = Reception::default();
-        let source = Source { ssrc: header.ssrc, reception, last: header };
+        let timestamp = Some(header.timestamp);
+        let source = Source { ssrc: header.ssrc, reception, timestamp };
         let before = self.source.replace(source);
         let is_it = |known: &Option<Superseded>| known.is_some_and(|k| k.ssrc == header.ssrc);
         let place = self.superseded.iter().position(is_it).unwrap_or(SUPERSEDED_MAX - 1);
@@ -187,7 +227,7 @@ impl Hearing {
             ssrc: source.ssrc,
             sequence_number: index.sequence_number(),
             roll_over_counter: index.roll_over_counter(),
-            timestamp: source.last.timestamp,
+            timestamp: source.timestamp?,
         })
     }
 

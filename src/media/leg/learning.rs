@@ -36,6 +36,11 @@ impl Learning {
         Self { prefixes: prefixes.into(), candidate: None }
     }
 
+    /// Where the far end's address may lie; nowhere but where it was named, if this is empty.
+    pub fn prefixes(&self) -> &[Prefix] {
+        &self.prefixes
+    }
+
     /// Whether anything may be learnt.
     pub fn is_allowed(&self) -> bool {
         !self.prefixes.is_empty()

@@ -12,6 +12,7 @@ pub mod redundancy;
 mod reports;
 pub mod security;
 pub mod sending;
+pub mod snapshot;
 
 use std::time::{Duration, Instant};
 

@@ -1,10 +1,12 @@
 //! What a leg sends: one source with one continuous sequence and time line for the whole call,
 //! whatever happens to what comes in.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::base::narrow::{LowHalf, Narrow};
 use crate::base::random::Random;
-use crate::control::message::Position;
+use crate::control::message::{Position, SentSnapshot};
+use crate::srtp::index::PacketIndex;
 use crate::wire::rtcp::SenderInformation;
 use crate::wire::rtp::{PayloadType, RtpHeader, RtpTimestamp, SequenceNumber, Ssrc};
 use rand::RngExt;
@@ -13,17 +15,25 @@ use rand::RngExt;
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     ssrc: Ssrc,
-    next: SequenceNumber,
-    roll_over_counter: u32,
+    /// The next packet's place: the one position of what is sent. Protection is told it.
+    next: PacketIndex,
     /// RTP timestamp and position at which the present clock began.
     base_timestamp: RtpTimestamp,
     base_position: u64,
     clock_hz: u32,
     packets: u64,
     bytes: u64,
-    last: Option<(RtpHeader, Instant)>,
+    last: Option<Last>,
     /// Packets when the last report left.
     reported: u64,
+}
+
+/// The last packet that left.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    index: PacketIndex,
+    timestamp: RtpTimestamp,
+    at: Instant,
 }
 
 impl Outgoing {
@@ -32,8 +42,7 @@ impl Outgoing {
     pub fn new(random: &mut Random) -> Self {
         Self {
             ssrc: Ssrc(random.random()),
-            next: SequenceNumber(random.random_range(0..0x8000)),
-            roll_over_counter: 0,
+            next: PacketIndex::new(0, SequenceNumber(random.random_range(0..0x8000))),
             base_timestamp: RtpTimestamp(random.random()),
             base_position: 0,
             clock_hz: 8_000,
@@ -44,9 +53,49 @@ impl Outgoing {
         }
     }
 
+    /// Goes on with a source of which `packets_left_out` may have left since the snapshot, and whose
+    /// clock has gone on for `passed`.
+    pub fn resume(sent: &SentSnapshot, packets_left_out: u16, passed: Duration) -> Self {
+        let ms: u64 = passed.as_millis().narrow();
+        let units = ms.wrapping_mul(u64::from(sent.clock_hz / 1_000)).low_half();
+        let next = PacketIndex::from(sent.rtp_index_next).later(packets_left_out);
+        Self {
+            ssrc: sent.ssrc,
+            next,
+            base_timestamp: sent.timestamp + units,
+            base_position: 0,
+            clock_hz: sent.clock_hz,
+            packets: sent.packets,
+            bytes: sent.bytes,
+            last: None,
+            reported: sent.packets,
+        }
+    }
+
+    /// The clock's beginning is at this position. Only of a source that has sent nothing yet here.
+    pub fn begin_at(&mut self, position: u64) {
+        self.base_position = position;
+    }
+
     /// Our source identifier.
     pub const fn ssrc(&self) -> Ssrc {
         self.ssrc
+    }
+
+    /// The next packet's index. Beyond the last one it begins at 0 again, which protection refuses.
+    #[inline]
+    pub const fn next_index(&self) -> PacketIndex {
+        self.next
+    }
+
+    /// New keys count their rounds from 0 (RFC 3711 §3.3.1); the sequence goes on.
+    pub fn restart_rounds(&mut self) {
+        self.next = PacketIndex::new(0, self.next.sequence_number());
+    }
+
+    /// The RTP clock's rate.
+    pub const fn clock_hz(&self) -> u32 {
+        self.clock_hz
     }
 
     /// Goes on with another RTP clock from `position`, without a jump of the timestamp.
@@ -60,7 +109,7 @@ impl Outgoing {
 
     /// The RTP timestamp of a position in 8 kHz samples.
     pub fn timestamp_of(&self, position: u64) -> RtpTimestamp {
-        let samples = position.wrapping_sub(self.base_position) as u32;
+        let samples = position.wrapping_sub(self.base_position).low_half();
         self.base_timestamp + samples.wrapping_mul(self.clock_hz / 8_000)
     }
 
@@ -73,7 +122,7 @@ impl Outgoing {
     ) -> RtpHeader {
         // The first packet of all begins a talkspurt (RFC 3551 §4.1).
         let marker = marker || self.packets == 0;
-        let sequence_number = self.next;
+        let sequence_number = self.next.sequence_number();
         RtpHeader { marker, payload_type, sequence_number, timestamp, ssrc: self.ssrc }
     }
 
@@ -81,15 +130,14 @@ impl Outgoing {
     pub fn sent(&mut self, header: RtpHeader, payload_bytes: usize, now: Instant) {
         self.packets += 1;
         self.bytes += payload_bytes as u64;
-        self.last = Some((header, now));
+        debug_assert_eq!(header.sequence_number, self.next.sequence_number());
+        self.last = Some(Last { index: self.next, timestamp: header.timestamp, at: now });
         self.advance(1);
     }
 
     /// Leaves `missing` sequence numbers out, for packets that the far end is to know were lost.
     pub fn advance(&mut self, missing: u16) {
-        let (next, wrapped) = self.next.0.overflowing_add(missing);
-        self.next = SequenceNumber(next);
-        self.roll_over_counter = self.roll_over_counter.wrapping_add(u32::from(wrapped));
+        self.next = self.next.later(missing);
     }
 
     /// Packets sent.
@@ -104,25 +152,24 @@ impl Outgoing {
 
     /// When the last packet left.
     pub fn last_sent(&self) -> Option<Instant> {
-        self.last.map(|(_, at)| at)
+        self.last.map(|last| last.at)
     }
 
     /// The last packet's place.
     pub fn position(&self) -> Option<Position> {
-        let (header, _) = self.last?;
-        let wrapped = u32::from(header.sequence_number.0 > self.next.0);
+        let Last { index, timestamp, .. } = self.last?;
         Some(Position {
             ssrc: self.ssrc,
-            sequence_number: header.sequence_number,
-            roll_over_counter: self.roll_over_counter.wrapping_sub(wrapped),
-            timestamp: header.timestamp,
+            sequence_number: index.sequence_number(),
+            roll_over_counter: index.roll_over_counter(),
+            timestamp,
         })
     }
 
     /// What a sender report says at `now` (`ntp` on the wall clock); `None` when nothing was sent
     /// since the last one, which makes it a receiver report (RFC 3550 §6.4).
     pub fn sender_information(&mut self, ntp: u64, now: Instant) -> Option<SenderInformation> {
-        let (header, at) = self.last?;
+        let Last { timestamp, at, .. } = self.last?;
         if std::mem::replace(&mut self.reported, self.packets) == self.packets {
             return None;
         }
@@ -130,7 +177,7 @@ impl Outgoing {
         let passed = (passed_us * u64::from(self.clock_hz) / 1_000_000) as u32;
         Some(SenderInformation {
             ntp,
-            rtp_timestamp: header.timestamp + passed,
+            rtp_timestamp: timestamp + passed,
             packets: self.packets as u32,
             bytes: self.bytes as u32,
         })
@@ -155,7 +202,7 @@ mod tests {
     fn the_roll_over_counter_counts_wraps_with_and_without_missing_packets() {
         let mut outgoing = Outgoing::new(&mut random::from_seed(1));
         let now = Instant::now();
-        outgoing.next = SequenceNumber(0xFFFF);
+        outgoing.next = PacketIndex::new(0, SequenceNumber(0xFFFF));
         send(&mut outgoing, 0, now);
         assert_eq!(outgoing.position().unwrap().roll_over_counter, 0);
         assert_eq!(outgoing.position().unwrap().sequence_number.0, 0xFFFF);
@@ -164,6 +211,19 @@ mod tests {
         outgoing.advance(0xFFFF);
         send(&mut outgoing, 320, now);
         assert_eq!(outgoing.position().unwrap().roll_over_counter, 2);
+    }
+
+    #[test]
+    fn new_keys_count_their_rounds_anew_and_the_sequence_goes_on() {
+        let mut outgoing = Outgoing::new(&mut random::from_seed(1));
+        let now = Instant::now();
+        outgoing.next = PacketIndex::new(3, SequenceNumber(0xFFFF));
+        send(&mut outgoing, 0, now);
+        outgoing.restart_rounds();
+        let last = outgoing.position().unwrap();
+        assert_eq!((last.roll_over_counter, last.sequence_number.0), (3, 0xFFFF));
+        assert_eq!(send(&mut outgoing, 160, now).sequence_number.0, 0);
+        assert_eq!(outgoing.position().unwrap().roll_over_counter, 0);
     }
 
     #[test]

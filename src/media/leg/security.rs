@@ -1,10 +1,24 @@
 //! A leg's protection: plain, waiting for keys, or SRTP with both directions' contexts.
 
 use crate::base::discard::Discard;
-use crate::control::message::{Security, SrtpKeys};
+use crate::control::message::{
+    ControlError, LegSnapshot, RTCP_INDEXES_LEFT_OUT, RTP_INDEXES_LEFT_OUT, RtcpIndex, RtpIndex,
+    Security, SourceSnapshot, SrtpKeys,
+};
 use crate::srtp::index::PacketIndex;
 use crate::srtp::protect::{Receiver, Sender};
+use crate::srtp::snapshot::{
+    Margin, ReceiverSnapshot, SenderSnapshot, SourceSnapshot as ProtectedSource,
+};
 use crate::wire::rtp::Ssrc;
+
+/// What a resumed sender counts as used.
+const LEFT_OUT: Margin = Margin { packets: RTP_INDEXES_LEFT_OUT, reports: RTCP_INDEXES_LEFT_OUT };
+/// Above all indexes of SRTCP (RFC 3711 §3.4).
+const RTCP_INDEXES: u32 = 1 << 31;
+/// Where a snapshot says what was used.
+const RTP_INDEX: &str = "resume.sent.rtp_index_next";
+const RTCP_INDEX: &str = "resume.sent.rtcp_index_next";
 
 /// How a leg's packets are opened and sealed.
 #[derive(Debug)]
@@ -25,6 +39,20 @@ pub struct SrtpContext {
     keys: SrtpKeys,
 }
 
+impl SrtpContext {
+    fn replace(&mut self, keys: SrtpKeys, ssrc: Ssrc) -> bool {
+        if self.keys.receive != keys.receive {
+            self.receiver = Receiver::new(&keys.receive);
+        }
+        let sends_anew = self.keys.send != keys.send;
+        if sends_anew {
+            self.sender = Sender::new(&keys.send, ssrc);
+        }
+        self.keys = keys;
+        sends_anew
+    }
+}
+
 impl SecurityContext {
     /// Makes the contexts for a leg that sends as `ssrc`: derives the session keys.
     pub fn new(security: Security, ssrc: Ssrc) -> Self {
@@ -39,15 +67,93 @@ impl SecurityContext {
         }
     }
 
-    /// Goes on with `security`. The same keys change nothing: a context made anew would start its
-    /// indexes over and use one twice (RFC 3711 §9.1).
-    pub fn replace(&mut self, security: Security, ssrc: Ssrc) {
-        let unchanged = match (&*self, &security) {
-            (Self::Srtp(context), Security::Srtp(keys)) => context.keys == *keys,
-            _ => false,
+    /// The contexts of a leg that goes on where a snapshot was taken: with all that its sender used or
+    /// may have used since, and all that its receiver heard, closed. Only the security that the leg was
+    /// under can take it up, or indexes would be used twice, or not be understood.
+    pub fn resume(security: Security, resume: &LegSnapshot) -> Result<Self, ControlError> {
+        let sent = &resume.sent;
+        let refuse = |why| Err(ControlError::bad_argument(RTCP_INDEX, why));
+        let (keys, rtcp_next) = match (security, sent.rtcp_index_next) {
+            (Security::Srtp(keys), Some(rtcp_next)) => (keys, rtcp_next.value()),
+            (Security::Srtp(_), None) => return refuse("missing: the leg was not under SRTP"),
+            (_, Some(_)) => return refuse("the leg was under SRTP, and this one has no keys"),
+            (Security::None, None) => return Ok(Self::Plain),
+            (Security::Pending, None) => return Ok(Self::Pending),
         };
-        if !unchanged {
-            *self = Self::new(security, ssrc);
+        if rtcp_next + u32::from(LEFT_OUT.reports) >= RTCP_INDEXES {
+            return refuse("the keys have no index left");
+        }
+        let rtp_next = sent.rtp_index_next.value();
+        let sender = SenderSnapshot { ssrc: sent.ssrc, rtp_next, rtcp_next };
+        let sender = Sender::resume(&keys.send, &sender, LEFT_OUT)
+            .map_err(|refused| ControlError::bad_argument(RTP_INDEX, refused))?;
+        let sources = resume.received.iter().map(protected_source).collect();
+        let receiver = Receiver::resume(&keys.receive, &ReceiverSnapshot { sources })
+            .map_err(|refused| ControlError::bad_argument("resume.received", refused))?;
+        Ok(Self::Srtp(Box::new(SrtpContext { sender, receiver, keys })))
+    }
+
+    /// What made it, without where it stands.
+    pub fn parameters(&self) -> Security {
+        match self {
+            Self::Plain => Security::None,
+            Self::Pending => Security::Pending,
+            Self::Srtp(context) => Security::Srtp(context.keys.clone()),
+        }
+    }
+
+    /// The lowest index of RTP that is above all used ones, if `next` is sent next. Past the last index
+    /// it is that: nothing is left above it either.
+    pub fn rtp_index_next(&self, next: PacketIndex) -> PacketIndex {
+        let used = match self {
+            Self::Srtp(context) => context.sender.position(),
+            Self::Plain | Self::Pending => None,
+        };
+        match used {
+            Some(used) if used >= next => used.later(1).max(used),
+            _ => next,
+        }
+    }
+
+    /// The lowest index of SRTCP that is above all used ones.
+    pub fn rtcp_index_next(&self) -> Option<RtcpIndex> {
+        match self {
+            Self::Srtp(context) => {
+                RtcpIndex::new(context.sender.rtcp_index_next().min(RTCP_INDEXES - 1))
+            }
+            Self::Plain | Self::Pending => None,
+        }
+    }
+
+    /// The sources received, with what may have been seen of them.
+    pub fn sources(&self) -> Vec<SourceSnapshot> {
+        match self {
+            Self::Srtp(context) => {
+                context.receiver.snapshot().sources.iter().map(source_snapshot).collect()
+            }
+            Self::Plain | Self::Pending => Vec::new(),
+        }
+    }
+
+    /// Whether both send under one key.
+    pub fn sends_under_key_of(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Srtp(one), Self::Srtp(other)) => one.keys.send == other.keys.send,
+            _ => false,
+        }
+    }
+
+    /// Goes on with `security`, and says whether what is sent is protected in another way from now on. A
+    /// direction whose key stays goes on: a context made anew would start its indexes over and use one
+    /// twice (RFC 3711 §9.1).
+    pub fn replace(&mut self, security: Security, ssrc: Ssrc) -> bool {
+        match (&mut *self, security) {
+            (Self::Plain, Security::None) | (Self::Pending, Security::Pending) => false,
+            (Self::Srtp(context), Security::Srtp(keys)) => context.replace(keys, ssrc),
+            (_, security) => {
+                *self = Self::new(security, ssrc);
+                true
+            }
         }
     }
 
@@ -88,13 +194,19 @@ impl SecurityContext {
         }
     }
 
-    /// Encrypts and signs the first `length` bytes of `buffer`; returns the length with the tag.
+    /// Encrypts and signs the packet in the first `length` bytes of `buffer`, which has this index;
+    /// returns the length with the tag.
     #[inline]
-    pub fn seal(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, Discard> {
+    pub fn seal(
+        &mut self,
+        index: PacketIndex,
+        buffer: &mut [u8],
+        length: usize,
+    ) -> Result<usize, Discard> {
         match self {
             Self::Plain => Ok(length),
             Self::Pending => Err(Discard::NoDestination),
-            Self::Srtp(context) => context.sender.protect(buffer, length),
+            Self::Srtp(context) => context.sender.protect_at(index, buffer, length),
         }
     }
 
@@ -106,4 +218,16 @@ impl SecurityContext {
             Self::Srtp(context) => context.sender.protect_rtcp(buffer, length),
         }
     }
+}
+
+fn protected_source(source: &SourceSnapshot) -> ProtectedSource {
+    let SourceSnapshot { ssrc, rtp_index, rtcp_index } = *source;
+    let rtp_highest = rtp_index.map(PacketIndex::from);
+    ProtectedSource { ssrc, rtp_highest, rtcp_highest: rtcp_index.map(RtcpIndex::value) }
+}
+
+fn source_snapshot(source: &ProtectedSource) -> SourceSnapshot {
+    let ProtectedSource { ssrc, rtp_highest, rtcp_highest } = *source;
+    let rtp_index = rtp_highest.map(RtpIndex::from);
+    SourceSnapshot { ssrc, rtp_index, rtcp_index: rtcp_highest.and_then(RtcpIndex::new) }
 }

@@ -65,6 +65,7 @@ impl Sending {
         write: impl FnOnce(&mut [u8]) -> Result<usize, Discard>,
     ) -> Result<(), Discard> {
         let (socket, to) = connection.route(Kind::Rtp).ok_or(Discard::NoDestination)?;
+        let index = self.outgoing.next_index();
         let (security, redundancy) = (&mut connection.security, &mut self.redundancy);
         let mut payload_bytes = 0;
         let queued = outbox.queue(socket, Some(to), |slot| {
@@ -74,7 +75,7 @@ impl Sending {
                 payload_bytes = redundancy.wrap(&mut header, payload, payload_bytes);
             }
             header.write(head);
-            security.seal(slot, HEADER_BYTES + payload_bytes)
+            security.seal(index, slot, HEADER_BYTES + payload_bytes)
         });
         queued.ok_or(Discard::SendSlotsExhausted)??;
         self.outgoing.sent(header, payload_bytes, now);

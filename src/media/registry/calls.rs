@@ -8,9 +8,10 @@ use super::{
     Audience, Client, Core, Limits, Pending, Registry, Result, Ticket, refuse, wrong_reply,
 };
 use crate::control::message::{
-    CallCreated, CallEnd, CallList, CallName, ControlError, CreateCall, DeleteCall, Done, Dscp,
-    ErrorCode, Event, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters, LegReplaced, ListCalls,
-    ListedCall, LocalAddresses, Outcome, Park, ReplaceLeg, Request, Side, Transport, UpdateLeg,
+    CallCreated, CallEnd, CallList, CallName, CallSnapshot, ControlError, CreateCall, DeleteCall,
+    Done, Dscp, ErrorCode, Event, Format, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters,
+    LegReplaced, ListCalls, ListedCall, LocalAddresses, Outcome, Park, ReplaceLeg, Request, Side,
+    Snapshot, Transport, UpdateLeg,
 };
 use crate::media::budget::{Codecs, RETRY_AFTER, Weight};
 use crate::media::channel::{CallKey, Command as CoreCommand, NewLeg, Reply};
@@ -43,7 +44,9 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct EntryLeg {
     local: LocalAddresses,
-    codecs: Option<Codecs>,
+    /// Boxed, as few look at it: a snapshot gives it back as it was asked for.
+    format: Option<Box<Format>>,
+    dscp: Option<Dscp>,
     ports: Option<(PortPair, [BoundSocket; 2])>,
 }
 
@@ -51,7 +54,7 @@ pub struct EntryLeg {
 #[derive(Debug)]
 pub struct Changed {
     leg: Side,
-    codecs: Option<Codecs>,
+    format: Option<Box<Format>>,
     dscp: Option<Dscp>,
 }
 
@@ -75,6 +78,20 @@ impl Entry {
 }
 
 impl EntryLeg {
+    /// Adds what is kept here to what a core knows of the leg.
+    fn complete(&self, mut parameters: LegParameters) -> LegParameters {
+        parameters.format = self.format.as_deref().cloned();
+        parameters.dscp = self.dscp;
+        if let Transport::Plain(plain) = &mut parameters.transport {
+            plain.local = Some(self.local.rtp);
+        }
+        parameters
+    }
+
+    fn codecs(&self) -> Option<Codecs> {
+        self.format.as_deref().map(Codecs::of)
+    }
+
     fn receive_space_exhausted(&self) -> u64 {
         let sockets = self.ports.iter().flat_map(|(_, sockets)| sockets);
         sockets.map(BoundSocket::receive_space_exhausted).sum()
@@ -202,8 +219,8 @@ impl Registry {
         let (thread, key) = self.find(&call)?;
         let entry_leg = &self.calls[&call].entry.legs[leg.index()];
         check_change(&change, entry_leg.ports.is_some())?;
-        let changed =
-            Changed { leg, codecs: change.format.as_ref().map(Codecs::of), dscp: change.dscp };
+        let format = change.format.clone().map(Box::new);
+        let changed = Changed { leg, format, dscp: change.dscp };
         let command = CoreCommand::Update(key, leg, Box::new(change));
         self.ask(thread, command, Pending::Update(ticket, call, Box::new(changed)), now);
         Ok(None)
@@ -212,7 +229,8 @@ impl Registry {
     pub(super) fn updated(&mut self, call: &CallName, changed: Changed) -> Outcome {
         if let Some(listed) = self.calls.get_mut(call) {
             let leg = &mut listed.entry.legs[changed.leg.index()];
-            leg.codecs = changed.codecs.or(leg.codecs);
+            leg.format = changed.format.or(leg.format.take());
+            leg.dscp = changed.dscp.or(leg.dscp);
             if let (Some(dscp), Some((_, sockets))) = (changed.dscp, &leg.ports) {
                 // Refused in some containers; the call goes on without.
                 let _ = sockets.iter().try_for_each(|socket| socket.set_dscp(dscp.value()));
@@ -226,7 +244,7 @@ impl Registry {
     fn weigh(&mut self, call: &CallName) {
         let Some(listed) = self.calls.get_mut(call) else { return };
         let entry = &mut listed.entry;
-        let [a, b] = [&entry.legs[0], &entry.legs[1]].map(|leg| leg.codecs);
+        let [a, b] = [&entry.legs[0], &entry.legs[1]].map(EntryLeg::codecs);
         let weight = Weight::of(a, b);
         let core = &mut self.cores[entry.thread];
         core.weight = core.weight.minus(entry.weight).plus(weight);
@@ -284,6 +302,31 @@ impl Registry {
         }
         self.tell(Audience::AllBut(client), Event::CallParked { call: park.call });
         Ok(Park::outcome(Done {}))
+    }
+
+    pub(super) fn snapshot(
+        &mut self,
+        ticket: Ticket,
+        call: CallName,
+        now: Instant,
+    ) -> Result<Option<Outcome>> {
+        let (thread, key) = self.find(&call)?;
+        self.ask(thread, CoreCommand::Snapshot(key), Pending::Snapshot(ticket, call), now);
+        Ok(None)
+    }
+
+    /// What the core knows of a call's legs, and what is known here, is what would make it again.
+    pub(super) fn snapshot_taken(&self, call: CallName, reply: Result<Reply>) -> Result<Outcome> {
+        let [a, b] = match reply? {
+            Reply::Snapshot(legs) => *legs,
+            other => return Err(wrong_reply(&other)),
+        };
+        let Some(Listed { entry, .. }) = self.calls.get(&call) else {
+            return refuse(ErrorCode::UnknownCall, format!("call: `{call}` is gone"));
+        };
+        let (thread, blob) = (entry.thread, entry.blob.clone());
+        let [a, b] = [entry.legs[0].complete(a), entry.legs[1].complete(b)];
+        Ok(Snapshot::outcome(CallSnapshot { call, thread, blob, a, b }))
     }
 
     pub(super) fn delete_call(
@@ -390,7 +433,7 @@ impl Registry {
 impl Core {
     /// Binds what a leg needs.
     fn new_leg(&mut self, parameters: LegParameters, now: Instant) -> Result<(NewLeg, EntryLeg)> {
-        let codecs = parameters.format.as_ref().map(Codecs::of);
+        let (format, dscp) = (parameters.format.clone().map(Box::new), parameters.dscp);
         let (local, ports) = match &parameters.transport {
             Transport::Ice(_) => {
                 check_dscp(parameters.dscp.is_some())?;
@@ -410,7 +453,7 @@ impl Core {
             }
         };
         let sockets = ports.as_ref().map(|(_, sockets)| sockets.clone());
-        Ok((NewLeg { parameters, sockets }, EntryLeg { local, codecs, ports }))
+        Ok((NewLeg { parameters, sockets }, EntryLeg { local, format, dscp, ports }))
     }
 
     fn bind_at(&mut self, local: std::net::SocketAddr) -> Result<(PortPair, [BoundSocket; 2])> {

@@ -38,6 +38,11 @@ impl Timeline {
         self.end
     }
 
+    /// Where the end would be had audio gone on until `now`.
+    pub fn end_by(&self, now: Instant) -> u64 {
+        self.end + self.passed_beyond_end(now)
+    }
+
     /// Samples between the last audio and a packet with this timestamp: 0 when it follows directly.
     /// `clock_hz` is the clock of the packet's codec, a multiple of 8 kHz.
     pub fn gap_before(&mut self, timestamp: RtpTimestamp, clock_hz: u32, now: Instant) -> u64 {

@@ -113,6 +113,11 @@ impl Track {
         self.timeline.end()
     }
 
+    /// Where audio would be by now, had it gone on.
+    pub fn end_by(&self, now: Instant) -> u64 {
+        self.timeline.end_by(now)
+    }
+
     /// When something is due although nothing comes.
     #[inline]
     pub fn next_timeout(&self) -> [Option<Instant>; 2] {

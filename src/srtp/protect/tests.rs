@@ -207,6 +207,34 @@ fn a_sender_uses_no_index_twice() {
 }
 
 #[test]
+fn a_sender_that_is_told_the_index_seals_as_one_that_estimates_it() {
+    for profile in Profile::ALL {
+        let (mut told, mut receiver) = pair(profile);
+        let mut estimating = Sender::new(&master(profile), SSRC);
+        for value in [0x7fff_u64, 0x8000, 0xffff, 0x1_0000, 0x1_0009] {
+            let index = PacketIndex::from_value(value);
+            let packet = rtp(SSRC, index.sequence_number().0);
+            let mut buffer = [&packet[..], &[0; RTP_GROWTH_BYTES_MAX]].concat();
+            let length = told.protect_at(index, &mut buffer, packet.len()).unwrap();
+            assert_eq!(buffer[..length], protected(&mut estimating, &packet));
+            assert_eq!(unprotected(&mut receiver, &buffer[..length]), Ok(packet.clone()));
+            // Neither a second time, nor under an index that is not the packet's.
+            for (index, refused) in [(index, Discard::Replayed), (index.later(1), Discard::BadRtp)]
+            {
+                let mut buffer = [&packet[..], &[0; RTP_GROWTH_BYTES_MAX]].concat();
+                assert_eq!(told.protect_at(index, &mut buffer, packet.len()), Err(refused));
+            }
+        }
+        // A jump that no estimate follows.
+        let index = PacketIndex::new(7, SequenceNumber(3));
+        let mut buffer = [&rtp(SSRC, 3)[..], &[0; RTP_GROWTH_BYTES_MAX]].concat();
+        let length = buffer.len() - RTP_GROWTH_BYTES_MAX;
+        told.protect_at(index, &mut buffer, length).unwrap();
+        assert_eq!(told.position(), Some(index));
+    }
+}
+
+#[test]
 fn a_sender_refuses_what_is_not_its_own_or_does_not_fit() {
     for profile in Profile::ALL {
         let (mut sender, _) = pair(profile);
