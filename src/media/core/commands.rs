@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Core, Owner};
+use crate::audio::sound::Sound;
 use crate::base::discard::Discard;
 use crate::base::random;
 use crate::control::message::{
-    CallName, CallStatistics, ControlError, ErrorCode, LegChange, Side, Source, ThreadStatistics,
-    Transport as WantedTransport,
+    CallName, CallStatistics, ControlError, ErrorCode, LegChange, PlayEnd, Side, Source,
+    ThreadStatistics, Transport as WantedTransport,
 };
 use crate::media::call::Call;
 use crate::media::channel::{CallKey, Command, NewLeg, Reply};
@@ -53,6 +54,8 @@ impl Core {
             Command::SendDigit(key, side, digit, time) => {
                 self.send_digit(key, side, digit, time, now)
             }
+            Command::Play(key, side, sound) => self.play(key, side, *sound, now),
+            Command::StopPlaying(key, side) => self.stop_playing(key, side, now),
         }
     }
 
@@ -235,6 +238,7 @@ impl Core {
                 self.counters.discards.add(&statistics.discards);
                 self.end_leg(key, &old, network);
                 self.rearm(key);
+                self.tell(key);
                 Ok(Reply::Replaced(Box::new(statistics)))
             }
             Err((error, leg)) => {
@@ -306,6 +310,22 @@ impl Core {
             .push(digit, time, now)
             .map_err(|refused| ControlError::new(ErrorCode::NoCapacity, refused.to_string()))?;
         self.rearm(key);
+        Ok(Reply::Done)
+    }
+
+    fn play(&mut self, key: CallKey, side: Side, sound: Sound, now: Instant) -> Result<Reply> {
+        let call = self.calls.find(key).ok_or_else(no_call)?;
+        call.play(side, sound, &mut self.common, now)?;
+        self.rearm(key);
+        self.tell(key);
+        Ok(Reply::Done)
+    }
+
+    fn stop_playing(&mut self, key: CallKey, side: Side, now: Instant) -> Result<Reply> {
+        let call = self.calls.find(key).ok_or_else(no_call)?;
+        call.stop_playing(side, PlayEnd::Stopped, &mut self.common, now);
+        self.rearm(key);
+        self.tell(key);
         Ok(Reply::Done)
     }
 

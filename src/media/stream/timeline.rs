@@ -85,6 +85,14 @@ impl Timeline {
         skipped
     }
 
+    /// Moves the end to where audio of our own belongs that begins now: right behind the last while that
+    /// lasts, else after the time that passed since.
+    pub fn follow(&mut self, now: Instant) {
+        let lasts = self.last.map_or(0, |(_, samples)| samples);
+        let skipped = self.passed_beyond_end(now).saturating_sub(lasts);
+        self.end += skipped;
+    }
+
     fn passed_beyond_end(&self, now: Instant) -> u64 {
         let passed = match self.last {
             Some((last, _)) => now.saturating_duration_since(last),
