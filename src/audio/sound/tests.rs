@@ -70,9 +70,9 @@ fn a_level_that_does_not_fit_is_as_loud_as_can_be_and_not_clipped() {
         let pcm = play(&mut tone(hz, &[(1_000, 0)], 0, Times::ForEver), 8_000);
         let loudest = pcm.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
         assert!((20_000..=32_767).contains(&loudest), "{hz:?} {loudest}");
-        let at_peak = pcm.iter().filter(|sample| sample.unsigned_abs() >= 32_760).count();
-        assert!(at_peak < 80, "{hz:?} is cut off at {at_peak} places");
-        assert!(share_at(&pcm[80..], hz[0]) * hz.len() as f64 > 0.98);
+        // A sine that is cut off by 3 dB has a hundredth of its energy at other frequencies.
+        let share: f64 = hz.iter().map(|one| share_at(&pcm, *one)).sum();
+        assert!(share > 0.997, "{hz:?} {share}");
     }
 }
 
