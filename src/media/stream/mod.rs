@@ -138,10 +138,10 @@ impl Stream {
         [order, events, own].into_iter().flatten().min()
     }
 
-    /// When something that is played from now on begins: with the ticks, where there are any.
+    /// When something that is played from now on begins: at the next tick, or right behind what was sent.
     pub fn next_tick(&self, now: Instant) -> Instant {
         match &self.order {
-            Order::OnArrival(_) => now,
+            Order::OnArrival(_) => self.track.next_due(now),
             Order::Paced(paced) => paced.buffer.next_timeout().map_or(now, |due| due.max(now)),
         }
     }

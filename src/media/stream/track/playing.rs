@@ -12,6 +12,11 @@ use crate::media::leg::outlet::Outlet;
 use crate::media::stream::player::{Player, Tick};
 
 impl Track {
+    /// When a packet of our own may follow the audio so far.
+    pub fn next_due(&self, now: Instant) -> Instant {
+        self.timeline.next_due(now)
+    }
+
     /// Plays this in place of the leg that is heard.
     pub fn begin_play(&mut self, player: Player, out: &mut Outlet<'_>) {
         self.end_play(PlayEnd::Replaced, out);
