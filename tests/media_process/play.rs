@@ -33,7 +33,7 @@ fn a_file_is_loaded_and_heard_before_there_is_another_leg_to_speak_of() {
         assert_eq!(refused, Err(code.to_owned()));
     }
 
-    let a = Peer::new(0);
+    let mut a = Peer::new(0);
     let ice = json!({"transport": {"kind": "ice", "local_ufrag": UFRAG, "local_password": PASSWORD},
                      "security": {"kind": "pending"}});
     let create = json!({"call": "c", "a": plain(&a, "pcmu", 0), "b": ice});

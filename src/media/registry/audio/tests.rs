@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::audio::g711::{self, Law};
+use crate::audio::sound;
 use crate::control::message::TakeControl;
 use crate::media::registry::{Client, Limits};
 use crate::media::rig::{Flying, Process};
@@ -317,4 +318,16 @@ fn a_file_that_takes_too_long_is_refused_once_and_changes_nothing_later() {
     while registry.poll_output().is_some() {}
     let output = load(&mut registry, 9, "n", now);
     assert_eq!(refusal(Some(output)), (Ticket(9), ErrorCode::NoCapacity));
+}
+
+#[test]
+fn every_ringing_tone_fits_what_can_be_played() {
+    use crate::control::message::{Country, Ringback};
+    let countries = ["CA", "DE", "ES", "FR", "GB", "IT", "US"];
+    let read = |code: &str| serde_json::from_value::<Country>(json!(code)).unwrap();
+    for country in countries.map(|code| Some(read(code))).into_iter().chain([None]) {
+        let Cadence { hz, on_off_ms } = Ringback { country }.cadence();
+        assert!((1..=sound::FREQUENCIES_MAX).contains(&hz.len()), "{country:?}");
+        assert!((1..=sound::BEATS_MAX).contains(&on_off_ms.len()), "{country:?}");
+    }
 }
