@@ -17,6 +17,7 @@ mod sip_transaction;
 mod srtp;
 mod stun;
 mod telephone_event;
+mod wav;
 
 use std::process::exit;
 use std::sync::OnceLock;
@@ -26,8 +27,8 @@ use libfuzzer_sys::fuzz_target;
 /// Takes any bytes.
 type Run = fn(&[u8]);
 
-/// By name: what reads from the network first, then what keeps a state.
-const TARGETS: [(&str, Run); 11] = [
+/// By name: what reads from the network and from files first, then what keeps a state.
+const TARGETS: [(&str, Run); 12] = [
     ("rtp", rtp::run),
     ("rtcp", rtcp::run),
     ("red", red::run),
@@ -37,6 +38,7 @@ const TARGETS: [(&str, Run); 11] = [
     ("sip", sip::run),
     ("sdp", sdp::run),
     ("control", control::run),
+    ("wav", wav::run),
     ("sip_transaction", sip_transaction::run),
     ("dtls", dtls::run),
 ];

@@ -1,4 +1,4 @@
-//! Audio: codecs, loss concealment, reordering and digits. Everything here is mono `i16` at 8 kHz,
+//! Audio: codecs, loss concealment, reordering, digits, tones and recordings. Everything here is mono `i16` at 8 kHz,
 //! so one millisecond is [`SAMPLES_PER_MS`] samples, whatever the RTP clock on the wire says.
 
 pub mod conceal;
@@ -15,6 +15,8 @@ pub mod sequence;
 pub mod shelf;
 pub mod shorten;
 pub mod silence;
+pub mod sound;
+pub mod wav;
 
 /// The sampling rate of all audio inside.
 pub const SAMPLE_RATE_HZ: u32 = 8_000;

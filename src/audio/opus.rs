@@ -20,6 +20,9 @@ use super::SAMPLE_RATE_HZ;
 
 /// Samples in the longest packet, 120 ms (RFC 6716 §3.2.5).
 pub const PACKET_SAMPLES_MAX: usize = 960;
+/// Opus is encoded once a call, for it passes to Opus as it is; and what is played toward a browser has an
+/// encoder of its own, two where both legs are browsers.
+pub const ENCODERS_PER_CALL: u32 = 2;
 /// Concealment and recovery work in multiples of 2.5 ms.
 const CONCEALED_SAMPLES_STEP: usize = 20;
 /// States start on cache lines, so that two calls never share one.
@@ -146,7 +149,7 @@ impl Slots {
 }
 
 impl OpusArena {
-    /// Reserves room for one decoder and one encoder for each of `calls` calls.
+    /// Reserves room for one decoder and [`ENCODERS_PER_CALL`] encoders for each of `calls` calls.
     ///
     /// # Errors
     /// The operating system's, when it has no such block of addresses.
@@ -157,8 +160,9 @@ impl OpusArena {
         let (decoder_bytes, encoder_bytes) =
             unsafe { (ffi::opus_decoder_get_size(CHANNELS), ffi::opus_encoder_get_size(CHANNELS)) };
         let decoders = Slots::new(0, decoder_bytes as usize, count);
-        let encoders = Slots::new(decoders.offset_of(count), encoder_bytes as usize, count);
-        let block_bytes = encoders.offset_of(count).max(1);
+        let encoders_max = count.checked_mul(ENCODERS_PER_CALL).ok_or_else(too_many)?;
+        let encoders = Slots::new(decoders.offset_of(count), encoder_bytes as usize, encoders_max);
+        let block_bytes = encoders.offset_of(encoders_max).max(1);
         // SAFETY: a new anonymous mapping aliases nothing.
         let block = unsafe {
             libc::mmap(
@@ -195,7 +199,7 @@ impl OpusArena {
     /// An encoder in its initial state; settings out of range are brought into it.
     ///
     /// # Errors
-    /// [`ArenaFull`] when as many encoders live as calls were reserved.
+    /// [`ArenaFull`] when as many encoders live as were reserved.
     pub fn encoder(self: &Rc<Self>, settings: EncoderSettings) -> Result<OpusEncoder, ArenaFull> {
         let slot = Slot::take(self, |arena| &arena.encoders)?;
         let mut encoder = OpusEncoder { slot, interrupted: false };

@@ -106,7 +106,7 @@ error_codes! {
     "unknown_thread" => UnknownThread, "no such thread";
     "unknown_audio" => UnknownAudio, "no audio was loaded under this name";
     "no_capacity" => NoCapacity,
-        "every core, or the `thread` asked for, has its calls (`[media].calls_per_core`), or a queue is full";
+        "every core, or the `thread` asked for, has its calls (`[media].calls_per_core`), or a queue, the codec states or the room for audio are full";
     "overloaded" => Overloaded,
         "one more call could load every core above `[media].load_max_percent`; `retry_after_ms`, beside `message`, says when to try again";
     "no_ports" => NoPorts,

@@ -5,8 +5,8 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::call::{CallName, Side};
 use super::reading::{kinds, ranged};
 
-/// Frequencies that sound together in one tone: no national tone has more.
-pub const FREQUENCIES_MAX: usize = 4;
+/// Frequencies that sound together in one tone.
+pub const FREQUENCIES_MAX: usize = crate::audio::sound::FREQUENCIES_MAX;
 /// The longest name of loaded audio.
 pub const AUDIO_NAME_BYTES_MAX: usize = 64;
 /// The longest path of a file (Linux's PATH_MAX).

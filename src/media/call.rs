@@ -9,13 +9,17 @@ use super::leg::Leg;
 use super::leg::encoding::Encoding;
 use super::leg::sending::Sending;
 use super::load::Load;
+use super::stream::player::Player;
 use super::stream::track::TrackCounters;
+use super::stream::transcoder::Encoder;
 use super::stream::voice::Voice;
 use super::stream::{Order, Stream};
+use crate::audio::opus::EncoderSettings;
+use crate::audio::sound::Sound;
 use crate::base::clock::WallAnchor;
 use crate::base::discard::DiscardCounters;
 use crate::control::message::{
-    CallName, CallStatistics, Codec, ControlError, LegParameters, LegStatistics, Side,
+    CallName, CallStatistics, Codec, ControlError, LegParameters, LegStatistics, PlayEnd, Side,
 };
 
 /// Two legs and what passes between them.
@@ -44,6 +48,10 @@ struct Stages {
     side: Side,
     /// Another voice; `None`: the one that is there serves.
     voice: Option<Voice>,
+    /// Another encoder for what is played in its place, if something is.
+    playing: Option<Encoder>,
+    /// How Opus is encoded there.
+    playing_settings: EncoderSettings,
     encoding: Encoding,
 }
 
@@ -116,6 +124,7 @@ impl Call {
             Ok(stages) => stages,
             Err(error) => return Err((error, Box::new(leg))),
         };
+        self.stop_playing(side, PlayEnd::LegReplaced, common, now);
         let old = std::mem::replace(&mut self.legs[side.index()], leg);
         let (_, to, stream) = self.direction(side);
         stream.change_source(&mut to.outlet(common, now));
@@ -177,9 +186,14 @@ impl Call {
         } else {
             Some(Voice::between(accepted, sent, encoding.settings(), &common.codecs)?)
         };
+        let playing_settings = encoding.settings();
+        let playing = match &self.streams[side.index()].track.player {
+            Some(player) => player.encoder_for(sent, playing_settings, &common.codecs)?,
+            None => None,
+        };
         let encodes_opus = voice.as_ref().unwrap_or(present).encodes_opus();
         let encoding = if encodes_opus { encoding } else { encoding.with_format(None, Load::NONE) };
-        Ok(Stages { side, voice, encoding })
+        Ok(Stages { side, voice, playing, playing_settings, encoding })
     }
 
     fn install(&mut self, stages: Stages) {
@@ -198,6 +212,41 @@ impl Call {
             (None, _) => {}
         }
         to.sending.set_encoding(stages.encoding);
+        let format = to.sending.format.as_ref();
+        if let (Some(player), Some(format)) = (&mut stream.track.player, format) {
+            player.set_format(format, stages.playing, stages.playing_settings);
+        }
+    }
+
+    /// Plays a sound toward a leg, in place of the other one. Refused, and nothing changed, when no codec
+    /// state is free; without a format it waits for one.
+    pub fn play(
+        &mut self,
+        toward: Side,
+        sound: Sound,
+        common: &mut Common,
+        now: Instant,
+    ) -> Result<(), ControlError> {
+        let (_, to, stream) = self.direction(toward.other());
+        let first = stream.next_tick(now);
+        let mut player = match &mut stream.track.player {
+            Some(present) => Player::after(present, sound),
+            None => Player::new(sound, first),
+        };
+        let format = to.sending.format.as_ref();
+        let settings = to.sending.encoding.with_format(format, common.load).settings();
+        let encoder = player.encoder_for(format, settings, &common.codecs)?;
+        if let Some(format) = format {
+            player.set_format(format, encoder, settings);
+        }
+        stream.track.begin_play(player, &mut to.outlet(common, now));
+        Ok(())
+    }
+
+    /// Ends what is played toward a leg, if something is.
+    pub fn stop_playing(&mut self, toward: Side, why: PlayEnd, common: &mut Common, now: Instant) {
+        let (_, to, stream) = self.direction(toward.other());
+        stream.track.end_play(why, &mut to.outlet(common, now));
     }
 
     /// When the call wants [`super::line::wake`].
@@ -210,7 +259,9 @@ impl Call {
 
     /// What it takes of its core.
     pub fn weight(&self) -> Weight {
-        let codes = |stream: &Stream| stream.track.voice.codes_opus();
+        let plays =
+            |stream: &Stream| stream.track.player.as_ref().is_some_and(|it| it.codes_opus());
+        let codes = |stream: &Stream| stream.track.voice.codes_opus() || plays(stream);
         if self.streams.iter().any(codes) { Weight::TRANSCODED } else { Weight::RELAYED }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crossbeam::queue::ArrayQueue;
 
 use super::budget::Gauge;
+use crate::audio::sound::Sound;
 use crate::control::message::{
     CallName, CallStatistics, ControlError, Event, LegChange, LegParameters, LegStatistics, Side,
     ThreadStatistics,
@@ -71,6 +72,10 @@ pub enum Command {
     SendDatagram(SocketAddr, Vec<u8>),
     /// Send a digit out of a leg.
     SendDigit(CallKey, Side, Digit, DigitTime),
+    /// Play something toward a leg.
+    Play(CallKey, Side, Box<Sound>),
+    /// Play it no longer.
+    StopPlaying(CallKey, Side),
 }
 
 /// A core's answer to a command.

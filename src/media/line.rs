@@ -128,8 +128,8 @@ pub fn rtcp(
     if !is_far_end {
         leg.connection.learn_rtcp(from);
     }
-    if let (Some(settings), Some(encoder)) = (change, stream.track.voice.opus_encoder()) {
-        encoder.configure(settings);
+    if let Some(settings) = change {
+        stream.track.configure(settings);
     }
     Ok(())
 }

@@ -11,6 +11,7 @@
 //! never slow a core down: their questions reach it at most every [`QUERY_EVERY`], and what the process
 //! counts is asked for once for all of them, see [`super::registry::queries`].
 
+pub mod audio;
 mod calls;
 mod queries;
 
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
+use self::audio::Audio;
 use self::calls::{Entry, Listed};
 use self::queries::Queries;
 use super::budget::{Gauge, Weight};
@@ -132,6 +134,14 @@ pub enum Output {
         /// The command.
         command: CoreCommand,
     },
+    /// Read a file, at [`crate::audio::wav::FILE_BYTES_MAX`] bytes at most; what is in it comes back by
+    /// [`Registry::handle_recording`].
+    Read {
+        /// Matches it.
+        token: Token,
+        /// Its absolute path.
+        path: String,
+    },
     /// Answer a command.
     Answer(Ticket, Result<Outcome>),
     /// Tell an event.
@@ -182,6 +192,7 @@ pub struct Registry {
     asked: BTreeMap<Token, Asked>,
     next_token: Token,
     queries: Queries,
+    audio: Audio,
     outputs: VecDeque<Output>,
 }
 
@@ -201,6 +212,7 @@ impl Registry {
             asked: BTreeMap::new(),
             next_token: 1,
             queries,
+            audio: Audio::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -266,6 +278,10 @@ impl Registry {
             Command::QueryProcess(_) => Ok(self.query_process(ticket, now)),
             Command::SendDatagram(send) => self.send_datagram(ticket, *send, now),
             Command::SendDigit(send) => self.send_digit(ticket, &send, now),
+            Command::Play(play) => self.play(ticket, &play, now),
+            Command::StopPlaying(stop) => self.stop_playing(ticket, &stop, now),
+            Command::LoadAudio(load) => self.load_audio(ticket, *load, now),
+            Command::UnloadAudio(unload) => self.unload_audio(&unload).map(Some),
             // A front's, which has the time for it.
             Command::Subscribe(_) => unsupported("subscribe"),
             other => unsupported(other.name()),
@@ -431,13 +447,15 @@ impl Registry {
             Some(_) => None,
             None => self.calls.values().filter_map(|listed| listed.entry.orphaned_at).min(),
         };
-        [answers, orphans, self.queries.next_timeout()].into_iter().flatten().min()
+        let files = self.audio.next_timeout();
+        [answers, orphans, files, self.queries.next_timeout()].into_iter().flatten().min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.flush_queries(now);
         self.give_up(now);
+        self.give_reading_up(now);
         self.end_orphans(now);
     }
 

@@ -2,7 +2,7 @@
 //! hand: for tests, benches, fuzzing and simulation. Nothing here sleeps, opens a socket or draws a random
 //! number that does not repeat.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -14,6 +14,7 @@ use super::channel::{Command, CoreEvent, Reply, Report};
 use super::core::{Core, CoreParts};
 use super::front::json::{Front, Output};
 use super::ports::PortPool;
+use super::registry::audio::{recording_of, unreadable};
 use super::registry::{self, Client, Limits, Registry};
 use crate::audio::opus::OpusArena;
 use crate::base::clock::WallAnchor;
@@ -247,6 +248,8 @@ pub struct Process {
     /// The present.
     pub now: Instant,
     wall: WallAnchor,
+    /// Files that are made up, by their paths.
+    pub files: BTreeMap<String, Vec<u8>>,
     lines: VecDeque<(Client, String)>,
     closed: Vec<Client>,
 }
@@ -284,7 +287,8 @@ impl Process {
         let limits = Limits { calls, load: 0.9 };
         let registry = Registry::new(known.collect(), limits, generation.to_owned(), now);
         let (lines, closed) = (VecDeque::new(), Vec::new());
-        Ok(Self { front: Front::new(registry), cores: rigs, now, wall, lines, closed })
+        let (front, files) = (Front::new(registry), BTreeMap::new());
+        Ok(Self { front, cores: rigs, now, wall, files, lines, closed })
     }
 
     /// A control connection; its greeting is its first line.
@@ -357,6 +361,11 @@ impl Process {
                     Output::Close(client) => {
                         self.closed.push(client);
                         self.front.closed(client, self.now);
+                    }
+                    Output::Read { token, path } => {
+                        let read = self.files.get(&path).ok_or(io::ErrorKind::NotFound);
+                        let recording = read.map_err(unreadable).and_then(|it| recording_of(it));
+                        self.front.handle_recording(token, recording, self.now);
                     }
                     Output::Ask { thread, token, command } => {
                         let rig = &mut self.cores[thread];

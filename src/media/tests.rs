@@ -5,6 +5,7 @@ mod exhaustion;
 mod loss;
 mod noise;
 mod paced;
+mod play;
 mod redundancy;
 mod silence;
 mod snapshot;

@@ -10,6 +10,7 @@
 pub mod account;
 pub mod cores;
 pub mod directory;
+pub mod file;
 pub mod network;
 pub mod outbox;
 pub mod process;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use linecard::audio::opus::OpusArena;
+use linecard::audio::sound::{Recording, Sound, Times, Tone};
 use linecard::base::discard::Discard;
 use linecard::base::random::{self, Random};
 use linecard::control::message::{LegStatistics, Side};
@@ -254,4 +255,47 @@ fn nothing_is_allocated_for_two_legs_of_one_kind() {
     ended.assert_eventful();
     assert_eq!(ended.rungs(Side::A), [""; 0], "it passes as it is");
     call([trunk(), trunk()], Load::NONE).assert_eventful();
+}
+
+#[test]
+fn nothing_is_allocated_to_play_toward_a_leg() {
+    let tone = Tone { hz: &[400, 450], on_off_ms: &[(400, 200), (400, 2_000)], level_dbov: -20 };
+    let recording = Recording::new(vec![1_000; 4_000]).expect("half a second");
+    let sounds = [
+        Sound::tone(tone, Times::ForEver),
+        Sound::recording(recording, Times::Of(3)),
+        Sound::silence(),
+    ];
+    for sound in sounds {
+        for legs in [
+            [browser(LegKind::RedBrowser), trunk()],
+            [browser(LegKind::Browser), browser(LegKind::RedBrowser)],
+            [paced(browser(LegKind::Browser)), paced(trunk())],
+        ] {
+            let arena = OpusArena::new(4).expect("memory for a call and its far ends");
+            let kinds = [legs[0].0, legs[1].0];
+            let mut far_ends = kinds.map(|kind| FarEnd::new(&arena, kind));
+            let mut line = Line::with_formats(&arena, legs);
+            for n in 0..300 {
+                if n == 10 {
+                    let (call, now, common) = line.parts();
+                    for side in [Side::A, Side::B] {
+                        call.play(side, sound.clone(), common, now).expect("there is room");
+                    }
+                }
+                let mut made = 0;
+                for (side, far_end) in [Side::A, Side::B].into_iter().zip(&mut far_ends) {
+                    let mut packet = far_end.packet();
+                    made += allocations(|| line.hear_now(side, &mut packet).expect("good"));
+                }
+                made += allocations(|| line.pass(PACKET_TIME));
+                assert_eq!(made, 0, "packet {n} beside {sound:?}");
+            }
+            let statistics = line.statistics();
+            for leg in [statistics.a, statistics.b] {
+                assert!(leg.discards.of(Discard::DuringPlay) > 50);
+                assert!(leg.packets_sent > 290);
+            }
+        }
+    }
 }

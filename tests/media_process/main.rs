@@ -5,6 +5,7 @@
 mod exhaustion;
 mod memory;
 mod pause;
+mod play;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, UdpSocket};

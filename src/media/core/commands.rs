@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Core, LegKey, Owner};
+use crate::audio::sound::Sound;
 use crate::base::discard::Discard;
 use crate::base::random;
 use crate::control::message::{
-    CallName, CallStatistics, ControlError, ErrorCode, LegChange, Side, Source, ThreadStatistics,
-    Transport as WantedTransport,
+    CallName, CallStatistics, ControlError, ErrorCode, LegChange, PlayEnd, Side, Source,
+    ThreadStatistics, Transport as WantedTransport,
 };
 use crate::media::call::Call;
 use crate::media::channel::{CallKey, Command, NewLeg, Reply};
@@ -56,6 +57,8 @@ impl Core {
             Command::SendDigit(key, side, digit, time) => {
                 self.send_digit(key, side, digit, time, now)
             }
+            Command::Play(key, side, sound) => self.play(key, side, *sound, now),
+            Command::StopPlaying(key, side) => self.stop_playing(key, side, now),
         }
     }
 
@@ -278,6 +281,7 @@ impl Core {
                 self.end_leg(key, &old, network);
                 self.note_nominated(key, side, nominated);
                 self.rearm(key);
+                self.tell(key);
                 Ok(Reply::Replaced(Box::new(statistics)))
             }
             Err((error, leg)) => {
@@ -355,6 +359,22 @@ impl Core {
     fn snapshot(&mut self, key: CallKey, now: Instant) -> Result<Reply> {
         let call = self.calls.find(key).ok_or_else(no_call)?;
         Ok(Reply::Snapshot(Box::new(call.snapshot(&self.common.wall, now))))
+    }
+
+    fn play(&mut self, key: CallKey, side: Side, sound: Sound, now: Instant) -> Result<Reply> {
+        let call = self.calls.find(key).ok_or_else(no_call)?;
+        call.play(side, sound, &mut self.common, now)?;
+        self.rearm(key);
+        self.tell(key);
+        Ok(Reply::Done)
+    }
+
+    fn stop_playing(&mut self, key: CallKey, side: Side, now: Instant) -> Result<Reply> {
+        let call = self.calls.find(key).ok_or_else(no_call)?;
+        call.stop_playing(side, PlayEnd::Stopped, &mut self.common, now);
+        self.rearm(key);
+        self.tell(key);
+        Ok(Reply::Done)
     }
 
     fn call_statistics(&mut self, key: CallKey, now: Instant) -> Option<Box<CallStatistics>> {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use crate::audio::sound::Recording;
 use crate::control::codec::{BadRequest, RequestLine, read_request, write_event, write_reply};
 use crate::control::message::{
     COMPATIBLE, CallName, Capability, Command, CommandDescription, ControlError, Done, ErrorCode,
@@ -39,6 +40,13 @@ pub enum Output {
         token: Token,
         /// The command.
         command: CoreCommand,
+    },
+    /// Read a file; what is in it comes back by [`Front::handle_recording`].
+    Read {
+        /// Matches it.
+        token: Token,
+        /// Its absolute path.
+        path: String,
     },
 }
 
@@ -220,6 +228,12 @@ impl Front {
         self.drain(now);
     }
 
+    /// The file of an [`Output::Read`] was read, or was not.
+    pub fn handle_recording(&mut self, token: Token, recording: Result<Recording>, now: Instant) {
+        self.registry.handle_recording(token, recording);
+        self.drain(now);
+    }
+
     /// A core's queue was full.
     pub fn not_taken(&mut self, token: Token, now: Instant) {
         self.registry.not_taken(token, now);
@@ -271,6 +285,9 @@ impl Front {
             match output {
                 registry::Output::Ask { thread, token, command } => {
                     self.outputs.push_back(Output::Ask { thread, token, command });
+                }
+                registry::Output::Read { token, path } => {
+                    self.outputs.push_back(Output::Read { token, path });
                 }
                 registry::Output::Answer(ticket, answer) => self.answered(ticket, answer, now),
                 registry::Output::Event(audience, event) => self.tell(audience, &event, now),

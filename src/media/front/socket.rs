@@ -3,19 +3,24 @@
 //! for: a client that does not read is cut off.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, spawn_local};
+use tokio::task::{AbortHandle, spawn_blocking, spawn_local};
 use tracing::warn;
 
 use super::json::{Front, Output};
+use crate::audio::sound::Recording;
+use crate::audio::wav;
 use crate::control::message::LINE_BYTES_MAX;
-use crate::media::channel::{CoreHandle, Reports};
-use crate::media::registry::Client;
+use crate::media::channel::{CoreHandle, Reports, Token};
+use crate::media::registry::audio::{READING_MAX, recording_of, unreadable};
+use crate::media::registry::{Client, Result};
+use crate::os::file;
 
 /// Lines that wait for a client to read them; then it is cut off.
 const OUTGOING_MAX: usize = 4096;
@@ -25,6 +30,9 @@ const CONNECTIONS_MAX: usize = 64;
 const LAST_LINE_MAX: Duration = Duration::from_millis(100);
 /// Reports taken in one turn before connections are served.
 const REPORTS_A_TURN: usize = 1024;
+
+/// A file that was read, or was not.
+type FileRead = (Token, Result<Recording>);
 
 /// What a connection's reader says.
 enum FromClient {
@@ -52,6 +60,7 @@ pub struct Control {
     reports: Reports,
     connections: HashMap<Client, Connection>,
     lines: mpsc::Sender<FromClient>,
+    files: mpsc::Sender<FileRead>,
 }
 
 impl Control {
@@ -68,7 +77,8 @@ impl Control {
             Ok(wake) => wake,
             Err(error) => return error,
         };
-        let mut this = Self { front, cores, reports, connections: HashMap::new(), lines };
+        let (files, mut files_read) = mpsc::channel(READING_MAX);
+        let mut this = Self { front, cores, reports, connections: HashMap::new(), lines, files };
         loop {
             let timeout = this.front.next_timeout();
             tokio::select! {
@@ -80,6 +90,9 @@ impl Control {
                     Err(error) => return error,
                 },
                 Some(said) = from_clients.recv() => this.take(said),
+                Some((token, recording)) = files_read.recv() => {
+                    this.front.handle_recording(token, recording, Instant::now());
+                }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => this.open(stream),
                     Err(error) => {
@@ -163,6 +176,7 @@ impl Control {
             match output {
                 Output::Line(client, line) => self.say(client, line),
                 Output::Close(client) => self.close(client),
+                Output::Read { token, path } => self.read_file(token, path),
                 Output::Ask { thread, token, command } => {
                     let core = self.cores.get(thread);
                     if !core.is_some_and(|core| core.give(token, command)) {
@@ -178,6 +192,16 @@ impl Control {
                 let _ = answered.send(());
             }
         }
+    }
+
+    /// Reads a file on a thread of its own.
+    fn read_file(&self, token: Token, path: String) {
+        let files = self.files.clone();
+        spawn_blocking(move || {
+            let read = file::read(Path::new(&path), wav::FILE_BYTES_MAX);
+            let recording = read.map_err(unreadable).and_then(|file| recording_of(&file));
+            let _ = files.blocking_send((token, recording));
+        });
     }
 
     /// Queues a line; a connection whose queue is full is cut off.

@@ -3,6 +3,7 @@
 
 pub mod events;
 pub mod pacing;
+pub mod player;
 pub mod silence;
 pub mod timeline;
 pub mod track;
@@ -115,8 +116,10 @@ impl Stream {
         }
     }
 
-    /// What time brings: gaps that were held open long enough, ticks, noise, ends of events, digits.
+    /// What time brings: gaps that were held open long enough, ticks, noise, ends of events, digits. What
+    /// is played comes first, for if it is over the other leg has its tick.
     pub fn wake(&mut self, meanings: Option<&Meanings>, out: &mut Outlet<'_>) {
+        self.track.wake_player(out);
         match &mut self.order {
             Order::OnArrival(window) => play_held(window, &mut self.track, meanings, out),
             Order::Paced(paced) => paced.play_due(&mut self.track, meanings, out),
@@ -131,8 +134,16 @@ impl Stream {
             Order::OnArrival(window) => window.next_timeout(),
             Order::Paced(paced) => paced.buffer.next_timeout(),
         };
-        let [events, noise] = self.track.next_timeout();
-        [order, events, noise].into_iter().flatten().min()
+        let [events, own] = self.track.next_timeout();
+        [order, events, own].into_iter().flatten().min()
+    }
+
+    /// When something that is played from now on begins: at the next tick, or right behind what was sent.
+    pub fn next_tick(&self, now: Instant) -> Instant {
+        match &self.order {
+            Order::OnArrival(_) => self.track.next_due(now),
+            Order::Paced(paced) => paced.buffer.next_timeout().map_or(now, |due| due.max(now)),
+        }
     }
 
     /// Begins anew with another source; the outgoing time line goes on.

@@ -30,6 +30,8 @@ pub struct Timeline {
     end: u64,
     /// When audio was last added, and how much of it.
     last: Option<(Instant, u64)>,
+    /// How far the end is ahead of the sender's clock, up to [`OVERLAP_MAX`].
+    ahead: u64,
 }
 
 impl Timeline {
@@ -56,6 +58,7 @@ impl Timeline {
             Some(overlap) if (-OVERLAP_MAX..0).contains(&overlap) => {
                 let position = self.end.saturating_add_signed(overlap);
                 self.anchor = Some(Anchor { timestamp, position });
+                self.ahead = overlap.unsigned_abs();
                 return 0;
             }
             Some(gap) if (-JUMP_MAX..=0).contains(&gap) => 0,
@@ -64,6 +67,7 @@ impl Timeline {
             _ => self.passed_beyond_end(now).saturating_sub(self.last.map_or(0, |(_, n)| n)),
         };
         self.anchor = Some(Anchor { timestamp, position: self.end + gap });
+        self.ahead = 0;
         gap
     }
 
@@ -88,6 +92,24 @@ impl Timeline {
         let skipped = self.passed_beyond_end(now);
         self.advance(skipped, now);
         skipped
+    }
+
+    /// When audio of our own may begin: once what was sent last has lasted, and what the line is ahead of
+    /// the sender's clock has passed. Were that left out, each beginning would put the line ahead for good.
+    pub fn next_due(&self, now: Instant) -> Instant {
+        let due = self.last.map(|(at, _)| at + Duration::from_micros(self.lasts() * 125));
+        due.map_or(now, |due| due.max(now))
+    }
+
+    /// Moves the end to where audio of our own belongs that begins now.
+    pub fn follow(&mut self, now: Instant) {
+        self.end += self.passed_beyond_end(now).saturating_sub(self.lasts());
+        self.ahead = 0;
+    }
+
+    fn lasts(&self) -> u64 {
+        let last = self.last.map_or(0, |(_, samples)| samples.min(OVERLAP_MAX as u64));
+        last + self.ahead
     }
 
     fn passed_beyond_end(&self, now: Instant) -> u64 {

@@ -10,9 +10,12 @@
 //! In: [`Turn`]s, and time. Out: packets through an [`Outlet`], which is all that is known here of the
 //! other leg.
 
+mod playing;
+
 use std::time::Instant;
 
 use super::events::{Events, Outputs};
+use super::player::Player;
 use super::silence::{Due, Noise, REFRESH, SHORT_SAMPLES_MAX, TOLD_FROM_DB};
 use super::timeline::Timeline;
 use super::transcoder::Encoder;
@@ -59,6 +62,8 @@ pub struct Track {
     pub events: Events,
     /// What it counts.
     pub counters: TrackCounters,
+    /// What is sent in place of the leg that is heard, while something is.
+    pub player: Option<Box<Player>>,
     timeline: Timeline,
     /// The next packet sent begins a talkspurt.
     talkspurt: bool,
@@ -85,6 +90,7 @@ impl Track {
             voice: Voice::Closed,
             events: Events::default(),
             counters: TrackCounters::default(),
+            player: None,
             timeline: Timeline::default(),
             talkspurt: true,
             noise: None,
@@ -121,7 +127,7 @@ impl Track {
     /// When something is due although nothing comes.
     #[inline]
     pub fn next_timeout(&self) -> [Option<Instant>; 2] {
-        [self.events.relay.next_timeout(), self.next_noise()]
+        [self.events.relay.next_timeout(), self.next_own()]
     }
 
     /// What was discarded is the fault of nobody who waits for an answer: it is counted.
@@ -136,7 +142,8 @@ impl Track {
     pub fn mute(&self, out: &Outlet<'_>) -> Option<Discard> {
         let during_event =
             || self.events.relay.is_active().then_some(Discard::DuringTelephoneEvent);
-        out.mute().or_else(during_event)
+        let during_play = || self.player.is_some().then_some(Discard::DuringPlay);
+        out.mute().or_else(during_event).or_else(during_play)
     }
 
     /// A packet in its turn.
@@ -270,16 +277,12 @@ impl Track {
         self.timeline.advance(samples as u64, now);
     }
 
-    /// Time passes in which nothing is sent.
+    /// Time passes in which nothing is sent; while something is played, the player counts it.
     pub fn pass(&mut self, samples: usize, now: Instant) {
+        if self.player.is_some() {
+            return;
+        }
         self.timeline.advance(samples as u64, now);
-        self.talkspurt = true;
-    }
-
-    /// Time has passed since the last audio in which nothing was sent, and the sender's clock is of no
-    /// use: goes on where audio would be by now.
-    pub fn catch_up(&mut self, now: Instant) {
-        self.timeline.catch_up(now);
         self.talkspurt = true;
     }
 
@@ -528,13 +531,11 @@ impl Track {
 
     /// Completes the audio before an event and notes where the event begins.
     fn begin_event(&mut self, onset: Option<RtpTimestamp>, out: &mut Outlet<'_>) {
-        self.talkspurt = true;
-        if out.is_paced() {
-            return self.begin_event_at_tick();
+        self.break_off(out);
+        if out.is_paced() || self.player.is_some() {
+            self.events.onset = self.timeline.end();
+            return;
         }
-        let missing = self.voice.transcoder().map_or(0, |t| t.assembly.missing_to_full());
-        let filled = self.fill(missing, 0, None, out);
-        self.count(filled);
         match onset {
             Some(timestamp) => {
                 let gap = self.timeline.gap_before(timestamp, self.events.clock_hz(), out.now);
@@ -547,13 +548,22 @@ impl Track {
         self.events.onset = self.timeline.end();
     }
 
-    /// An event takes the place of the audio from the present tick on.
-    fn begin_event_at_tick(&mut self) {
-        if let Voice::Transcode(transcoder) = &mut self.voice {
-            let pending = transcoder.assembly.pending();
-            self.timeline.retract(pending as u64);
-            transcoder.assembly.retract(pending);
+    /// Something takes the place of the audio: the packet in the making is completed, or taken back where
+    /// the line is that of ticks.
+    fn break_off(&mut self, out: &mut Outlet<'_>) {
+        self.talkspurt = true;
+        if out.is_paced() {
+            return self.take_back();
         }
-        self.events.onset = self.timeline.end();
+        let missing = self.voice.transcoder().map_or(0, |t| t.assembly.missing_to_full());
+        let filled = self.fill(missing, 0, None, out);
+        self.count(filled);
+    }
+
+    fn take_back(&mut self) {
+        let Some(transcoder) = self.voice.transcoder() else { return };
+        let pending = transcoder.assembly.pending();
+        transcoder.assembly.retract(pending);
+        self.timeline.retract(pending as u64);
     }
 }

@@ -215,7 +215,8 @@ impl Encoder {
         })
     }
 
-    fn codec(&self) -> Codec {
+    /// What it makes.
+    pub fn codec(&self) -> Codec {
         match self {
             Self::Opus(..) => Codec::Opus,
             Self::G711(Law::Mu) => Codec::Pcmu,
