@@ -314,6 +314,10 @@ impl Core {
             let message = format!("leg {side} is not sent to at present, see its direction");
             return Err(ControlError::new(ErrorCode::Unsupported, message));
         }
+        if !leg.connection.can_send() {
+            let message = format!("leg {side} has no address or no keys yet");
+            return Err(ControlError::new(ErrorCode::Unsupported, message));
+        }
         let sending = &mut leg.sending;
         if sending.format.as_ref().is_none_or(|format| format.events.is_none()) {
             let message = format!("leg {side} has no event format to send");

@@ -4,7 +4,7 @@
 use super::order::speak;
 use super::sources::{assert_one_line, paced};
 use super::*;
-use crate::control::message::MediaTimeout;
+use crate::control::message::{ErrorCode, MediaTimeout};
 
 fn minutes_of_rtcp(line: &mut Line, socket: usize) -> usize {
     line.rtcp.clear();
@@ -132,12 +132,24 @@ fn a_digit_that_cannot_be_delivered_is_refused() {
         let (digit, time) = (digit('5'), DigitTime::from_ms(100).unwrap());
         let command = || Command::SendDigit(line.key, Side::B, digit, time);
         let refused = line.rig.borrow_mut().command(command()).unwrap_err();
-        assert_eq!(refused.code, crate::control::message::ErrorCode::Unsupported);
+        assert_eq!(refused.code, ErrorCode::Unsupported);
         line.set_direction(Side::B, Direction::SendOnly);
         line.dial(Side::B, '5', 100);
         let sent = line.pass(Duration::from_secs(1));
         assert_eq!(events(&sent, 101).iter().filter(|event| event.1).count(), 3);
     }
+}
+
+#[test]
+fn a_digit_toward_a_far_end_that_is_not_known_yet_is_refused() {
+    let mut b = new_leg(Side::B, PCMU);
+    let Transport::Plain(plain) = &mut b.parameters.transport else { panic!("not plain") };
+    plain.remote = None;
+    let line = Line::of_legs([new_leg(Side::A, OPUS), b]);
+    let (digit, time) = (digit('5'), DigitTime::from_ms(100).unwrap());
+    let command = Command::SendDigit(line.key, Side::B, digit, time);
+    let refused = line.rig.borrow_mut().command(command).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Unsupported);
 }
 
 /// What was told of silence: how long it was.

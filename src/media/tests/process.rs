@@ -102,6 +102,7 @@ impl Controlled {
     /// Audio of one packet arrives at `to` from `from`: where what left of it went.
     fn speak(&mut self, speaker: &mut Speaker, from: SocketAddr, to: &Value) -> Vec<SocketAddr> {
         let to = to.as_str().unwrap().parse().unwrap();
+        self.process.sent();
         self.process.receive(Flying { from, to, bytes: speaker.packet(160) });
         self.collect();
         self.process.sent().iter().map(|sent| sent.to).collect()

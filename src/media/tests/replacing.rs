@@ -176,6 +176,7 @@ fn a_browsers_address_goes_with_its_leg_and_with_who_proved_to_be_there_last() {
     let arena = OpusArena::new(2).unwrap();
     let mut speaker = Speaker::new(&arena, 111);
     let mut speak = |rig: &mut Rig, from| {
+        rig.sent();
         rig.receive(Flying { from, to: port, bytes: speaker.packet(160) });
         rig.pass(Duration::from_millis(100));
         let toward_trunks =
