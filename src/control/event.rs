@@ -121,7 +121,7 @@ events! {
         /// Where the leg's packets should come from, once that is known.
         expected: Option<SocketAddr>,
     },
-    "a stranger sent to the port of a plain leg, and was not heard; at most once a second and leg";
+    "a stranger sent to the port of a plain leg, and was not heard; at most once in ten seconds for RTP and for RTCP";
 
     "source_learnt" => SourceLearnt {
         /// The call.

@@ -20,6 +20,6 @@ mod page;
 mod play;
 mod reading;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 mod snapshot;
 mod statistics;

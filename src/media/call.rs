@@ -111,7 +111,7 @@ impl Call {
         Ok(())
     }
 
-    /// Puts another leg into the place of one, and gives that back. The other leg notices nothing but
+    /// Puts another leg into the place of one, and gives that back with its statistics. The other leg notices nothing but
     /// another voice. Refused, and nothing changed, when the legs do not fit.
     pub fn replace_leg(
         &mut self,
@@ -119,19 +119,22 @@ impl Call {
         leg: Leg,
         common: &mut Common,
         now: Instant,
-    ) -> Result<Leg, (ControlError, Box<Leg>)> {
+    ) -> Result<(Leg, Box<LegStatistics>), (ControlError, Box<Leg>)> {
         let stages = match self.fit(side, facing(&leg), common, common.load) {
             Ok(stages) => stages,
             Err(error) => return Err((error, Box::new(leg))),
         };
+        // What ends with the old leg still counts as its own.
         self.stop_playing(side, PlayEnd::LegReplaced, common, now);
-        let old = std::mem::replace(&mut self.legs[side.index()], leg);
         let (_, to, stream) = self.direction(side);
         stream.change_source(&mut to.outlet(common, now));
-        stream.track.counters = TrackCounters::default();
+        let statistics = self.leg_statistics(side, now);
+        let old = std::mem::replace(&mut self.legs[side.index()], leg);
+        self.streams[side.index()].track.counters = TrackCounters::default();
+        self.streams[side.other().index()].track.change_listener();
         self.begin_sending(side, now);
         stages.into_iter().for_each(|stages| self.install(stages));
-        Ok(old)
+        Ok((old, Box::new(statistics)))
     }
 
     /// A leg is new: its source's clock begins where the stream toward it is. If that source has spoken
@@ -203,14 +206,16 @@ impl Call {
         let clock_hz = format.map_or(8_000, |format| format.codec.clock_hz());
         stream.set_order(format, began);
         to.sending.outgoing.set_clock(clock_hz, stream.track.end());
-        to.sending.set_digit_clock();
-        match (stages.voice, stream.track.voice.opus_encoder()) {
+        match (stages.voice, format) {
             (Some(voice), _) => stream.track.voice = voice,
-            (None, Some(encoder)) if to.sending.encoding != stages.encoding => {
-                encoder.configure(stages.encoding.settings());
+            (None, Some(format)) => {
+                let is_new = to.sending.encoding != stages.encoding;
+                let settings = is_new.then(|| stages.encoding.settings());
+                stream.track.voice.adapt(format, settings);
             }
-            (None, _) => {}
+            (None, None) => {}
         }
+        to.sending.set_digit_clock();
         to.sending.set_encoding(stages.encoding);
         let format = to.sending.format.as_ref();
         if let (Some(player), Some(format)) = (&mut stream.track.player, format) {

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use super::leg::connection::Kind;
 use super::load::Load;
 use crate::audio::opus::OpusArena;
 use crate::base::clock::WallAnchor;
@@ -42,7 +43,7 @@ pub enum Notice {
     /// Nothing was heard on a leg for so many milliseconds.
     MediaTimeout(Side, u64),
     /// Somebody else than the far end sent to a leg's own ports.
-    UnknownSource(Side, SocketAddr),
+    UnknownSource(Side, Kind, SocketAddr),
     /// A leg's far end was found at another address than was named.
     SourceLearnt(Side, SocketAddr),
     /// What was played toward a leg came to its end.

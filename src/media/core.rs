@@ -265,8 +265,8 @@ impl Core {
             let leg = &mut call.legs[side.index()];
             leg.discards.count(reason);
             let is_stranger = reason == Discard::UnknownSource;
-            if is_stranger && leg.connection.take_stranger_notice(now) {
-                common.notices.push(Notice::UnknownSource(side, from));
+            if is_stranger && leg.connection.take_stranger_notice(kind, now) {
+                common.notices.push(Notice::UnknownSource(side, kind, from));
             }
         }
         self.timers.arm(key, call.next_timeout(), &mut call.armed);
@@ -344,7 +344,7 @@ impl Core {
     /// Makes events of the packet line's notices.
     #[cold]
     fn tell(&mut self, key: CallKey) {
-        let Some(call) = self.calls.find(key) else { return };
+        let Some(call) = self.calls.find(key) else { return self.common.notices.clear() };
         let mut lost = 0;
         for notice in self.common.notices.drain(..) {
             let event = CoreEvent::Event(event_of(call, notice));
@@ -374,8 +374,8 @@ fn event_of(call: &Call, notice: Notice) -> Event {
         }
         Notice::ConsentExpired(leg) => Event::ConsentExpired { call: name, leg },
         Notice::MediaTimeout(leg, silent_ms) => Event::MediaTimeout { call: name, leg, silent_ms },
-        Notice::UnknownSource(leg, from) => {
-            let expected = call.legs[leg.index()].connection.remote(Kind::Rtp);
+        Notice::UnknownSource(leg, kind, from) => {
+            let expected = call.legs[leg.index()].connection.remote(kind);
             Event::UnknownSource { call: name, leg, from, expected }
         }
         Notice::SourceLearnt(leg, remote) => Event::SourceLearnt { call: name, leg, remote },

@@ -106,6 +106,11 @@ impl PortPool {
         Some(bound.map(|sockets| (pair, sockets)))
     }
 
+    /// Whether the pair is among the free ones of this thread.
+    pub fn has(&self, local: SocketAddr) -> bool {
+        local.ip() == self.address && self.free.iter().any(|(_, free)| free.rtp == local.port())
+    }
+
     fn bind_pair(&self, pair: PortPair) -> io::Result<[BoundSocket; 2]> {
         let bind = |port| (self.bind)(SocketAddr::new(self.address, port), Purpose::Leg);
         let rtp = bind(pair.rtp)?;

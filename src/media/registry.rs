@@ -7,7 +7,7 @@
 //! ```
 //!
 //! In: commands under a [`Ticket`], the cores' [`Report`]s, time. Out: [`Output`]s. No command waits
-//! without a bound: a core that does not answer is told of, and what it does later is undone. Observers
+//! without a bound: a core that does not answer is told of, and a call that it makes later is ended. Observers
 //! never slow a core down: their questions reach it at most every [`QUERY_EVERY`], and what the process
 //! counts is asked for once for all of them, see [`super::registry::queries`].
 
@@ -153,10 +153,12 @@ pub enum Output {
 /// What a core was asked for.
 #[derive(Debug)]
 enum Pending {
-    Create(Ticket, CallName),
+    Create(Ticket, Client, CallName),
     Update(Ticket, CallName, Box<calls::Changed>),
     Replace(Ticket, CallName, Box<calls::Replacing>),
-    Delete(Option<Ticket>, CallEnd, Box<Entry>),
+    Delete(Option<(Ticket, Client)>, CallEnd, Box<Entry>),
+    /// A call that was made when nobody waited for it any more, ended again.
+    Undo(Box<Entry>),
     Snapshot(Ticket, CallName),
     Query(Vec<(Ticket, CallName)>),
     Thread,
@@ -267,11 +269,11 @@ impl Registry {
         match command {
             Command::TakeControl(wanted) => self.take_control(client, *wanted).map(Some),
             Command::Ping(_) => Ok(Some(Ping::outcome(Done {}))),
-            Command::CreateCall(create) => self.create_call(ticket, *create, now),
+            Command::CreateCall(create) => self.create_call((ticket, client), *create, now),
             Command::UpdateLeg(update) => self.update_leg(ticket, *update, now),
             Command::ReplaceLeg(replace) => self.replace_leg(ticket, *replace, now),
             Command::Park(park) => self.park(client, *park).map(Some),
-            Command::DeleteCall(delete) => self.delete_call(ticket, &delete.call, now),
+            Command::DeleteCall(delete) => self.delete_call((ticket, client), &delete.call, now),
             Command::Snapshot(snapshot) => self.snapshot(ticket, snapshot.call, now),
             Command::ListCalls(list) => Ok(Some(self.list_calls(&list))),
             Command::QueryCall(query) => self.query_call(ticket, query.call, now),
@@ -396,8 +398,9 @@ impl Registry {
     fn replied(&mut self, asked: Asked, reply: Result<Reply>, now: Instant) {
         let Asked { thread, pending, given_up, .. } = asked;
         let (ticket, answer) = match (pending, reply) {
-            (Pending::Create(ticket, call), reply) => {
-                (Some(ticket), self.created(&call, reply, given_up, now))
+            (Pending::Create(ticket, client, call), reply) => {
+                let client = (!given_up).then_some(client);
+                (Some(ticket), self.created(&call, reply, client, now))
             }
             (Pending::Update(ticket, call, changed), reply) => {
                 (Some(ticket), reply.map(|_| self.updated(&call, *changed)))
@@ -405,13 +408,15 @@ impl Registry {
             (Pending::Replace(ticket, call, replacing), reply) => {
                 (Some(ticket), self.replaced(&call, *replacing, reply, now))
             }
-            (Pending::Delete(ticket, why, entry), reply) => {
-                let outcome = self.deleted(*entry, why, ticket.is_some(), reply, now);
+            (Pending::Delete(asked, why, entry), reply) => {
+                let (ticket, client) = asked.unzip();
+                let outcome = self.deleted(*entry, why, client.filter(|_| !given_up), reply, now);
                 (ticket, outcome)
             }
             (Pending::Snapshot(ticket, call), reply) => {
                 (Some(ticket), self.snapshot_taken(call, reply))
             }
+            (Pending::Undo(entry), _) => return self.release(&entry, now),
             (Pending::Query(tickets), reply) => return self.queried(tickets, reply),
             (Pending::Thread, reply) => return self.thread_queried(thread, reply, now),
             (Pending::Simple(ticket, outcome), reply) => (Some(ticket), reply.map(|_| outcome())),
@@ -445,7 +450,7 @@ impl Registry {
         let answers = answers.map(|asked| asked.deadline).min();
         let orphans = match self.controller {
             Some(_) => None,
-            None => self.calls.values().filter_map(|listed| listed.entry.orphaned_at).min(),
+            None => self.calls.values().filter_map(Listed::orphaned_at).min(),
         };
         let files = self.audio.next_timeout();
         [answers, orphans, files, self.queries.next_timeout()].into_iter().flatten().min()
@@ -492,12 +497,13 @@ impl Pending {
     /// Who waits; `None`: whoever asked what the process counts.
     fn tickets(&self) -> Option<Vec<Ticket>> {
         Some(match self {
-            Pending::Create(ticket, _)
+            Pending::Create(ticket, ..)
             | Pending::Update(ticket, ..)
             | Pending::Replace(ticket, ..)
             | Pending::Snapshot(ticket, _)
             | Pending::Simple(ticket, _) => vec![*ticket],
-            Pending::Delete(ticket, ..) => ticket.iter().copied().collect(),
+            Pending::Delete(asked, ..) => asked.iter().map(|(ticket, _)| *ticket).collect(),
+            Pending::Undo(_) => Vec::new(),
             Pending::Query(tickets) => tickets.iter().map(|(ticket, _)| *ticket).collect(),
             Pending::Thread => return None,
         })
@@ -528,3 +534,6 @@ impl Registry {
         self.find(call).map(|_| ())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,24 @@
 //! The packet line without a socket: a call, an outbox, and a virtual clock.
 
+mod browser_port;
+mod digits;
+mod direction;
 mod encoding;
 mod exhaustion;
+mod learning;
 mod loss;
 mod noise;
+mod order;
 mod paced;
 mod play;
+mod process;
+mod protection;
 mod redundancy;
+mod replacing;
+mod sanity;
 mod silence;
 mod snapshot;
+mod sources;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -23,7 +33,8 @@ use crate::audio::opus::{EncoderSettings, OpusArena, OpusDecoder, OpusEncoder};
 use crate::base::discard::Discard;
 use crate::base::random;
 use crate::control::message::{
-    ControlError, Event, LegChange, LegParameters, LegStatistics, PlainTransport, Side, Transport,
+    ControlError, Direction, Event, LegChange, LegParameters, LegStatistics, PlainTransport, Side,
+    Transport,
 };
 use crate::os::outbox::Outbox;
 use crate::os::sockets::BoundSocket;
@@ -71,6 +82,8 @@ struct Line {
     arena: Rc<OpusArena>,
     now: Instant,
     rtcp: Vec<(usize, Vec<u8>)>,
+    /// By which socket RTCP left, and where to.
+    rtcp_to: Vec<(usize, std::net::SocketAddr)>,
     events: Vec<Event>,
 }
 
@@ -94,7 +107,8 @@ impl Line {
         let mut rig = Rig::with_codecs(2, arena.clone(), now).unwrap();
         let create = Command::Create { name: "call".into(), legs: Box::new(legs) };
         let Reply::Created(key) = rig.command(create).unwrap() else { panic!("no call") };
-        Self { rig: RefCell::new(rig), key, arena, now, rtcp: Vec::new(), events: Vec::new() }
+        let (rtcp, rtcp_to, events) = (Vec::new(), Vec::new(), Vec::new());
+        Self { rig: RefCell::new(rig), key, arena, now, rtcp, rtcp_to, events }
     }
 
     /// A packet arrives from the far end; why the leg discarded it, if it did.
@@ -119,10 +133,21 @@ impl Line {
     }
 
     fn hear_rtcp(&mut self, side: Side, datagram: &[u8]) {
-        let (from, to) = (theirs(2 * side.index() + 1), ours(2 * side.index() + 1));
-        let before = self.leg(side, |leg| leg.discards.total());
+        assert_eq!(self.hear_rtcp_from(theirs(2 * side.index() + 1), side, datagram), None);
+    }
+
+    /// RTCP arrives from there; why the leg discarded it, if it did.
+    fn hear_rtcp_from(
+        &mut self,
+        from: std::net::SocketAddr,
+        side: Side,
+        datagram: &[u8],
+    ) -> Option<Discard> {
+        let before = self.leg(side, |leg| leg.discards.clone());
+        let to = ours(2 * side.index() + 1);
         self.rig.borrow_mut().receive(Flying { from, to, bytes: datagram.to_vec() });
-        assert_eq!(self.leg(side, |leg| leg.discards.total()), before);
+        let after = self.leg(side, |leg| leg.discards.clone());
+        Discard::ALL.iter().copied().find(|reason| after.of(*reason) > before.of(*reason))
     }
 
     /// Lets time pass, waking the call whenever it wants.
@@ -153,6 +178,7 @@ impl Line {
             let socket = usize::from(from.port() - 30_000);
             if socket % 2 == 1 {
                 rtcp.push((socket, bytes));
+                self.rtcp_to.push((socket, to));
             } else {
                 let packet = RtpPacket::parse(&bytes).unwrap();
                 let (header, payload) = (packet.header, packet.payload.to_vec());
@@ -184,6 +210,11 @@ impl Line {
 
     fn update(&mut self, side: Side, change: LegChange) -> Result<(), ControlError> {
         self.rig.borrow_mut().command(Command::Update(self.key, side, Box::new(change))).map(|_| ())
+    }
+
+    fn set_direction(&mut self, side: Side, direction: Direction) {
+        let change = LegChange { direction: Some(direction), ..LegChange::default() };
+        self.update(side, change).unwrap();
     }
 
     fn set_format(&mut self, side: Side, format: &str) -> Result<(), ControlError> {

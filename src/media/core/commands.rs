@@ -189,8 +189,9 @@ impl Core {
             && leg.direction != direction
         {
             leg.direction = direction;
-            // What was not heard meanwhile is no loss to be filled.
+            // What was not heard meanwhile is no loss to be filled, and no noise.
             heard.order.reset();
+            heard.track.forget_noise();
             leg.restart_silence(now);
         }
         if let Some(limit) = change.media_timeout_ms {
@@ -226,7 +227,7 @@ impl Core {
         if let Some((before, to)) = nominated {
             connection.renew_consent(now);
             if let Some(before) = before {
-                self.addresses.remove(&before.address);
+                self.forget_address(before.address, (key, side));
             }
             self.addresses.insert(to, (key, side));
         }
@@ -274,15 +275,21 @@ impl Core {
             return Err(error.within("with"));
         }
         let nominated = leg.connection.nominated(now);
-        let statistics = call.leg_statistics(side, now);
         match call.replace_leg(side, leg, &mut self.common, now) {
-            Ok(old) => {
+            Ok((mut old, statistics)) => {
                 self.counters.discards.add(&statistics.discards);
-                self.end_leg(key, &old, network);
+                if let Err(reason) = old.say_bye(&mut self.common, now) {
+                    self.counters.discards.count(reason);
+                }
+                // It has to leave while its socket is there. What a network cannot do it says again when
+                // it is used next.
+                let _ = network.send(&mut self.common.outbox);
+                self.end_leg((key, side), &old, network);
                 self.note_nominated(key, side, nominated);
                 self.rearm(key);
+                // A digit or a sound that lasted is over.
                 self.tell(key);
-                Ok(Reply::Replaced(Box::new(statistics)))
+                Ok(Reply::Replaced(statistics))
             }
             Err((error, leg)) => {
                 self.close_leg(&leg, network);
@@ -297,21 +304,26 @@ impl Core {
         // Counters only grow: what the call counted is the core's from now on.
         self.counters.discards.add(&statistics.a.discards);
         self.counters.discards.add(&statistics.b.discards);
-        call.legs.iter().for_each(|leg| self.end_leg(key, leg, network));
+        for (side, leg) in Side::BOTH.into_iter().zip(&call.legs) {
+            self.end_leg((key, side), leg, network);
+        }
         self.calls.free(key);
         Ok(Reply::Ended(Box::new(statistics)))
     }
 
     /// Forgets a leg that is no longer a call's.
-    fn end_leg(&mut self, key: CallKey, leg: &Leg, network: &mut impl Network) {
+    fn end_leg(&mut self, owner: (CallKey, Side), leg: &Leg, network: &mut impl Network) {
         self.close_leg(leg, network);
-        let remote = leg.connection.remote(Kind::Rtp);
-        let is_its = |remote: &SocketAddr| {
-            self.addresses.get(remote).is_some_and(|(owner, _)| *owner == key)
-        };
         let is_ice = matches!(leg.connection.transport, Transport::Ice { .. });
-        if let Some(remote) = remote.filter(|remote| is_ice && is_its(remote)) {
-            self.addresses.remove(&remote);
+        if let Some(remote) = leg.connection.remote(Kind::Rtp).filter(|_| is_ice) {
+            self.forget_address(remote, owner);
+        }
+    }
+
+    /// A leg is no longer at an address, unless another one has proved to be there since.
+    fn forget_address(&mut self, address: SocketAddr, owner: (CallKey, Side)) {
+        if self.addresses.get(&address) == Some(&owner) {
+            self.addresses.remove(&address);
         }
     }
 
@@ -343,7 +355,16 @@ impl Core {
         now: Instant,
     ) -> Result<Reply> {
         let call = self.calls.find(key).ok_or_else(no_call)?;
-        let sending = &mut call.legs[side.index()].sending;
+        let leg = &mut call.legs[side.index()];
+        if !leg.direction.sends() {
+            let message = format!("leg {side} is not sent to at present, see its direction");
+            return Err(ControlError::new(ErrorCode::Unsupported, message));
+        }
+        if !leg.connection.can_send() {
+            let message = format!("leg {side} has no address or no keys yet");
+            return Err(ControlError::new(ErrorCode::Unsupported, message));
+        }
+        let sending = &mut leg.sending;
         if sending.format.as_ref().is_none_or(|format| format.events.is_none()) {
             let message = format!("leg {side} has no event format to send");
             return Err(ControlError::new(ErrorCode::Unsupported, message));

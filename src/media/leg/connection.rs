@@ -10,7 +10,7 @@ use crate::os::route::{Destination, SocketIndex};
 
 /// Consent expires this long after the last authenticated check (RFC 7675 §5.1).
 const CONSENT: Duration = Duration::from_secs(30);
-/// A leg's strangers are told of this often at most.
+/// A leg's strangers are told of this often at most, those of RTP and those of RTCP.
 const STRANGER_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Which of a leg's two protocols a datagram belongs to.
@@ -70,13 +70,14 @@ pub struct Connection {
     pub security: SecurityContext,
     /// Whether the far end was heard since its address was last named.
     heard: bool,
-    stranger_told: Option<Instant>,
+    /// When its strangers were last told of, by [`Kind`].
+    strangers_told: [Option<Instant>; 2],
 }
 
 impl Connection {
     /// A connection on which nothing came yet.
     pub fn new(transport: Transport, security: SecurityContext) -> Self {
-        Self { transport, security, heard: false, stranger_told: None }
+        Self { transport, security, heard: false, strangers_told: [None; 2] }
     }
 
     /// The far end's address.
@@ -107,7 +108,7 @@ impl Connection {
     /// The far end may be elsewhere than was named, and was not heard there: how that may be learnt.
     pub fn learning(&mut self) -> Option<&mut Learning> {
         match &mut self.transport {
-            Transport::Plain { learning, .. } if !self.heard => Some(learning),
+            Transport::Plain { learning, remotes: Some(_), .. } if !self.heard => Some(learning),
             _ => None,
         }
     }
@@ -148,11 +149,11 @@ impl Connection {
     }
 
     /// Whether the leg's strangers are to be told of now; they are counted in any case.
-    pub fn take_stranger_notice(&mut self, now: Instant) -> bool {
-        let told = self.stranger_told;
+    pub fn take_stranger_notice(&mut self, kind: Kind, now: Instant) -> bool {
+        let told = self.strangers_told[kind as usize];
         let due = told.is_none_or(|told| now.duration_since(told) >= STRANGER_TOLD_EVERY);
-        if due && self.remote(Kind::Rtp).is_some() {
-            self.stranger_told = Some(now);
+        if due && self.remote(kind).is_some() {
+            self.strangers_told[kind as usize] = Some(now);
             return true;
         }
         false

@@ -22,6 +22,9 @@ const SUPERSEDED_MAX: usize = 4;
 const RETURN_PACKETS: u8 = 3;
 /// ...in which its successor was silent for so long: more than the jitter of two that go on.
 const RETURN_AFTER: Duration = Duration::from_millis(60);
+/// The same after the successor said that it pauses: Opus says so again every 400 ms, and senders of
+/// comfort noise (RFC 3389) about as often.
+const RETURN_AFTER_PAUSE: Duration = Duration::from_millis(1_000);
 
 /// What a hearing half counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,6 +78,8 @@ pub struct Hearing {
     lost_before: i64,
     /// When a packet was last accepted.
     heard_at: Option<Instant>,
+    /// It said that its sender pauses.
+    is_pausing: bool,
 }
 
 impl Hearing {
@@ -162,6 +167,7 @@ impl Hearing {
             _ => false,
         };
         self.counters.packets_of_silence += u64::from(of_silence);
+        self.is_pausing = of_silence;
         Ok(continuity)
     }
 
@@ -184,12 +190,14 @@ impl Hearing {
         if meaning == Meaning::Unknown {
             return Err(Discard::UnknownPayloadType);
         }
-        let silent = self.heard_at.map_or(RETURN_AFTER, |at| now.saturating_duration_since(at));
+        let after = if self.is_pausing { RETURN_AFTER_PAUSE } else { RETURN_AFTER };
+        let silent = self.heard_at.map_or(after, |at| now.saturating_duration_since(at));
         let known = self.superseded.iter_mut().flatten().find(|known| known.ssrc == header.ssrc);
         if let Some(known) = known {
             // What it sent while its successor spoke says nothing.
-            known.packets = if silent < RETURN_AFTER / 2 { 1 } else { known.packets + 1 };
-            if known.packets < RETURN_PACKETS || silent < RETURN_AFTER {
+            known.packets =
+                if silent < RETURN_AFTER / 2 { 1 } else { known.packets.saturating_add(1) };
+            if known.packets < RETURN_PACKETS || silent < after {
                 return Err(Discard::OtherSource);
             }
         }

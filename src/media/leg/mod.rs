@@ -138,6 +138,23 @@ impl Leg {
             return Ok(());
         }
         self.reports.schedule(now, &mut common.random);
+        self.send_report(Presence::Stays, common, now)
+    }
+
+    /// Tells the far end that this source is no more (RFC 3550 §6.6), where it can be told.
+    pub fn say_bye(&mut self, common: &mut Common, now: Instant) -> Result<(), Discard> {
+        if !self.can_report() {
+            return Ok(());
+        }
+        self.send_report(Presence::Leaves, common, now)
+    }
+
+    fn send_report(
+        &mut self,
+        presence: Presence,
+        common: &mut Common,
+        now: Instant,
+    ) -> Result<(), Discard> {
         let (socket, to) = self.connection.route(Kind::Rtcp).ok_or(Discard::NoDestination)?;
         let heard = self.hearing.reception().and_then(|(ssrc, reception)| {
             Some(reports::block(ssrc, reception.report()?, self.reports.echo(now)))
@@ -147,7 +164,7 @@ impl Leg {
             sender: self.sending.outgoing.sender_information(common.wall.ntp(now), now),
             reports: heard.as_slice(),
             cname: &self.cname,
-            presence: Presence::Stays,
+            presence,
         };
         let security = &mut self.connection.security;
         let queued = common.outbox.queue(socket, Some(to), |slot| {
@@ -175,24 +192,32 @@ impl Leg {
     /// Time passed that was nobody's: checks and packets could not be heard.
     pub fn extend(&mut self, pause: Duration, now: Instant) {
         self.connection.extend_consent(pause);
-        self.restart_silence(now);
+        // A silence that was told is the same one after the pause.
+        let told = if self.is_silence_told() { Some(now) } else { None };
+        self.silence = SilenceWatch { since: now, told, ..self.silence };
+    }
+
+    /// From when the present silence counts.
+    fn silent_since(&self) -> Instant {
+        let since = self.silence.since;
+        self.hearing.heard_at().map_or(since, |heard| heard.max(since))
+    }
+
+    fn is_silence_told(&self) -> bool {
+        self.silence.told.is_some_and(|told| told >= self.silent_since())
     }
 
     /// When the present silence has lasted too long, unless that was told.
     fn silent_at(&self) -> Option<Instant> {
-        let SilenceWatch { limit, since, told } = self.silence;
-        let limit = limit.filter(|_| self.direction.receives())?;
-        let since = self.hearing.heard_at().map_or(since, |heard| heard.max(since));
-        told.is_none_or(|told| told < since).then(|| since + limit)
+        let limit = self.silence.limit.filter(|_| self.direction.receives())?;
+        (!self.is_silence_told()).then(|| self.silent_since() + limit)
     }
 
     /// Whether a silence has just lasted too long, and how long; told once a silence.
     pub fn take_silence(&mut self, now: Instant) -> Option<Duration> {
         self.silent_at().filter(|at| *at <= now)?;
         self.silence.told = Some(now);
-        let SilenceWatch { since, .. } = self.silence;
-        let since = self.hearing.heard_at().map_or(since, |heard| heard.max(since));
-        Some(now.saturating_duration_since(since))
+        Some(now.saturating_duration_since(self.silent_since()))
     }
 
     /// What the leg knows of itself; what its streams know is added by the call.

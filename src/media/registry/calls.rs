@@ -27,6 +27,13 @@ pub struct Listed {
     pub entry: Box<Entry>,
 }
 
+impl Listed {
+    /// When it has outlived its controller for long enough; it has to be made before it can end.
+    pub fn orphaned_at(&self) -> Option<Instant> {
+        self.key.and(self.entry.orphaned_at)
+    }
+}
+
 /// What the registry knows of a call.
 #[derive(Debug)]
 pub struct Entry {
@@ -101,7 +108,7 @@ impl EntryLeg {
 impl Registry {
     pub(super) fn create_call(
         &mut self,
-        ticket: Ticket,
+        (ticket, client): (Ticket, Client),
         create: CreateCall,
         now: Instant,
     ) -> Result<Option<Outcome>> {
@@ -111,6 +118,7 @@ impl Registry {
         }
         let codecs = |leg: &LegParameters| leg.format.as_ref().map(Codecs::of);
         let weight = Weight::of(codecs(&a), codecs(&b));
+        let thread = thread.or_else(|| self.thread_of_locals([&a, &b]));
         let thread = self.choose_thread(weight, thread)?;
         let core = &mut self.cores[thread];
         let (a, entry_a) = core.new_leg(a, now).map_err(|error| error.within(Side::A))?;
@@ -129,7 +137,7 @@ impl Registry {
         let entry = Box::new(entry);
         self.calls.insert(call.clone(), Listed { key: None, entry });
         let command = CoreCommand::Create { name: call.clone(), legs: Box::new([a, b]) };
-        self.ask(thread, command, Pending::Create(ticket, call), now);
+        self.ask(thread, command, Pending::Create(ticket, client, call), now);
         Ok(None)
     }
 
@@ -137,7 +145,7 @@ impl Registry {
         &mut self,
         call: &CallName,
         reply: Result<Reply>,
-        given_up: bool,
+        client: Option<Client>,
         now: Instant,
     ) -> Result<Outcome> {
         let made = match reply {
@@ -148,33 +156,39 @@ impl Registry {
         let Some(mut listed) = self.calls.remove(call) else {
             return refuse(ErrorCode::UnknownCall, "the call is gone");
         };
-        match made {
+        match (made, client) {
             // Nobody waits for it any more.
-            Ok(key) if given_up => {
+            (Ok(key), None) => {
                 let thread = listed.entry.thread;
-                let pending = Pending::Delete(None, CallEnd::Deleted, listed.entry);
+                let pending = Pending::Undo(listed.entry);
                 self.ask(thread, CoreCommand::Delete(key), pending, now);
                 refuse(ErrorCode::SystemRefused, "it came too late")
             }
-            Ok(key) => {
+            (Ok(key), Some(client)) => {
                 listed.key = Some(key);
                 let created = listed.entry.created();
                 self.calls.insert(call.clone(), listed);
                 let CallCreated { thread, a, b } = created.clone();
                 let event = Event::CallCreated { call: call.clone(), thread, a, b };
-                self.tell(self.all_but_controller(), event);
+                self.tell(Audience::AllBut(client), event);
                 Ok(CreateCall::outcome(created))
             }
-            Err(error) => {
+            (Err(error), _) => {
                 self.release(&listed.entry, now);
                 Err(error)
             }
         }
     }
 
-    /// Whoever makes, parks and deletes calls knows of it.
-    fn all_but_controller(&self) -> Audience {
-        self.controller.map_or(Audience::All, Audience::AllBut)
+    /// The thread that has the ports which the legs are to be on, if they say.
+    fn thread_of_locals(&self, legs: [&LegParameters; 2]) -> Option<usize> {
+        let local = |leg: &LegParameters| match &leg.transport {
+            Transport::Plain(plain) => plain.local,
+            Transport::Ice(_) => None,
+        };
+        let local = legs.into_iter().find_map(local)?;
+        let core = self.cores.iter().find(|core| core.ports.has(local))?;
+        Some(core.description.thread)
     }
 
     /// The core with the most room, or the one that was asked for.
@@ -202,7 +216,7 @@ impl Registry {
     }
 
     /// Gives back what a call held on its core.
-    fn release(&mut self, entry: &Entry, now: Instant) {
+    pub(super) fn release(&mut self, entry: &Entry, now: Instant) {
         let core = &mut self.cores[entry.thread];
         core.calls -= 1;
         core.weight = core.weight.minus(entry.weight);
@@ -331,19 +345,25 @@ impl Registry {
 
     pub(super) fn delete_call(
         &mut self,
-        ticket: Ticket,
+        asked: (Ticket, Client),
         call: &CallName,
         now: Instant,
     ) -> Result<Option<Outcome>> {
         self.find(call)?;
-        self.end(call, Some(ticket), CallEnd::Deleted, now);
+        self.end(call, Some(asked), CallEnd::Deleted, now);
         Ok(None)
     }
 
-    fn end(&mut self, call: &CallName, ticket: Option<Ticket>, why: CallEnd, now: Instant) {
+    fn end(
+        &mut self,
+        call: &CallName,
+        asked: Option<(Ticket, Client)>,
+        why: CallEnd,
+        now: Instant,
+    ) {
         let Some(Listed { key: Some(key), entry }) = self.calls.remove(call) else { return };
         let thread = entry.thread;
-        let pending = Pending::Delete(ticket, why, entry);
+        let pending = Pending::Delete(asked, why, entry);
         self.ask(thread, CoreCommand::Delete(key), pending, now);
     }
 
@@ -351,7 +371,7 @@ impl Registry {
         &mut self,
         entry: Entry,
         why: CallEnd,
-        is_asked: bool,
+        client: Option<Client>,
         reply: Result<Reply>,
         now: Instant,
     ) -> Result<Outcome> {
@@ -361,7 +381,7 @@ impl Registry {
             Ok(other) => return Err(wrong_reply(&other)),
             Err(error) => return Err(error),
         };
-        let audience = if is_asked { self.all_but_controller() } else { Audience::All };
+        let audience = client.map_or(Audience::All, Audience::AllBut);
         let call = statistics.call.clone();
         let told = Some(statistics.clone());
         self.tell(audience, Event::CallDeleted { call, why, statistics: told });
@@ -373,8 +393,8 @@ impl Registry {
         if self.controller.is_some() {
             return;
         }
-        let is_due = |listed: &Listed| listed.entry.orphaned_at.is_some_and(|at| at <= now);
-        let due = self.calls.iter().filter(|(_, listed)| is_due(listed) && listed.key.is_some());
+        let is_due = |listed: &Listed| listed.orphaned_at().is_some_and(|at| at <= now);
+        let due = self.calls.iter().filter(|(_, listed)| is_due(listed));
         let due: Vec<CallName> = due.map(|(call, _)| call.clone()).collect();
         for call in due {
             self.end(&call, None, CallEnd::Orphaned, now);
@@ -413,7 +433,7 @@ impl Registry {
     /// The calls of a thread, those included that are ending.
     pub(super) fn entries_of(&self, thread: usize) -> impl Iterator<Item = &Entry> {
         let ending = self.asked.values().filter_map(|asked| match &asked.pending {
-            Pending::Delete(_, _, entry) => Some(&**entry),
+            Pending::Delete(_, _, entry) | Pending::Undo(entry) => Some(&**entry),
             _ => None,
         });
         let listed = self.calls.values().map(|listed| &*listed.entry);

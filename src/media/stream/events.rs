@@ -5,19 +5,22 @@ use crate::audio::SAMPLES_PER_MS;
 use crate::audio::dtmf::{EventRelay, RELAY_OUTPUTS_MAX, RelayOutput};
 use crate::media::leg::outlet::Outlet;
 
+/// Two events do not begin at one time: a packet of 20 ms apart.
+const APART_SAMPLES: u64 = (20 * SAMPLES_PER_MS) as u64;
+
 /// Telephone events of a stream.
 pub struct Events {
     /// Their clocks.
     pub relay: EventRelay,
     /// In and out, in Hz.
     clocks_hz: (u32, u32),
-    /// Position at which the present event began.
-    pub onset: u64,
+    /// Position at which the present event began; `None` before the first.
+    onset: Option<u64>,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        Self { relay: EventRelay::new(8_000, 8_000, 20), clocks_hz: (8_000, 8_000), onset: 0 }
+        Self { relay: EventRelay::new(8_000, 8_000, 20), clocks_hz: (8_000, 8_000), onset: None }
     }
 }
 
@@ -25,6 +28,18 @@ impl Events {
     /// The clock of the events that come, in Hz.
     pub fn clock_hz(&self) -> u32 {
         self.clocks_hz.0
+    }
+
+    /// Position at which the present event began.
+    pub fn onset(&self) -> u64 {
+        self.onset.unwrap_or(0)
+    }
+
+    /// An event begins at a position. Where no time has passed since the one before, as between those of
+    /// two sources, it begins a little later: by that it is known to be another one (RFC 4733 §2.1).
+    pub fn begin(&mut self, position: u64) {
+        let earliest = self.onset.map_or(0, |before| before + APART_SAMPLES);
+        self.onset = Some(position.max(earliest));
     }
 
     /// The relay for events of this clock; it changes between events only.

@@ -30,8 +30,9 @@ pub struct Timeline {
     end: u64,
     /// When audio was last added, and how much of it.
     last: Option<(Instant, u64)>,
-    /// How far the end is ahead of the sender's clock, up to [`OVERLAP_MAX`].
-    ahead: u64,
+    /// How far the line is ahead of the sender, or of time where the sender changed: it is taken out of
+    /// the next pause.
+    owed: u64,
 }
 
 impl Timeline {
@@ -53,22 +54,20 @@ impl Timeline {
             let passed = i64::from(timestamp.distance(anchor.timestamp)) / per_sample.max(1);
             anchor.position as i64 + passed - self.end as i64
         });
-        // Overlapping audio follows directly: a position is never given twice.
+        let owed = self.owed as i64;
+        let overlap_max = OVERLAP_MAX + owed;
         let gap = match by_clock {
-            Some(overlap) if (-OVERLAP_MAX..0).contains(&overlap) => {
-                let position = self.end.saturating_add_signed(overlap);
-                self.anchor = Some(Anchor { timestamp, position });
-                self.ahead = overlap.unsigned_abs();
-                return 0;
-            }
-            Some(gap) if (-JUMP_MAX..=0).contains(&gap) => 0,
-            Some(gap) if (0..=JUMP_MAX).contains(&gap) => gap as u64,
+            Some(gap) if (-overlap_max..=JUMP_MAX).contains(&gap) => gap,
+            // A clock that steps back: a position is never given twice.
+            Some(gap) if (-JUMP_MAX..0).contains(&gap) => -owed,
             // What comes now was spoken since, as what came last was before it came.
-            _ => self.passed_beyond_end(now).saturating_sub(self.last.map_or(0, |(_, n)| n)),
+            _ => self.passed_beyond_end(now) as i64 - self.last_packet() - owed,
         };
-        self.anchor = Some(Anchor { timestamp, position: self.end + gap });
-        self.ahead = 0;
-        gap
+        // Overlapping audio follows directly.
+        self.owed = (-gap).max(0) as u64;
+        let position = self.end.saturating_add_signed(gap);
+        self.anchor = Some(Anchor { timestamp, position });
+        gap.max(0) as u64
     }
 
     /// Adds audio that was played: sent, or about to be.
@@ -89,13 +88,17 @@ impl Timeline {
 
     /// Moves the end to where it would be had audio gone on until `now`, and returns by how much.
     pub fn catch_up(&mut self, now: Instant) -> u64 {
-        let skipped = self.passed_beyond_end(now);
-        self.advance(skipped, now);
+        let passed = self.passed_beyond_end(now);
+        let skipped = passed.saturating_sub(self.owed);
+        self.owed = self.owed.saturating_sub(passed);
+        let last_samples = self.last.map_or(0, |(_, samples)| samples);
+        self.end += skipped;
+        self.last = Some((now, last_samples));
         skipped
     }
 
-    /// When audio of our own may begin: once what was sent last has lasted, and what the line is ahead of
-    /// the sender's clock has passed. Were that left out, each beginning would put the line ahead for good.
+    /// When audio of our own may begin: once what was sent last has lasted, and what the line is ahead has
+    /// passed. Were that left out, each beginning would put the line ahead for good.
     pub fn next_due(&self, now: Instant) -> Instant {
         let due = self.last.map(|(at, _)| at + Duration::from_micros(self.lasts() * 125));
         due.map_or(now, |due| due.max(now))
@@ -104,12 +107,16 @@ impl Timeline {
     /// Moves the end to where audio of our own belongs that begins now.
     pub fn follow(&mut self, now: Instant) {
         self.end += self.passed_beyond_end(now).saturating_sub(self.lasts());
-        self.ahead = 0;
+        self.owed = 0;
     }
 
     fn lasts(&self) -> u64 {
-        let last = self.last.map_or(0, |(_, samples)| samples.min(OVERLAP_MAX as u64));
-        last + self.ahead
+        self.last_packet() as u64 + self.owed
+    }
+
+    /// How long the last packet was, as far as is known: a pause is none.
+    fn last_packet(&self) -> i64 {
+        self.last.map_or(0, |(_, samples)| samples.min(OVERLAP_MAX as u64) as i64)
     }
 
     fn passed_beyond_end(&self, now: Instant) -> u64 {
@@ -172,6 +179,22 @@ mod tests {
         assert_eq!(play(&mut timeline, 2_000_000_000, later), 0);
         timeline.restart();
         assert_eq!(play(&mut timeline, 5, later + Duration::from_millis(60)), 320);
+    }
+
+    #[test]
+    fn sources_that_overlap_leave_the_line_no_further_ahead_than_one_packet() {
+        let (mut timeline, began) = (Timeline::default(), Instant::now());
+        for n in 0..100_u32 {
+            // Two of them every 60 ms, at the same instant.
+            let now = began + Duration::from_millis(60) * n;
+            for source in [7, 1_000_000] {
+                timeline.restart();
+                play(&mut timeline, source, now);
+            }
+            let passed = u64::from(n) * 3 * PACKET;
+            assert!(timeline.end() <= passed + 2 * PACKET, "{} after {passed}", timeline.end());
+        }
+        assert!(timeline.end() >= 99 * 3 * PACKET);
     }
 
     #[test]

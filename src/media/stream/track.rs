@@ -114,6 +114,12 @@ impl Track {
         self.count(sent);
     }
 
+    /// Another far end is sent to from now on: it was told nothing yet.
+    pub fn change_listener(&mut self) {
+        self.noise_told = None;
+        self.talkspurt = true;
+    }
+
     /// Position after the last audio so far.
     pub fn end(&self) -> u64 {
         self.timeline.end()
@@ -186,8 +192,9 @@ impl Track {
         let clock_hz = codec.clock_hz();
         let gap = self.timeline.gap_before(packet.header.timestamp, clock_hz, out.now);
         out.leave_out(missing_packets);
-        let position = self.timeline.end() + gap;
-        self.timeline.advance(gap + samples, out.now);
+        self.timeline.advance(gap, out.now);
+        let position = self.timeline.end();
+        self.timeline.advance(samples, out.now);
         out.speak(packet.header.marker, position, |slot| write_payload(packet.payload, slot))
     }
 
@@ -514,7 +521,7 @@ impl Track {
                     if packet.marker {
                         self.begin_event(onset, out);
                     }
-                    outcome = outcome.and(out.send_event(packet, self.events.onset));
+                    outcome = outcome.and(out.send_event(packet, self.events.onset()));
                 }
                 RelayOutput::Owed { event, time } => {
                     outcome = outcome.and(out.owe_event(event, time));
@@ -533,7 +540,7 @@ impl Track {
     fn begin_event(&mut self, onset: Option<RtpTimestamp>, out: &mut Outlet<'_>) {
         self.break_off(out);
         if out.is_paced() || self.player.is_some() {
-            self.events.onset = self.timeline.end();
+            self.events.begin(self.timeline.end());
             return;
         }
         match onset {
@@ -545,7 +552,7 @@ impl Track {
                 self.timeline.catch_up(out.now);
             }
         }
-        self.events.onset = self.timeline.end();
+        self.events.begin(self.timeline.end());
     }
 
     /// Something takes the place of the audio: the packet in the making is completed, or taken back where

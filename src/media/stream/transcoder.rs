@@ -67,7 +67,7 @@ impl Transcoder {
         })
     }
 
-    /// Whether it leads from such a format to such a one. Opus is never encoded from Opus.
+    /// Whether it leads from such a format to such a one, once adapted. Opus is never encoded from Opus.
     pub fn serves(&self, from: &Meanings, to: &SendFormat) -> bool {
         let hears_opus = from.any_audio(|codec| codec == Codec::Opus);
         let hears_g711 = from.any_audio(|codec| codec != Codec::Opus);
@@ -75,8 +75,15 @@ impl Transcoder {
         !passes
             && self.opus.is_some() == hears_opus
             && self.concealer.is_some() == hears_g711
-            && self.assembly.packet_samples == to.packet_samples
-            && self.encoder.codec() == to.codec
+            && matches!(self.encoder, Encoder::Opus(..)) == (to.codec == Codec::Opus)
+    }
+
+    /// Makes packets of another length or law, with the states that are there.
+    pub fn adapt(&mut self, to: &SendFormat) {
+        self.assembly.packet_samples = to.packet_samples;
+        if let Encoder::G711(law) = &mut self.encoder {
+            *law = law_of(to.codec);
+        }
     }
 
     /// Whether Opus is decoded or encoded.
@@ -98,7 +105,7 @@ impl Transcoder {
                 opus.decode(payload, out).map_err(|_| Discard::BadPayload)?
             }
             Codec::Pcmu | Codec::Pcma => {
-                let law = if codec == Codec::Pcmu { Law::Mu } else { Law::A };
+                let law = law_of(codec);
                 let out = out.get_mut(..payload.len()).ok_or(Discard::BadPayload)?;
                 g711::decode(law, payload, out);
                 self.concealer.as_mut().ok_or(Discard::UnknownPayloadType)?.received(out);
@@ -148,7 +155,11 @@ impl Assembly {
 
     /// Samples that complete the packet in the making; 0 when none is.
     pub fn missing_to_full(&self) -> u64 {
-        if self.pending == 0 { 0 } else { (self.packet_samples - self.pending) as u64 }
+        // More than a packet waits where packets have just become shorter.
+        match self.pending % self.packet_samples {
+            0 => 0,
+            begun => (self.packet_samples - begun) as u64,
+        }
     }
 
     /// Where the next audio goes.
@@ -210,8 +221,7 @@ impl Encoder {
                 let encoder = codecs.encoder(settings).map_err(no_capacity)?;
                 Self::Opus(encoder, SilenceGate::default())
             }
-            Codec::Pcmu => Self::G711(Law::Mu),
-            Codec::Pcma => Self::G711(Law::A),
+            Codec::Pcmu | Codec::Pcma => Self::G711(law_of(to.codec)),
         })
     }
 
@@ -260,6 +270,10 @@ impl Encoder {
             }
         }
     }
+}
+
+fn law_of(codec: Codec) -> Law {
+    if codec == Codec::Pcma { Law::A } else { Law::Mu }
 }
 
 fn no_capacity(full: crate::audio::opus::ArenaFull) -> ControlError {

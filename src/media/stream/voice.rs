@@ -43,14 +43,23 @@ impl Voice {
         Ok(Self::Transcode(Box::new(Transcoder::new(from, to, settings, codecs)?)))
     }
 
-    /// Whether these stages are what such formats want: payload types, and how Opus is encoded, may
-    /// change under them.
+    /// Whether these stages can be what such formats want, see [`Self::adapt`].
     pub fn serves(&self, from: Option<&Meanings>, to: Option<&SendFormat>) -> bool {
         match (self, from, to) {
             (Self::Closed, None, _) | (Self::Closed, _, None) => true,
             (Self::Transcode(transcoder), Some(from), Some(to)) => transcoder.serves(from, to),
             // Whether it still may pass is asked again; it holds no state.
             _ => false,
+        }
+    }
+
+    /// Goes on toward a format that the stages serve: payload types, packet times, the law of G.711 and
+    /// how Opus is encoded change under them. Codec states and the audio that waits stay.
+    pub fn adapt(&mut self, to: &SendFormat, settings: Option<EncoderSettings>) {
+        let Some(transcoder) = self.transcoder() else { return };
+        transcoder.adapt(to);
+        if let (Some(settings), Some(encoder)) = (settings, self.opus_encoder()) {
+            encoder.configure(settings);
         }
     }
 

@@ -1,0 +1,277 @@
+//! The registry without a core: what it asks, whom it answers, what it does about a core that does not.
+
+use serde_json::json;
+
+use super::*;
+use crate::config::PortRange;
+use crate::control::message::{
+    CallStatistics, CreateCall, DeleteCall, QueryCall, QueryProcess, ReplaceLeg, UpdateLeg,
+};
+use crate::control::samples;
+use crate::media::channel::CallKey;
+
+const KEY: CallKey = CallKey { place: 0, generation: 1 };
+const CONTROLLER: Client = 1;
+
+/// A registry of one core that is played by the test.
+struct Alone {
+    registry: Registry,
+    now: Instant,
+    next_ticket: u64,
+}
+
+impl Alone {
+    fn new() -> Self {
+        let now = Instant::now();
+        let browser = ([192, 0, 2, 10], 40_000).into();
+        let description = ThreadDescription { thread: 0, core: 0, browser };
+        let bind = |address, _| Ok(BoundSocket::made_up(address));
+        let range = PortRange { first: 30_000, last: 30_199 };
+        let ports = PortPool::new(browser.ip(), range, (0, 1), bind, now);
+        let socket = BoundSocket::made_up(browser);
+        let core = Core::new(description, Arc::default(), ports, socket);
+        let limits = Limits { calls: 100, load: 0.9 };
+        let registry = Registry::new(vec![core], limits, "this one".to_owned(), now);
+        let mut alone = Self { registry, now, next_ticket: 1 };
+        alone.ask(CONTROLLER, TakeControl { force: false });
+        alone.outputs();
+        alone
+    }
+
+    fn ask(&mut self, client: Client, command: impl Into<Command>) -> Ticket {
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        self.registry.handle_command(ticket, client, command.into(), self.now);
+        ticket
+    }
+
+    fn outputs(&mut self) -> Vec<Output> {
+        std::iter::from_fn(|| self.registry.poll_output()).collect()
+    }
+
+    /// What the core was asked since the last time; nothing else happened.
+    fn asked(&mut self) -> Vec<(Token, CoreCommand)> {
+        let asked = self.outputs().into_iter().map(|output| match output {
+            Output::Ask { thread: 0, token, command } => (token, command),
+            other => panic!("{other:?}"),
+        });
+        asked.collect()
+    }
+
+    fn reply(&mut self, token: Token, reply: Reply) {
+        self.registry.handle_report(Report::Reply(token, Ok(reply)), self.now);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.registry.next_timeout().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.registry.handle_timeout(self.now);
+        }
+        self.now = until;
+    }
+
+    /// Makes a call, which the core agrees to.
+    fn create(&mut self, call: &str, key: CallKey) {
+        self.ask(CONTROLLER, create(call));
+        let (token, _) = self.asked().remove(0);
+        self.reply(token, Reply::Created(key));
+        assert!(matches!(self.outputs()[..], [Output::Event(..), Output::Answer(_, Ok(_))]));
+    }
+
+    fn free_ports(&self) -> usize {
+        self.registry.cores[0].ports.free()
+    }
+}
+
+fn create(call: &str) -> CreateCall {
+    let leg = json!({"transport": {"kind": "plain"}});
+    serde_json::from_value(json!({"call": call, "a": leg, "b": leg})).unwrap()
+}
+
+fn delete(call: &str) -> DeleteCall {
+    DeleteCall { call: call.into() }
+}
+
+fn ended(call: &str) -> Reply {
+    let statistics = samples::call_statistics();
+    Reply::Ended(Box::new(CallStatistics { call: call.into(), ..statistics }))
+}
+
+fn refusal(output: &Output) -> (Ticket, ErrorCode) {
+    match output {
+        Output::Answer(ticket, Err(error)) => (*ticket, error.code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_command_that_a_core_never_answers_is_refused_after_its_bound() {
+    let mut alone = Alone::new();
+    alone.create("one", KEY);
+    let change = json!({"call": "one", "leg": "a", "direction": "inactive"});
+    let digit = json!({"call": "one", "leg": "a", "digit": "1"});
+    let datagram = json!({"thread": 0, "to": "192.0.2.1:9", "payload": "AAEC"});
+    let leg = json!({"transport": {"kind": "plain"}});
+    let commands: Vec<Command> = vec![
+        create("two").into(),
+        serde_json::from_value::<UpdateLeg>(change).unwrap().into(),
+        serde_json::from_value::<ReplaceLeg>(json!({"call": "one", "leg": "a", "with": leg}))
+            .unwrap()
+            .into(),
+        serde_json::from_value::<SendDigit>(digit).unwrap().into(),
+        serde_json::from_value::<SendDatagram>(datagram).unwrap().into(),
+        QueryCall { call: "one".into() }.into(),
+        QueryProcess {}.into(),
+        delete("one").into(),
+    ];
+    let tickets: Vec<_> = commands.into_iter().map(|it| alone.ask(CONTROLLER, it)).collect();
+    assert_eq!(alone.asked().len(), tickets.len());
+    // A fifth more, for the process itself may have been stopped.
+    alone.pass(ANSWER_MAX + ANSWER_MAX / 5 - Duration::from_millis(1));
+    assert!(alone.outputs().is_empty());
+    alone.pass(Duration::from_millis(2));
+    let mut refused: Vec<_> = alone.outputs().iter().map(refusal).collect();
+    refused.sort();
+    let expected: Vec<_> = tickets.into_iter().map(|it| (it, ErrorCode::SystemRefused)).collect();
+    assert_eq!(refused, expected);
+    alone.pass(Duration::from_secs(3_600));
+    assert!(alone.outputs().is_empty(), "each is answered once");
+}
+
+#[test]
+fn a_call_that_comes_too_late_is_ended_again_and_nobody_hears_of_it() {
+    let mut alone = Alone::new();
+    let free = alone.free_ports();
+    alone.ask(CONTROLLER, create("one"));
+    let (token, _) = alone.asked().remove(0);
+    alone.pass(ANSWER_MAX * 2);
+    assert_eq!(alone.outputs().len(), 1);
+    alone.ask(CONTROLLER, create("one"));
+    assert_eq!(refusal(&alone.outputs()[0]).1, ErrorCode::CallExists, "it may still come");
+    alone.reply(token, Reply::Created(KEY));
+    let asked = alone.asked();
+    assert!(matches!(asked[..], [(_, CoreCommand::Delete(KEY))]), "{asked:?}");
+    // Its name is free; what is made under it now is not what ends.
+    alone.create("one", CallKey { place: 1, generation: 1 });
+    alone.reply(asked[0].0, ended("one"));
+    assert!(alone.outputs().is_empty());
+    assert_eq!(alone.free_ports(), free - 2, "the ports of the late one are back");
+    assert!(alone.registry.check_call(&"one".into()).is_ok());
+}
+
+#[test]
+fn a_call_that_ends_late_is_told_to_who_was_refused() {
+    let mut alone = Alone::new();
+    alone.create("one", KEY);
+    alone.ask(CONTROLLER, delete("one"));
+    let (token, _) = alone.asked().remove(0);
+    alone.pass(ANSWER_MAX * 2);
+    alone.outputs();
+    alone.reply(token, ended("one"));
+    let outputs = alone.outputs();
+    let [Output::Event(Audience::All, Event::CallDeleted { .. })] = &outputs[..] else {
+        panic!("{outputs:?}")
+    };
+}
+
+#[test]
+fn a_call_is_told_to_the_controller_that_took_over_while_another_made_or_ended_it() {
+    let mut alone = Alone::new();
+    alone.create("one", KEY);
+    alone.ask(CONTROLLER, create("two"));
+    alone.ask(CONTROLLER, delete("one"));
+    let asked = alone.asked();
+    alone.ask(2, TakeControl { force: true });
+    alone.registry.client_gone(CONTROLLER, alone.now);
+    alone.outputs();
+    alone.reply(asked[0].0, Reply::Created(CallKey { place: 1, generation: 1 }));
+    alone.reply(asked[1].0, ended("one"));
+    let audiences: Vec<_> = alone
+        .outputs()
+        .into_iter()
+        .filter_map(|output| match output {
+            Output::Event(audience, event) => Some((audience, event.name())),
+            _ => None,
+        })
+        .collect();
+    let but_who_asked = Audience::AllBut(CONTROLLER);
+    assert_eq!(audiences, [(but_who_asked, "call_created"), (but_who_asked, "call_deleted")]);
+}
+
+#[test]
+fn a_call_that_is_still_being_made_is_not_due_to_end_over_and_over() {
+    let mut alone = Alone::new();
+    let mut arguments = create("one");
+    arguments.orphan_ms = Some(serde_json::from_value(json!(1_000)).unwrap());
+    alone.ask(CONTROLLER, arguments);
+    let (token, _) = alone.asked().remove(0);
+    alone.registry.client_gone(CONTROLLER, alone.now);
+    alone.now += Duration::from_secs(2);
+    alone.registry.handle_timeout(alone.now);
+    assert!(alone.registry.next_timeout().is_some_and(|at| at > alone.now), "nothing is due");
+    alone.reply(token, Reply::Created(KEY));
+    alone.outputs();
+    alone.pass(Duration::ZERO);
+    assert!(matches!(alone.asked()[..], [(_, CoreCommand::Delete(KEY))]));
+}
+
+#[test]
+fn questions_reach_a_core_a_thousand_times_a_second_at_most_and_all_are_answered() {
+    let mut alone = Alone::new();
+    alone.create("one", KEY);
+    let began = alone.now;
+    let (mut asked, mut answered) = (0, 0);
+    for n in 0..17_600_u32 {
+        alone.pass((began + Duration::from_secs(1) * n / 17_600) - alone.now);
+        alone.ask(u64::from(n % 64), QueryCall { call: "one".into() });
+        let mut queries = Vec::new();
+        for output in alone.outputs() {
+            match output {
+                Output::Ask { token, command: CoreCommand::Query(keys), .. } => {
+                    queries.push((token, keys.len()));
+                }
+                Output::Answer(_, Ok(_)) => answered += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        asked += queries.len();
+        for (token, calls) in queries {
+            let statistics = Box::new(samples::call_statistics());
+            alone.reply(token, Reply::Calls(vec![Some(statistics); calls]));
+        }
+    }
+    alone.pass(Duration::from_millis(2));
+    for output in alone.outputs() {
+        match output {
+            Output::Ask { token, command: CoreCommand::Query(keys), .. } => {
+                asked += 1;
+                let statistics = Box::new(samples::call_statistics());
+                alone.reply(token, Reply::Calls(vec![Some(statistics); keys.len()]));
+            }
+            Output::Answer(_, Ok(_)) => answered += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    answered += alone.outputs().len();
+    assert_eq!(answered, 17_600);
+    assert!((900..=1_001).contains(&asked), "{asked}");
+}
+
+#[test]
+fn what_the_process_counts_is_asked_for_ten_times_a_second_at_most() {
+    let mut alone = Alone::new();
+    let began = alone.now;
+    let mut asked = 0;
+    for n in 0..5_000_u32 {
+        alone.pass((began + Duration::from_secs(1) * n / 5_000) - alone.now);
+        alone.ask(u64::from(n % 64), QueryProcess {});
+        for output in alone.outputs() {
+            if let Output::Ask { token, command: CoreCommand::QueryThread, .. } = output {
+                asked += 1;
+                alone.reply(token, Reply::Thread(Box::default()));
+            }
+        }
+    }
+    assert!((9..=11).contains(&asked), "{asked}");
+}
