@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::budget::Gauge;
+use super::call::Call;
 use super::channel::{Command, CoreEvent, Reply, Report};
 use super::core::{Core, CoreParts};
 use super::front::json::{Front, Output};
@@ -18,8 +19,8 @@ use super::registry::{self, Client, Limits, Registry};
 use crate::audio::opus::OpusArena;
 use crate::base::clock::WallAnchor;
 use crate::base::random;
-use crate::config::PortRange;
-use crate::control::message::{ControlError, ThreadDescription};
+use crate::config::{Media, PortRange};
+use crate::control::message::{CallName, ControlError, Format, Side, ThreadDescription};
 use crate::os::network::{Arrival, Datagram, Network, NetworkCounters, SocketIndex};
 use crate::os::outbox::Outbox;
 use crate::os::sockets::BoundSocket;
@@ -256,6 +257,23 @@ pub struct Process {
 impl Process {
     /// A process of so many cores for so many calls each.
     pub fn new(cores: usize, calls: usize, generation: &str, now: Instant) -> io::Result<Self> {
+        let ports = PortRange { first: 30_000, last: 39_999 };
+        Self::of(cores, ports, Limits { calls, load: 0.9 }, generation, now)
+    }
+
+    /// A process as it is configured, but for its addresses and core numbers.
+    pub fn configured(config: &Media, generation: &str, now: Instant) -> io::Result<Self> {
+        Self::of(config.cores.len(), config.trunk_ports, Limits::of(config), generation, now)
+    }
+
+    fn of(
+        cores: usize,
+        range: PortRange,
+        limits: Limits,
+        generation: &str,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let calls = limits.calls;
         let rigs =
             (0..cores).map(|thread| Rig::of_thread(thread, calls, OpusArena::new(calls)?, now));
         let rigs: Vec<Rig> = rigs.collect::<io::Result<_>>()?;
@@ -263,15 +281,24 @@ impl Process {
             let browser = browser_address(thread);
             let description = ThreadDescription { thread, core: thread, browser };
             let bind = |address, _| Ok(BoundSocket::made_up(address));
-            let range = PortRange { first: 30_000, last: 39_999 };
             let ports = PortPool::new(browser.ip(), range, (thread, cores), bind, now);
             let socket = BoundSocket::made_up(browser);
             registry::Core::new(description, Arc::clone(&rig.gauge), ports, socket)
         });
-        let limits = Limits { calls, load: 0.9 };
         let registry = Registry::new(known.collect(), limits, generation.to_owned(), now);
         let (lines, closed) = (VecDeque::new(), Vec::new());
         Ok(Self { front: Front::new(registry), cores: rigs, now, lines, closed })
+    }
+
+    /// A call as its core has it.
+    pub fn call(&mut self, name: &CallName) -> Option<&Call> {
+        let (thread, key) = self.front.registry().place(name)?;
+        self.cores[thread].core.line(key).map(|(call, _)| &*call)
+    }
+
+    /// What a leg was last told to carry.
+    pub fn format(&self, name: &CallName, leg: Side) -> Option<&Format> {
+        self.front.registry().format(name, leg)
     }
 
     /// A control connection; its greeting is its first line.

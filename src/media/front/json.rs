@@ -95,6 +95,11 @@ impl Front {
         }
     }
 
+    /// What the lines drive.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Connections at present.
     pub fn connections(&self) -> usize {
         self.connections.len()
