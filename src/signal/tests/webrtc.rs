@@ -131,10 +131,11 @@ impl WebRtc {
         self.check();
     }
 
-    /// Another call, another association.
+    /// Another call, another association: the checks of the old one cease.
     pub fn start_over(&mut self) {
         self.handshake = None;
         self.has_begun = false;
+        self.next_check = None;
         self.keys = None;
         self.sender = None;
         self.is_connected = false;
