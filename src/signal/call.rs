@@ -42,6 +42,7 @@ use crate::signal::exchange::Exchange;
 use crate::signal::in_call;
 use crate::signal::invite::Invite;
 use crate::signal::leg::{Farewell, Leg, LegMedia};
+use crate::signal::media_leg::both;
 use crate::signal::output::Output;
 use crate::signal::peer::Peer;
 use crate::signal::records::{CallRecord, Direction, Party};
@@ -354,7 +355,7 @@ impl Call {
         };
         match media.answered(sdp) {
             Ok(change) => {
-                exchange.change_leg(&self.name, Side::B, change);
+                self.change_leg(Side::B, change, exchange);
                 true
             }
             Err(refusal) => {
@@ -438,7 +439,7 @@ impl Call {
         self.callee.dialog = Some(dialog);
         self.attempts.give_up_others(number, exchange);
         match self.take_answer(response) {
-            Ok(change) => exchange.change_leg(&self.name, Side::B, change),
+            Ok(change) => self.change_leg(Side::B, change, exchange),
             Err(release) => return self.end(Party::Linecard, release, None, exchange),
         }
 
@@ -491,7 +492,7 @@ impl Call {
         };
         match answer {
             Ok(change) => {
-                exchange.change_leg(&self.name, Side::A, change);
+                self.change_leg(Side::A, change, exchange);
                 self.record.caller_codec = self.caller.media.codec();
                 self.park(exchange);
                 self.go_on_with_handshake(Side::A, exchange);
@@ -568,7 +569,7 @@ impl Call {
                     exchange.directory.enter(address, &self.name, Part::Leg(side));
                 }
                 Outcome::Nominated(change) => {
-                    exchange.change_leg(&self.name, side, change);
+                    self.change_leg(side, change, exchange);
                     if self.stage == Stage::Talking {
                         info!(call = &*self.name, leg = ?side, "the browser moved");
                         self.park(exchange);
@@ -578,7 +579,7 @@ impl Call {
                 }
                 Outcome::Secured(change) => {
                     info!(call = &*self.name, leg = ?side, "secured");
-                    exchange.change_leg(&self.name, side, change);
+                    self.change_leg(side, change, exchange);
                     self.record.set_up.secured_ms = Some(since_started);
                     self.talk_if_open(exchange);
                 }
@@ -688,11 +689,24 @@ impl Call {
         }
     }
 
-    /// Media was away and still holds the call: it hears again what it may have missed.
+    /// Tells media to change a leg; while media is away, once it is back.
+    fn change_leg(&mut self, side: Side, change: LegChange, exchange: &mut Exchange) {
+        if let Err(change) = exchange.change_leg(&self.name, side, change) {
+            self.untold(side, change);
+        }
+    }
+
+    /// Media may not have heard of a change.
+    pub fn untold(&mut self, side: Side, change: LegChange) {
+        let untold = &mut self.leg_mut(side).untold;
+        *untold = both(std::mem::take(untold), change);
+    }
+
+    /// Media was away and still holds the call: it hears what it may have missed.
     pub fn media_back(&mut self, exchange: &mut Exchange) {
         for side in Side::BOTH {
-            let remote = self.leg(side).media.browser().and_then(BrowserMedia::nominated);
-            exchange.change_leg(&self.name, side, LegChange { remote, ..LegChange::default() });
+            let untold = std::mem::take(&mut self.leg_mut(side).untold);
+            self.change_leg(side, untold, exchange);
         }
         self.park(exchange);
     }

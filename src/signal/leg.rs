@@ -40,6 +40,9 @@ pub struct Leg {
     /// How far we are with our BYE.
     #[serde(skip)]
     pub farewell: Farewell,
+    /// What media may not have heard while it was away, keys among it: not for the blob.
+    #[serde(skip)]
+    pub untold: LegChange,
 }
 
 /// The media of a leg.
@@ -69,7 +72,14 @@ pub enum Farewell {
 impl Leg {
     /// A leg with whom there is no dialog yet.
     pub fn new(peer: Peer, flow: Option<Flow>, media: LegMedia) -> Self {
-        Self { peer, dialog: None, flow, media, farewell: Farewell::None }
+        Self {
+            peer,
+            dialog: None,
+            flow,
+            media,
+            farewell: Farewell::None,
+            untold: LegChange::default(),
+        }
     }
 
     /// Sends the BYE, or waits for the browser to come back for it.

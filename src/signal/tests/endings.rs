@@ -378,6 +378,62 @@ fn a_connection_to_media_that_broke_for_a_moment_harms_no_call() {
 }
 
 #[test]
+fn what_an_answer_says_while_media_is_away_is_told_when_it_is_back() {
+    let mut world = World::default();
+    let (browser, trunk, sent) = dialled(&mut world);
+    let asked = world.request_at(trunk, Method::Invite);
+    world.lose_control();
+    let mut callee = world.answer(trunk, asked, "gw", TRUNK_SDP);
+    world.ack_at(trunk);
+    let ok = world.response_at(browser, Status::OK);
+    world.confirm(browser, &sent, &ok, "");
+    assert_eq!(world.media.remote(Side::B), None);
+    world.connect_control();
+    assert_eq!(world.media.remote(Side::B), Some("198.51.100.7:20000".parse().unwrap()));
+    assert!(world.media.format(Side::B).is_some());
+    world.connect_media(browser, body(&ok.body));
+    world.hang_up(trunk, &mut callee);
+    world.take_bye(browser);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn keys_that_an_answer_sets_free_while_media_is_away_are_told_when_it_is_back() {
+    let mut world = World::default();
+    let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
+    let sent = world.trunk_dials(trunk, "1001", TRUNK_SDP);
+    let asked = world.request_at(browser, Method::Invite);
+    // The handshake is faster than the answer.
+    world.connect_media(browser, body(&asked.1.body));
+    world.lose_control();
+    let sdp = world.web(browser).sdp("active");
+    world.answer(browser, asked, "browser", &sdp);
+    let ok = world.response_at(trunk, Status::OK);
+    let mut dialog = world.confirm(trunk, &sent, &ok, "");
+    assert!(!world.media.connection(Side::B).security.is_ready());
+    world.connect_control();
+    assert!(world.media.connection(Side::B).security.is_protected());
+    assert_eq!(world.media.remote(Side::B), Some(world.web(browser).address));
+    world.seconds(60);
+    world.hang_up(trunk, &mut dialog);
+    world.take_bye(browser);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_call_that_ended_while_media_was_away_is_not_picked_up_again() {
+    let mut world = World::default();
+    let mut call = world.outgoing_call();
+    world.lose_control();
+    world.hang_up(call.caller, &mut call.caller_dialog);
+    world.take_bye(call.callee);
+    assert_eq!((world.engine.calls(), world.media.listed().len()), (0, 1));
+    world.connect_control();
+    assert_eq!((world.engine.calls(), world.media.listed().len()), (0, 0));
+    assert!(!world.assert_nothing_left().recovered);
+}
+
+#[test]
 fn without_media_a_call_is_refused_with_a_time_to_come_back() {
     let mut world = World::default();
     let browser = world.registered_browser();
