@@ -42,7 +42,6 @@ use crate::signal::exchange::Exchange;
 use crate::signal::in_call;
 use crate::signal::invite::Invite;
 use crate::signal::leg::{Farewell, Leg, LegMedia};
-use crate::signal::media_leg::both;
 use crate::signal::output::Output;
 use crate::signal::peer::Peer;
 use crate::signal::records::{CallRecord, Direction, Party};
@@ -51,7 +50,7 @@ use crate::signal::release::Release;
 use crate::signal::routing::Destination;
 use crate::signal::stage::Stage;
 use crate::sip::cause::Cause;
-use crate::sip::dialog::{Dialog, DialogId, DialogRefusal};
+use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{Failure, Flow, ServerTransactionId};
 use crate::wire::sip::{BadHeader, Method, Reason, Request, Response, Status};
 
@@ -633,23 +632,18 @@ impl Call {
     ) {
         let is_talking = self.stage == Stage::Talking;
         let leg = self.leg_mut(side);
-        let status = match absorb(leg, request) {
-            Ok(()) if matches!(flow, Flow::Web(_)) => {
-                // A browser may be back on another connection before it has registered there.
-                leg.flow = Some(flow);
-                None
-            }
-            Ok(()) => None,
-            Err(status) => Some(status),
-        };
-        let is_change = request.method == Method::Invite;
+        let status = leg.absorb(request).err();
+        if status.is_none() && matches!(flow, Flow::Web(_)) {
+            // A browser may be back on another connection before it has registered there.
+            leg.flow = Some(flow);
+        }
         let response = match (status, &request.method) {
             (Some(status), _) => Response::to(request, status),
             (None, Method::Bye) => Response::to(request, Status::OK),
             (None, Method::Invite) if !is_talking => Response::to(request, Status::REQUEST_PENDING),
             (None, _) => in_call::answer(request, &self.name, side, self.leg(side), exchange),
         };
-        if is_change && response.status.is_success() {
+        if request.method == Method::Invite && response.status.is_success() {
             // For its ACK, or the lack of it.
             exchange.directory.enter(Key::Server(transaction), &self.name, Part::Leg(side));
         }
@@ -692,14 +686,8 @@ impl Call {
     /// Tells media to change a leg; while media is away, once it is back.
     fn change_leg(&mut self, side: Side, change: LegChange, exchange: &mut Exchange) {
         if let Err(change) = exchange.change_leg(&self.name, side, change) {
-            self.untold(side, change);
+            self.leg_mut(side).keep_untold(*change);
         }
-    }
-
-    /// Media may not have heard of a change.
-    pub fn untold(&mut self, side: Side, change: LegChange) {
-        let untold = &mut self.leg_mut(side).untold;
-        *untold = both(std::mem::take(untold), change);
     }
 
     /// Media was away and still holds the call: it hears what it may have missed.
@@ -710,17 +698,6 @@ impl Call {
         }
         self.park(exchange);
     }
-}
-
-/// Puts a request into the leg's dialog, or says with which status it does not belong there.
-fn absorb(leg: &mut Leg, request: &Request) -> Result<(), Status> {
-    let id = DialogId::of_request(&request.headers);
-    let dialog = leg.dialog.as_mut().filter(|dialog| Some(&dialog.id) == id.as_ref());
-    let dialog = dialog.ok_or(Status::CALL_DOES_NOT_EXIST)?;
-    dialog.absorb_request(request).map_err(|refusal| match refusal {
-        DialogRefusal::OutOfOrder => Status::SERVER_INTERNAL_ERROR,
-        DialogRefusal::BadHeader(_) => Status::BAD_REQUEST,
-    })
 }
 
 // 8. The call ends, at whatever stage it is.
@@ -926,7 +903,8 @@ impl Call {
         }
     }
 
-    fn leg_mut(&mut self, side: Side) -> &mut Leg {
+    /// The same, to be changed.
+    pub fn leg_mut(&mut self, side: Side) -> &mut Leg {
         match side {
             Side::A => &mut self.caller,
             Side::B => &mut self.callee,

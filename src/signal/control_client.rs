@@ -297,9 +297,10 @@ impl ControlClient {
         call: &CallName,
         leg: Side,
         change: LegChange,
-    ) -> Result<(), LegChange> {
+    ) -> Result<(), Box<LegChange>> {
         let command = change.clone().of(call.clone(), leg).into();
-        let purpose = Purpose::Change(call.clone(), leg, Box::new(change.clone()));
+        let change = Box::new(change);
+        let purpose = Purpose::Change(call.clone(), leg, change.clone());
         self.command(&command, purpose).map_err(|Away| change)
     }
 
@@ -470,7 +471,7 @@ mod tests {
         assert_eq!(*untold, change());
         assert!(matches!(client.poll_report(), Some(Report::Lost)));
         let again = client.change_leg(&CallName::from("two"), Side::B, change());
-        assert_eq!(again, Err(change()), "given back");
+        assert_eq!(again, Err(Box::new(change())), "given back");
         assert_eq!(client.delete_call(&CallName::from("one")), Err(Away));
     }
 

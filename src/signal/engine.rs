@@ -304,7 +304,7 @@ impl Engine {
                 call.reserved(result, exchange);
             }),
             Report::Untold { call, leg, change } => self.with_call(&call, |call, _| {
-                call.untold(leg, *change);
+                call.leg_mut(leg).keep_untold(*change);
             }),
             Report::Refused { call, error, .. } => self.with_call(&call, |call, exchange| {
                 call.media_refused(error, exchange);

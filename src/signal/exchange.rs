@@ -161,7 +161,7 @@ impl Exchange {
         call: &CallName,
         leg: Side,
         change: LegChange,
-    ) -> Result<(), LegChange> {
+    ) -> Result<(), Box<LegChange>> {
         if change == LegChange::default() {
             return Ok(());
         }

@@ -128,12 +128,13 @@ impl Media {
         self.asked += 1;
         self.process.line(client, &write_request(self.asked, command));
         self.sort();
-        let replies = self.observed.drain(..).filter(|(to, _)| *to == client);
-        let reply = replies.filter_map(|(_, line)| match read_from_media(&line).unwrap() {
-            FromMedia::Reply { id, result } if id == Some(self.asked) => Some(result),
+        let asked = Some(self.asked);
+        let mut told = self.observed.drain(..).filter(|(to, _)| *to == client);
+        let reply = told.find_map(|(_, line)| match read_from_media(&line).unwrap() {
+            FromMedia::Reply { id, result } if id == asked => Some(result),
             _ => None,
         });
-        reply.last().expect("no reply").unwrap()
+        reply.expect("no reply").unwrap()
     }
 
     /// The calls that it lists.
