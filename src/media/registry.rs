@@ -285,8 +285,9 @@ impl Registry {
             Command::LoadAudio(load) => self.load_audio(ticket, *load, now),
             Command::UnloadAudio(unload) => self.unload_audio(&unload).map(Some),
             // A front's, which has the time for it.
-            Command::Subscribe(_) => unsupported("subscribe"),
-            other => unsupported(other.name()),
+            Command::Subscribe(_) => {
+                refuse(ErrorCode::Unsupported, "`subscribe` is of a connection")
+            }
         }
     }
 
@@ -508,10 +509,6 @@ impl Pending {
             Pending::Thread => return None,
         })
     }
-}
-
-fn unsupported<T>(command: &str) -> Result<T> {
-    refuse(ErrorCode::Unsupported, format!("`{command}` is not there yet"))
 }
 
 /// The reply of another kind than was asked for: a fault of ours, which must not end a call.

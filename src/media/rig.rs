@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::budget::Gauge;
+use super::call::Call;
 use super::channel::{Command, CoreEvent, Reply, Report};
 use super::core::{Core, CoreParts};
 use super::front::json::{Front, Output};
@@ -19,8 +20,8 @@ use super::registry::{self, Client, Limits, Registry};
 use crate::audio::opus::OpusArena;
 use crate::base::clock::WallAnchor;
 use crate::base::random;
-use crate::config::PortRange;
-use crate::control::message::{ControlError, ThreadDescription};
+use crate::config::{Media, PortRange};
+use crate::control::message::{CallName, ControlError, Format, Side, ThreadDescription};
 use crate::os::network::{Arrival, Datagram, Network, NetworkCounters};
 use crate::os::outbox::Outbox;
 use crate::os::route::SocketIndex;
@@ -28,6 +29,8 @@ use crate::os::sockets::BoundSocket;
 
 /// Wall time when a rig begins.
 const WALL: Duration = Duration::from_secs(1_700_000_000);
+/// The ports of plain legs.
+const PORTS: PortRange = PortRange { first: 30_000, last: 39_999 };
 /// What a call is said to take the codecs of a second.
 const CODEC_TIME: Duration = Duration::from_millis(1);
 
@@ -257,21 +260,32 @@ pub struct Process {
 impl Process {
     /// A process of so many cores for so many calls each.
     pub fn new(cores: usize, calls: usize, generation: &str, now: Instant) -> io::Result<Self> {
-        Self::of_wall(cores, calls, generation, WallAnchor::at(now, WALL), now)
+        let limits = Limits { calls, load: 0.9 };
+        Self::of_wall(cores, PORTS, limits, generation, WallAnchor::at(now, WALL), now)
+    }
+
+    /// A process as it is configured, but for its addresses and core numbers.
+    pub fn configured(config: &Media, generation: &str, now: Instant) -> io::Result<Self> {
+        let (ports, limits) = (config.trunk_ports, Limits::of(config));
+        let wall = WallAnchor::at(now, WALL);
+        Self::of_wall(config.cores.len(), ports, limits, generation, wall, now)
     }
 
     /// The one that is started after this one ended, on the same machine: its wall clock goes on.
     pub fn successor(&self, calls: usize, generation: &str) -> io::Result<Self> {
-        Self::of_wall(self.cores.len(), calls, generation, self.wall, self.now)
+        let limits = Limits { calls, load: 0.9 };
+        Self::of_wall(self.cores.len(), PORTS, limits, generation, self.wall, self.now)
     }
 
     fn of_wall(
         cores: usize,
-        calls: usize,
+        range: PortRange,
+        limits: Limits,
         generation: &str,
         wall: WallAnchor,
         now: Instant,
     ) -> io::Result<Self> {
+        let calls = limits.calls;
         let codecs = || OpusArena::new(calls);
         let rigs = (0..cores).map(|thread| Rig::of_thread(thread, calls, codecs()?, wall, now));
         let rigs: Vec<Rig> = rigs.collect::<io::Result<_>>()?;
@@ -279,16 +293,25 @@ impl Process {
             let browser = browser_address(thread);
             let description = ThreadDescription { thread, core: thread, browser };
             let bind = |address, _| Ok(BoundSocket::made_up(address));
-            let range = PortRange { first: 30_000, last: 39_999 };
             let ports = PortPool::new(browser.ip(), range, (thread, cores), bind, now);
             let socket = BoundSocket::made_up(browser);
             registry::Core::new(description, Arc::clone(&rig.gauge), ports, socket)
         });
-        let limits = Limits { calls, load: 0.9 };
         let registry = Registry::new(known.collect(), limits, generation.to_owned(), now);
         let (lines, closed) = (VecDeque::new(), Vec::new());
         let (front, files) = (Front::new(registry), BTreeMap::new());
         Ok(Self { front, cores: rigs, now, wall, files, lines, closed })
+    }
+
+    /// A call as its core has it.
+    pub fn call(&mut self, name: &CallName) -> Option<&Call> {
+        let (thread, key) = self.front.registry().place(name)?;
+        self.cores[thread].core.line(key).map(|(call, _)| &*call)
+    }
+
+    /// What a leg was last told to carry.
+    pub fn format(&self, name: &CallName, leg: Side) -> Option<&Format> {
+        self.front.registry().format(name, leg)
     }
 
     /// A control connection; its greeting is its first line.

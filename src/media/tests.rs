@@ -75,6 +75,11 @@ fn theirs(socket: usize) -> std::net::SocketAddr {
     ([198, 51, 100, 7], 20_000 + socket as u16).into()
 }
 
+/// A core for so many calls.
+fn rig_for(calls: usize) -> Rig {
+    Rig::with_codecs(calls, OpusArena::new(calls).unwrap(), Instant::now()).unwrap()
+}
+
 /// A call between two legs on the real core. Its formats are JSON of the control protocol.
 struct Line {
     rig: RefCell<Rig>,

@@ -50,7 +50,7 @@ use crate::signal::release::Release;
 use crate::signal::routing::Destination;
 use crate::signal::stage::Stage;
 use crate::sip::cause::Cause;
-use crate::sip::dialog::{Dialog, DialogId, DialogRefusal};
+use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{Failure, Flow, ServerTransactionId};
 use crate::wire::sip::{BadHeader, Method, Reason, Request, Response, Status};
 
@@ -354,7 +354,7 @@ impl Call {
         };
         match media.answered(sdp) {
             Ok(change) => {
-                exchange.change_leg(&self.name, Side::B, change);
+                self.change_leg(Side::B, change, exchange);
                 true
             }
             Err(refusal) => {
@@ -438,7 +438,7 @@ impl Call {
         self.callee.dialog = Some(dialog);
         self.attempts.give_up_others(number, exchange);
         match self.take_answer(response) {
-            Ok(change) => exchange.change_leg(&self.name, Side::B, change),
+            Ok(change) => self.change_leg(Side::B, change, exchange),
             Err(release) => return self.end(Party::Linecard, release, None, exchange),
         }
 
@@ -491,7 +491,7 @@ impl Call {
         };
         match answer {
             Ok(change) => {
-                exchange.change_leg(&self.name, Side::A, change);
+                self.change_leg(Side::A, change, exchange);
                 self.record.caller_codec = self.caller.media.codec();
                 self.park(exchange);
                 self.go_on_with_handshake(Side::A, exchange);
@@ -568,7 +568,7 @@ impl Call {
                     exchange.directory.enter(address, &self.name, Part::Leg(side));
                 }
                 Outcome::Nominated(change) => {
-                    exchange.change_leg(&self.name, side, change);
+                    self.change_leg(side, change, exchange);
                     if self.stage == Stage::Talking {
                         info!(call = &*self.name, leg = ?side, "the browser moved");
                         self.park(exchange);
@@ -578,7 +578,7 @@ impl Call {
                 }
                 Outcome::Secured(change) => {
                     info!(call = &*self.name, leg = ?side, "secured");
-                    exchange.change_leg(&self.name, side, change);
+                    self.change_leg(side, change, exchange);
                     self.record.set_up.secured_ms = Some(since_started);
                     self.talk_if_open(exchange);
                 }
@@ -600,7 +600,8 @@ impl Call {
             self.stage = Stage::Talking;
             self.deadline = None;
             for side in Side::BOTH {
-                exchange.change_leg(&self.name, side, self.leg(side).media.watched());
+                let watched = self.leg(side).media.watched();
+                self.change_leg(side, watched, exchange);
             }
             self.park(exchange);
         }
@@ -635,23 +636,18 @@ impl Call {
     ) {
         let is_talking = self.stage == Stage::Talking;
         let leg = self.leg_mut(side);
-        let status = match absorb(leg, request) {
-            Ok(()) if matches!(flow, Flow::Web(_)) => {
-                // A browser may be back on another connection before it has registered there.
-                leg.flow = Some(flow);
-                None
-            }
-            Ok(()) => None,
-            Err(status) => Some(status),
-        };
-        let is_change = request.method == Method::Invite;
+        let status = leg.absorb(request).err();
+        if status.is_none() && matches!(flow, Flow::Web(_)) {
+            // A browser may be back on another connection before it has registered there.
+            leg.flow = Some(flow);
+        }
         let response = match (status, &request.method) {
             (Some(status), _) => Response::to(request, status),
             (None, Method::Bye) => Response::to(request, Status::OK),
             (None, Method::Invite) if !is_talking => Response::to(request, Status::REQUEST_PENDING),
             (None, _) => in_call::answer(request, &self.name, side, self.leg(side), exchange),
         };
-        if is_change && response.status.is_success() {
+        if request.method == Method::Invite && response.status.is_success() {
             // For its ACK, or the lack of it.
             exchange.directory.enter(Key::Server(transaction), &self.name, Part::Leg(side));
         }
@@ -691,25 +687,21 @@ impl Call {
         }
     }
 
-    /// Media was away and still holds the call: it hears again what it may have missed.
+    /// Tells media to change a leg; while media is away, once it is back.
+    fn change_leg(&mut self, side: Side, change: LegChange, exchange: &mut Exchange) {
+        if let Err(change) = exchange.change_leg(&self.name, side, change) {
+            self.leg_mut(side).keep_untold(*change);
+        }
+    }
+
+    /// Media was away and still holds the call: it hears what it may have missed.
     pub fn media_back(&mut self, exchange: &mut Exchange) {
         for side in Side::BOTH {
-            let remote = self.leg(side).media.browser().and_then(BrowserMedia::nominated);
-            exchange.change_leg(&self.name, side, LegChange { remote, ..LegChange::default() });
+            let untold = std::mem::take(&mut self.leg_mut(side).untold);
+            self.change_leg(side, untold, exchange);
         }
         self.park(exchange);
     }
-}
-
-/// Puts a request into the leg's dialog, or says with which status it does not belong there.
-fn absorb(leg: &mut Leg, request: &Request) -> Result<(), Status> {
-    let id = DialogId::of_request(&request.headers);
-    let dialog = leg.dialog.as_mut().filter(|dialog| Some(&dialog.id) == id.as_ref());
-    let dialog = dialog.ok_or(Status::CALL_DOES_NOT_EXIST)?;
-    dialog.absorb_request(request).map_err(|refusal| match refusal {
-        DialogRefusal::OutOfOrder => Status::SERVER_INTERNAL_ERROR,
-        DialogRefusal::BadHeader(_) => Status::BAD_REQUEST,
-    })
 }
 
 // 8. The call ends, at whatever stage it is.
@@ -915,7 +907,8 @@ impl Call {
         }
     }
 
-    fn leg_mut(&mut self, side: Side) -> &mut Leg {
+    /// The same, to be changed.
+    pub fn leg_mut(&mut self, side: Side) -> &mut Leg {
         match side {
             Side::A => &mut self.caller,
             Side::B => &mut self.callee,

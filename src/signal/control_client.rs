@@ -17,7 +17,7 @@ use tracing::{debug, error, info, warn};
 use crate::control::codec::{FromMedia, read_from_media, write_request};
 use crate::control::message::{
     CallCreated, CallList, CallName, CallStatistics, Command, ControlError, CreateCall, DeleteCall,
-    ErrorCode, Event, Greeting, ListCalls, ListedCall, PROTOCOL, Side, TakeControl,
+    ErrorCode, Event, Greeting, LegChange, ListCalls, ListedCall, PROTOCOL, Side, TakeControl,
 };
 
 /// Requests waiting for their replies. Media answers at once and in order; this many unanswered
@@ -48,7 +48,16 @@ pub enum Report {
         /// Where its legs are reached, or why there is no call.
         result: Result<CallCreated, ControlError>,
     },
-    /// An `update_leg` or `send_digit` was refused.
+    /// An `update_leg` had no reply before the connection was lost: media may not have heard it.
+    Untold {
+        /// The call.
+        call: CallName,
+        /// The leg that was to change.
+        leg: Side,
+        /// How.
+        change: Box<LegChange>,
+    },
+    /// An `update_leg` was refused.
     Refused {
         /// The call.
         call: CallName,
@@ -103,7 +112,7 @@ enum Purpose {
     TakeControl,
     ListCalls,
     Create(CallName),
-    Change(CallName, Side),
+    Change(CallName, Side, Box<LegChange>),
     Delete(CallName),
     /// Nobody waits for the outcome; a refusal is logged.
     Unattended(&'static str),
@@ -160,10 +169,10 @@ impl ControlClient {
                 Purpose::Delete(call) => {
                     self.reports.push_back(Report::Deleted { call, statistics: None });
                 }
-                Purpose::TakeControl
-                | Purpose::ListCalls
-                | Purpose::Change(..)
-                | Purpose::Unattended(_) => {}
+                Purpose::Change(call, leg, change) => {
+                    self.reports.push_back(Report::Untold { call, leg, change });
+                }
+                Purpose::TakeControl | Purpose::ListCalls | Purpose::Unattended(_) => {}
             }
         }
         self.reports.push_back(Report::Lost);
@@ -257,7 +266,7 @@ impl ControlClient {
                 };
                 self.reports.push_back(Report::Created { call, result });
             }
-            Purpose::Change(call, leg) => {
+            Purpose::Change(call, leg, _) => {
                 if let Err(error) = result {
                     self.reports.push_back(Report::Refused { call, leg, error });
                 }
@@ -281,9 +290,18 @@ impl ControlClient {
         self.command(&arguments.into(), purpose)
     }
 
-    /// Gives a command about one leg; only a refusal is reported.
-    pub fn change(&mut self, call: &CallName, leg: Side, command: &Command) -> Result<(), Away> {
-        self.command(command, Purpose::Change(call.clone(), leg))
+    /// Changes a leg. Only a refusal is reported, and the change itself when it may not have been heard;
+    /// one that cannot be told now is given back.
+    pub fn change_leg(
+        &mut self,
+        call: &CallName,
+        leg: Side,
+        change: LegChange,
+    ) -> Result<(), Box<LegChange>> {
+        let command = change.clone().of(call.clone(), leg).into();
+        let change = Box::new(change);
+        let purpose = Purpose::Change(call.clone(), leg, change.clone());
+        self.command(&command, purpose).map_err(|Away| change)
     }
 
     /// Ends a call; [`Report::Deleted`] follows unless this fails.
@@ -441,10 +459,19 @@ mod tests {
     fn who_waits_for_a_reply_hears_that_the_connection_is_gone() {
         let mut client = ready(Instant::now());
         client.delete_call(&CallName::from("one")).unwrap();
+        let change =
+            || LegChange { remote_ufrag: Some("theirs".to_owned()), ..LegChange::default() };
+        client.change_leg(&CallName::from("two"), Side::B, change()).unwrap();
         client.lost();
         let report = client.poll_report();
         assert!(matches!(report, Some(Report::Deleted { statistics: None, .. })), "{report:?}");
+        let Some(Report::Untold { leg: Side::B, change: untold, .. }) = client.poll_report() else {
+            panic!("it may not have been heard")
+        };
+        assert_eq!(*untold, change());
         assert!(matches!(client.poll_report(), Some(Report::Lost)));
+        let again = client.change_leg(&CallName::from("two"), Side::B, change());
+        assert_eq!(again, Err(Box::new(change())), "given back");
         assert_eq!(client.delete_call(&CallName::from("one")), Err(Away));
     }
 

@@ -52,6 +52,8 @@ pub struct Engine {
     /// What each user proves itself with.
     pub(super) secrets: HashMap<String, Ha1>,
     generation: Option<String>,
+    /// Whether the calls of a predecessor, if there was one, are ours by now.
+    has_recovered: bool,
     /// Calls that media listed, until it has listed all.
     listed: Vec<ListedCall>,
     /// When the calls of an absent media process are given up.
@@ -92,6 +94,7 @@ impl Engine {
             media_log: MediaLog::default(),
             flows: BTreeMap::new(),
             generation: None,
+            has_recovered: false,
             listed: Vec::new(),
             media_given_up: None,
         }
@@ -305,6 +308,9 @@ impl Engine {
             Report::Created { call, result } => self.with_call(&call, |call, exchange| {
                 call.reserved(result, exchange);
             }),
+            Report::Untold { call, leg, change } => self.with_call(&call, |call, _| {
+                call.leg_mut(leg).keep_untold(*change);
+            }),
             Report::Refused { call, error, .. } => self.with_call(&call, |call, exchange| {
                 call.media_refused(error, exchange);
             }),
@@ -330,6 +336,8 @@ impl Engine {
                     self.with_call(&name, |call, exchange| call.media_back(exchange));
                     continue;
                 }
+                // It ended while media was away.
+                None if self.has_recovered => None,
                 None => recover(listed, &mut self.exchange),
             };
             if let Some(call) = call {
@@ -348,6 +356,7 @@ impl Engine {
         for name in &gone {
             self.with_call(name, |call, exchange| call.media_gone(exchange));
         }
+        self.has_recovered = true;
         info!(resumed, dropped, gone = gone.len(), "ready for calls");
     }
 

@@ -155,14 +155,17 @@ impl Exchange {
         }
     }
 
-    /// Tells media to change a leg.
-    pub fn change_leg(&mut self, call: &CallName, leg: Side, change: LegChange) {
-        if change != LegChange::default() {
-            let command = change.of(call.clone(), leg).into();
-            // While media is away there is nothing to change; a call that outlives its return is
-            // told what it missed then.
-            let _ = self.media.change(call, leg, &command);
+    /// Tells media to change a leg. While media is away the change is given back.
+    pub fn change_leg(
+        &mut self,
+        call: &CallName,
+        leg: Side,
+        change: LegChange,
+    ) -> Result<(), Box<LegChange>> {
+        if change == LegChange::default() {
+            return Ok(());
         }
+        self.media.change_leg(call, leg, change)
     }
 
     /// Parks a call's blob.

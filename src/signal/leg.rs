@@ -13,13 +13,14 @@ use crate::dtls::Certificate;
 use crate::signal::browser::BrowserMedia;
 use crate::signal::directory::Part;
 use crate::signal::exchange::Exchange;
+use crate::signal::media_leg::both;
 use crate::signal::peer::Peer;
 use crate::signal::release::Release;
 use crate::signal::trunk::TrunkMedia;
-use crate::sip::dialog::Dialog;
+use crate::sip::dialog::{Dialog, DialogId, DialogRefusal};
 use crate::sip::transaction::{ClientTransactionId, Flow};
 use crate::wire::sdp::Refusal;
-use crate::wire::sip::{HeaderName, Method, Status};
+use crate::wire::sip::{HeaderName, Method, Request, Status};
 
 /// How long a BYE waits for a browser whose connection is gone: it comes back within 2–30 s or not
 /// at all.
@@ -44,6 +45,9 @@ pub struct Leg {
     /// How far we are with our BYE.
     #[serde(skip)]
     pub farewell: Farewell,
+    /// What media may not have heard while it was away, keys among it: not for the blob.
+    #[serde(skip)]
+    pub untold: LegChange,
 }
 
 /// The media of a leg.
@@ -73,7 +77,30 @@ pub enum Farewell {
 impl Leg {
     /// A leg with whom there is no dialog yet.
     pub fn new(peer: Peer, flow: Option<Flow>, media: LegMedia) -> Self {
-        Self { peer, dialog: None, flow, media, farewell: Farewell::None }
+        Self {
+            peer,
+            dialog: None,
+            flow,
+            media,
+            farewell: Farewell::None,
+            untold: LegChange::default(),
+        }
+    }
+
+    /// Puts a request into the dialog, or says with which status it does not belong there.
+    pub fn absorb(&mut self, request: &Request) -> Result<(), Status> {
+        let id = DialogId::of_request(&request.headers);
+        let dialog = self.dialog.as_mut().filter(|dialog| Some(&dialog.id) == id.as_ref());
+        let dialog = dialog.ok_or(Status::CALL_DOES_NOT_EXIST)?;
+        dialog.absorb_request(request).map_err(|refusal| match refusal {
+            DialogRefusal::OutOfOrder => Status::SERVER_INTERNAL_ERROR,
+            DialogRefusal::BadHeader(_) => Status::BAD_REQUEST,
+        })
+    }
+
+    /// Media may not have heard of a change.
+    pub fn keep_untold(&mut self, change: LegChange) {
+        self.untold = both(std::mem::take(&mut self.untold), change);
     }
 
     /// Sends the BYE, or waits for the browser to come back for it.

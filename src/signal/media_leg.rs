@@ -1,6 +1,8 @@
 //! What was agreed on in SDP, in the words of the control protocol.
 
-use crate::control::message::{Codec, Direction, Format, SendFormat, SendRedundancy, Spacing};
+use crate::control::message::{
+    Codec, Direction, Format, LegChange, SendFormat, SendRedundancy, Spacing,
+};
 use crate::wire::comfort_noise;
 use crate::wire::rtp::PayloadType;
 use crate::wire::sdp::{self, Agreement};
@@ -49,4 +51,24 @@ fn comfort_noise_of(agreement: &Agreement) -> Vec<PayloadType> {
     let mut numbers = Vec::from_iter(agreement.comfort_noise);
     numbers.extend(known.filter(|known| agreement.comfort_noise != Some(*known)));
     if opus { Vec::new() } else { numbers }
+}
+
+/// One change after another, as one.
+pub fn both(earlier: LegChange, later: LegChange) -> LegChange {
+    LegChange {
+        remote: later.remote.or(earlier.remote),
+        // It goes with the address of RTP: without one of its own it is beside that.
+        remote_rtcp: match later.remote {
+            Some(_) => later.remote_rtcp,
+            None => later.remote_rtcp.or(earlier.remote_rtcp),
+        },
+        source: later.source.or(earlier.source),
+        remote_ufrag: later.remote_ufrag.or(earlier.remote_ufrag),
+        ice: later.ice.or(earlier.ice),
+        security: later.security.or(earlier.security),
+        format: later.format.or(earlier.format),
+        direction: later.direction.or(earlier.direction),
+        dscp: later.dscp.or(earlier.dscp),
+        media_timeout_ms: later.media_timeout_ms.or(earlier.media_timeout_ms),
+    }
 }

@@ -103,6 +103,11 @@ impl Front {
         }
     }
 
+    /// What the lines drive.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Connections at present.
     pub fn connections(&self) -> usize {
         self.connections.len()

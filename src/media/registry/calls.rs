@@ -440,6 +440,16 @@ impl Registry {
         listed.chain(ending).filter(move |entry| entry.thread == thread)
     }
 
+    /// Where a call is, for whoever looks at it there.
+    pub fn place(&self, call: &CallName) -> Option<(usize, CallKey)> {
+        self.find(call).ok()
+    }
+
+    /// What a leg was last told to carry.
+    pub fn format(&self, call: &CallName, leg: Side) -> Option<&Format> {
+        self.calls.get(call)?.entry.legs[leg.index()].format.as_deref()
+    }
+
     /// The thread and the key of a call.
     pub(super) fn find(&self, call: &CallName) -> Result<(usize, CallKey)> {
         let listed = self.calls.get(call);

@@ -130,6 +130,13 @@ impl Track {
         self.timeline.end_by(now)
     }
 
+    /// Time has passed since the last audio in which nothing was sent, and the sender's clock is of no
+    /// use: goes on where audio would be by now.
+    pub fn catch_up(&mut self, now: Instant) {
+        self.timeline.catch_up(now);
+        self.talkspurt = true;
+    }
+
     /// When something is due although nothing comes.
     #[inline]
     pub fn next_timeout(&self) -> [Option<Instant>; 2] {

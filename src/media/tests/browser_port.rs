@@ -22,7 +22,7 @@ fn check(number: u32) -> Vec<u8> {
 
 #[test]
 fn what_is_none_of_the_protocols_or_of_no_leg_is_counted_by_what_it_is() {
-    let mut rig = Rig::new(1).unwrap();
+    let mut rig = rig_for(1);
     let from = theirs(0);
     for bytes in [
         vec![200; 40],
@@ -44,7 +44,7 @@ fn what_is_none_of_the_protocols_or_of_no_leg_is_counted_by_what_it_is() {
 
 #[test]
 fn a_flood_of_checks_is_handed_on_up_to_a_bound_and_counted_beyond_it() {
-    let mut rig = Rig::new(1).unwrap();
+    let mut rig = rig_for(1);
     let to = browser_address(0);
     for number in 0..20_100 {
         rig.receive(Flying { from: theirs(0), to, bytes: check(number) });
@@ -58,7 +58,7 @@ fn a_flood_of_checks_is_handed_on_up_to_a_bound_and_counted_beyond_it() {
 
 #[test]
 fn checks_that_nobody_takes_are_counted() {
-    let mut rig = Rig::new(1).unwrap();
+    let mut rig = rig_for(1);
     let socket = rig.network.socket_at(browser_address(0)).unwrap();
     let now = rig.now;
     for number in 0..5_000 {

@@ -159,7 +159,7 @@ fn a_browsers_address_goes_with_its_leg_and_with_who_proved_to_be_there_last() {
     let browser: std::net::SocketAddr = "203.0.113.5:50000".parse().unwrap();
     let elsewhere: std::net::SocketAddr = "203.0.113.5:50001".parse().unwrap();
     let port = super::super::rig::browser_address(0);
-    let mut rig = Rig::new(3).unwrap();
+    let mut rig = rig_for(3);
     let create = |rig: &mut Rig, name: &str, first: usize| {
         let mut b = new_leg(Side::B, PCMU);
         b.sockets = Some([first, first + 1].map(|it| BoundSocket::made_up(ours(it))));
@@ -209,7 +209,7 @@ fn a_browsers_address_goes_with_its_leg_and_with_who_proved_to_be_there_last() {
 
 #[test]
 fn new_ice_credentials_answer_new_checks_only() {
-    let mut rig = Rig::new(1).unwrap();
+    let mut rig = rig_for(1);
     let legs = Box::new([browser_leg(OPUS), new_leg(Side::B, PCMU)]);
     let Ok(Reply::Created(key)) = rig.command(Command::Create { name: "call".into(), legs }) else {
         panic!("no call")

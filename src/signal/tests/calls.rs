@@ -2,14 +2,14 @@
 
 use super::steps::*;
 use super::world::*;
-use crate::control::message::{Codec, PacedDelay, Security, Side, Spacing};
+use crate::control::message::{Codec, PacedDelay, Side, Spacing};
 use crate::signal::records::{Direction, Party};
 use crate::wire::rtp::PayloadType;
 use crate::wire::sip::{HeaderName, Method, Status};
 
 #[test]
 fn a_browser_calls_through_a_trunk_and_hangs_up() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
     let sent = world.dial(browser, "4711");
 
@@ -21,8 +21,7 @@ fn a_browser_calls_through_a_trunk_and_hangs_up() {
     assert_eq!(asked.1.headers.max_forwards(), Ok(Some(69)));
     assert!(asked.1.to_bytes().len() < 1_300, "{} bytes", asked.1.to_bytes().len());
 
-    let ringing = response(&asked.1, Status::RINGING, "gw", TRUNK_CONTACT);
-    world.respond(trunk, asked.0, ringing);
+    world.ring(trunk, &asked);
     let ringing = world.response_at(browser, Status::RINGING);
     assert!(ringing.body.is_empty());
     let tag = ringing.headers.to().unwrap().tag().unwrap().to_owned();
@@ -36,11 +35,10 @@ fn a_browser_calls_through_a_trunk_and_hangs_up() {
     let mut caller = world.confirm(browser, &sent, &ok, "");
     world.connect_media(browser, body(&ok.body));
     assert_eq!(callee.id.local_tag, "gw");
-    let (a, b) = (world.media.leg(Side::A), world.media.leg(Side::B));
-    assert!(matches!(a.security, Security::Srtp(_)));
-    assert_eq!(a.remote, world.peers[browser].web.as_ref().map(|web| web.address));
-    assert_eq!(b.remote, Some("198.51.100.7:20000".parse().unwrap()));
-    assert_eq!(b.format.unwrap().send.coding.codec, Codec::Pcmu);
+    assert!(world.media.connection(Side::A).security.is_protected());
+    assert_eq!(world.media.remote(Side::A), Some(world.web(browser).address));
+    assert_eq!(world.media.remote(Side::B), Some("198.51.100.7:20000".parse().unwrap()));
+    assert_eq!(world.media.format(Side::B).unwrap().send.coding.codec, Codec::Pcmu);
 
     world.seconds(10);
     world.hang_up(browser, &mut caller);
@@ -61,7 +59,7 @@ fn a_browser_calls_through_a_trunk_and_hangs_up() {
 
 #[test]
 fn a_trunk_calls_a_browser_by_its_number_and_the_browser_hangs_up() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
     let sent = world.trunk_dials(trunk, "+442079460018", TRUNK_SDP);
     let asked = world.request_at(browser, Method::Invite);
@@ -70,7 +68,7 @@ fn a_trunk_calls_a_browser_by_its_number_and_the_browser_hangs_up() {
     assert_eq!(asked.1.headers.from().unwrap().uri.user(), Some("+15550100"));
     assert_ne!(asked.1.headers.call_id(), sent.invite.headers.call_id());
     let offer = body(&asked.1.body).to_owned();
-    let sdp = world.peers[browser].web.as_ref().unwrap().sdp("active");
+    let sdp = world.web(browser).sdp("active");
     let mut callee = world.answer(browser, asked, "browser", &sdp);
     world.ack_at(browser);
     let ok = world.response_at(trunk, Status::OK);
@@ -105,7 +103,7 @@ fn a_trunk_is_offered_comfort_noise_where_its_terms_say_so() {
         let sdp = TRUNK_SDP.replace(" 0 101", " 8 13 101").replace("0 PCMU", "8 PCMA");
         let sdp = if offered { sdp } else { TRUNK_SDP.to_owned() };
         world.answer(trunk, asked, "gw", &sdp);
-        let format = world.media.leg(Side::B).format.unwrap();
+        let format = world.media.format(Side::B).unwrap();
         assert_eq!(format.send_comfort_noise, PayloadType::new(13).filter(|_| offered));
         assert_eq!(format.receive_comfort_noise, [PayloadType::new(13).unwrap()]);
     }
@@ -116,10 +114,10 @@ fn a_trunk_that_wants_an_even_stream_gets_it_whoever_calls() {
     let paced = Spacing::Paced(PacedDelay { least_ms: 20, most_ms: 120 });
     let sdp = TRUNK_SDP.replace("198.51.100.7", "198.51.100.8").replace(" 0 101", " 8 101");
     let sdp = sdp.replace("0 PCMU", "8 PCMA");
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let (_, trunk) = (world.registered_browser(), world.trunk(TRUNK_B));
     world.trunk_dials(trunk, "1001", &sdp);
-    assert_eq!(world.media.leg(Side::A).format.unwrap().send.playout, paced);
+    assert_eq!(world.media.format(Side::A).unwrap().send.playout, paced);
 
     // And when it is the one that is asked.
     let config =
@@ -133,27 +131,27 @@ fn a_trunk_that_wants_an_even_stream_gets_it_whoever_calls() {
     world.answer(trunk, asked, "gw", &sdp);
     let ok = world.response_at(browser, Status::OK);
     world.confirm(browser, &sent, &ok, "");
-    assert_eq!(world.media.leg(Side::B).format.unwrap().send.playout, paced);
-    assert_eq!(world.media.leg(Side::A).format.unwrap().send.playout, Spacing::OnArrival);
+    assert_eq!(world.media.format(Side::B).unwrap().send.playout, paced);
+    assert_eq!(world.media.format(Side::A).unwrap().send.playout, Spacing::OnArrival);
 }
 
 #[test]
 fn a_handshake_that_is_faster_than_the_answer_secures_the_call() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
     let sent = world.trunk_dials(trunk, "1001", TRUNK_SDP);
     let asked = world.request_at(browser, Method::Invite);
     let offer = body(&asked.1.body).to_owned();
 
     world.connect_media(browser, &offer);
-    assert_eq!(world.media.leg(Side::B).security, Security::Pending);
-    let sdp = world.peers[browser].web.as_ref().unwrap().sdp("active");
+    assert!(!world.media.connection(Side::B).security.is_ready());
+    let sdp = world.web(browser).sdp("active");
     world.answer(browser, asked, "browser", &sdp);
     world.ack_at(browser);
     let ok = world.response_at(trunk, Status::OK);
     let mut caller = world.confirm(trunk, &sent, &ok, "");
 
-    assert!(matches!(world.media.leg(Side::B).security, Security::Srtp(_)));
+    assert!(world.media.connection(Side::B).security.is_protected());
     world.seconds(60);
     world.hang_up(trunk, &mut caller);
     assert_eq!(world.take_bye(browser), Some(16));
@@ -162,7 +160,7 @@ fn a_handshake_that_is_faster_than_the_answer_secures_the_call() {
 
 #[test]
 fn every_browser_of_a_user_rings_and_the_first_to_answer_wins() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let trunk = world.trunk(TRUNK_A);
     let (one, two) = (world.browser(), world.browser());
     world.register(one, "1001", "sip:one@x.invalid;transport=ws");
@@ -176,7 +174,7 @@ fn every_browser_of_a_user_rings_and_the_first_to_answer_wins() {
     let ringing = response(&second.1, Status::RINGING, "two", CONTACT);
     world.respond(two, second.0, ringing);
     let offer = body(&second.1.body).to_owned();
-    let sdp = world.peers[two].web.as_ref().unwrap().sdp("active");
+    let sdp = world.web(two).sdp("active");
     world.answer(two, second, "two", &sdp);
     let (cancelled, reasons) = world.cancelled_at(one);
     assert_eq!(reasons[0].text.as_deref(), Some("Call completed elsewhere"));
@@ -191,14 +189,14 @@ fn every_browser_of_a_user_rings_and_the_first_to_answer_wins() {
 
 #[test]
 fn a_user_calls_a_user() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let (caller, callee) = (world.registered_browser(), world.browser());
     world.register(callee, "1002", "sip:two@y.invalid;transport=ws");
     let sent = world.dial(caller, "1002");
     let asked = world.request_at(callee, Method::Invite);
     assert_eq!(asked.1.headers.from().unwrap().uri.user(), Some("1001"));
     let offer = body(&asked.1.body).to_owned();
-    let sdp = world.peers[callee].web.as_ref().unwrap().sdp("active");
+    let sdp = world.web(callee).sdp("active");
     world.answer(callee, asked, "two", &sdp);
     let ok = world.response_at(caller, Status::OK);
     let mut dialog = world.confirm(caller, &sent, &ok, "");
@@ -211,7 +209,7 @@ fn a_user_calls_a_user() {
 
 #[test]
 fn early_media_opens_the_leg_and_the_sdp_stays_the_same() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
     let sent = world.dial(browser, "4711");
     let asked = world.request_at(trunk, Method::Invite);
@@ -220,8 +218,8 @@ fn early_media_opens_the_leg_and_the_sdp_stays_the_same() {
     world.respond(trunk, asked.0, progress);
     let progress = world.response_at(browser, Status::SESSION_PROGRESS);
     world.connect_media(browser, body(&progress.body));
-    assert!(matches!(world.media.leg(Side::A).security, Security::Srtp(_)));
-    assert!(world.media.leg(Side::B).remote.is_some());
+    assert!(world.media.connection(Side::A).security.is_protected());
+    assert!(world.media.remote(Side::B).is_some());
     // Nothing is repeated: a browser fails on a second answer.
     let ringing = response(&asked.1, Status::RINGING, "gw", TRUNK_CONTACT)
         .with_body("application/sdp", TRUNK_SDP);
@@ -240,7 +238,7 @@ fn early_media_opens_the_leg_and_the_sdp_stays_the_same() {
 
 #[test]
 fn media_follows_the_newest_of_several_early_dialogs_under_one_tag() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
     let sent = world.dial(browser, "4711");
     let asked = world.request_at(trunk, Method::Invite);
@@ -248,13 +246,13 @@ fn media_follows_the_newest_of_several_early_dialogs_under_one_tag() {
         let progress = response(&asked.1, Status::SESSION_PROGRESS, tag, TRUNK_CONTACT)
             .with_body("application/sdp", TRUNK_SDP.replace("20000", port));
         world.respond(trunk, asked.0, progress);
-        assert_eq!(world.media.leg(Side::B).remote.unwrap().port().to_string(), port);
+        assert_eq!(world.media.remote(Side::B).unwrap().port().to_string(), port);
     }
     let progress = world.response_at(browser, Status::SESSION_PROGRESS);
     world.answer(trunk, asked, "three", &TRUNK_SDP.replace("20000", "24000"));
     let ok = world.response_at(browser, Status::OK);
     assert_eq!(ok.headers.to().unwrap().tag(), progress.headers.to().unwrap().tag());
-    assert_eq!(world.media.leg(Side::B).remote.unwrap().port(), 24_000);
+    assert_eq!(world.media.remote(Side::B).unwrap().port(), 24_000);
     let mut dialog = world.confirm(browser, &sent, &ok, "");
     world.connect_media(browser, body(&ok.body));
     world.hang_up(browser, &mut dialog);
@@ -264,20 +262,20 @@ fn media_follows_the_newest_of_several_early_dialogs_under_one_tag() {
 
 #[test]
 fn an_invite_without_an_offer_gets_ours_and_its_ack_brings_the_answer() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
     let sent = world.trunk_dials(trunk, "1001", "");
     let asked = world.request_at(browser, Method::Invite);
     let offer = body(&asked.1.body).to_owned();
-    let sdp = world.peers[browser].web.as_ref().unwrap().sdp("active");
+    let sdp = world.web(browser).sdp("active");
     world.answer(browser, asked, "browser", &sdp);
     world.connect_media(browser, &offer);
     let ok = world.response_at(trunk, Status::OK);
     assert!(body(&ok.body).contains("m=audio"), "{}", body(&ok.body));
-    assert_eq!(world.media.leg(Side::A).remote, None);
+    assert_eq!(world.media.remote(Side::A), None);
     let mut dialog = world.confirm(trunk, &sent, &ok, TRUNK_SDP);
-    assert_eq!(world.media.leg(Side::A).remote, Some("198.51.100.7:20000".parse().unwrap()));
-    assert!(world.media.leg(Side::A).format.is_some());
+    assert_eq!(world.media.remote(Side::A), Some("198.51.100.7:20000".parse().unwrap()));
+    assert!(world.media.format(Side::A).is_some());
     world.hang_up(trunk, &mut dialog);
     world.take_bye(browser);
     world.assert_nothing_left();
@@ -285,14 +283,14 @@ fn an_invite_without_an_offer_gets_ours_and_its_ack_brings_the_answer() {
 
 #[test]
 fn a_renomination_is_followed() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let mut call = world.outgoing_call();
     let moved = "203.0.113.50:6000".parse().unwrap();
-    let web = world.peers[call.caller].web.as_mut().unwrap();
+    let web = world.web(call.caller);
     web.address = moved;
     web.check();
     world.deliver();
-    assert_eq!(world.media.leg(Side::A).remote, Some(moved));
+    assert_eq!(world.media.remote(Side::A), Some(moved));
     world.hang_up(call.callee, &mut call.callee_dialog);
     world.take_bye(call.caller);
     world.assert_nothing_left();
@@ -301,9 +299,9 @@ fn a_renomination_is_followed() {
 #[test]
 fn a_browser_is_answered_by_its_own_profile_only() {
     // A header that we do not know never crosses.
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
-    let offer = world.peers[browser].web.as_ref().unwrap().sdp("actpass");
+    let offer = world.web(browser).sdp("actpass");
     let mut invite =
         request(Method::Invite, "sip:4711@example.com", "sip:x@example.com", CONTACT, "c")
             .with_body("application/sdp", offer);

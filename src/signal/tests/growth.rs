@@ -9,12 +9,12 @@ use crate::wire::sip::{Method, Status};
 
 /// Calls looked at for each kind of input, beside so many calls of somebody else.
 fn visited_beside(calls: usize) -> Vec<(&'static str, usize)> {
-    let mut world = World::new(CONFIG);
+    let mut world = World::new(&CONFIG.replace("calls_per_core = 8", "calls_per_core = 100"));
     let trunk = world.trunk(TRUNK_A);
     let other = world.browser();
     world.register(other, "1002", "sip:other@p1.invalid;transport=ws");
     for number in 0..calls {
-        let offer = world.peers[other].web.as_ref().unwrap().sdp("actpass");
+        let offer = world.web(other).sdp("actpass");
         let (to, from) = ("sip:4711@example.com", "sip:1002@example.com");
         let contact = "sip:other@p1.invalid;transport=ws";
         let invite = request(Method::Invite, to, from, contact, &format!("other-{number}"))
@@ -68,12 +68,11 @@ fn the_work_for_an_input_does_not_grow_with_the_calls() {
 
 #[test]
 fn a_caller_whose_invite_was_on_a_closed_connection_is_gone() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
     world.dial(browser, "4711");
     let asked = world.request_at(trunk, Method::Invite);
-    let ringing = response(&asked.1, Status::RINGING, "gw", TRUNK_CONTACT);
-    world.respond(trunk, asked.0, ringing);
+    world.ring(trunk, &asked);
     // The page has another connection already when its first one closes; the INVITE's response could
     // only have come on that.
     let first = world.peers[browser].flow;
@@ -82,8 +81,6 @@ fn a_caller_whose_invite_was_on_a_closed_connection_is_gone() {
     let second = std::mem::replace(&mut world.peers[browser].flow, first);
     world.disconnect(browser);
     world.peers[browser].flow = second;
-    world.cancelled_at(trunk);
-    let terminated = response(&asked.1, Status::REQUEST_TERMINATED, "gw", TRUNK_CONTACT);
-    world.respond(trunk, asked.0, terminated);
+    world.terminate(trunk, &asked);
     assert_eq!(world.assert_nothing_left().reason, "the caller's connection is gone");
 }

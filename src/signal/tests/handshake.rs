@@ -25,7 +25,7 @@ fn answered(world: &mut World) -> Answered {
 
 impl Answered {
     fn web<'a>(&self, world: &'a mut World) -> &'a mut WebRtc {
-        world.peers[self.browser].web.as_mut().unwrap()
+        world.web(self.browser)
     }
 
     /// The call is over on both sides with this cause, and no time has passed. The record's reason.
@@ -40,7 +40,7 @@ impl Answered {
 
 #[test]
 fn a_browser_that_gives_its_handshake_up_ends_the_call_at_once() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let call = answered(&mut world);
     let our_sdp = call.our_sdp.clone();
     let web = call.web(&mut world);
@@ -53,7 +53,7 @@ fn a_browser_that_gives_its_handshake_up_ends_the_call_at_once() {
 
 #[test]
 fn a_certificate_that_is_not_the_sdps_ends_the_call_at_once() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let call = answered(&mut world);
     let our_sdp = call.our_sdp.clone();
     let web = call.web(&mut world);
@@ -66,13 +66,13 @@ fn a_certificate_that_is_not_the_sdps_ends_the_call_at_once() {
 
 #[test]
 fn a_handshake_with_somebody_who_is_not_nominated_ends_nothing() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let call = answered(&mut world);
     // Somebody who sends the browser's checks again from elsewhere, and has a certificate too.
     let stranger = world.browser();
     let ufrag = call.web(&mut world).ufrag.clone();
     for alert in [None, Some(40)] {
-        let web = world.peers[stranger].web.as_mut().unwrap();
+        let web = world.web(stranger);
         web.ufrag.clone_from(&ufrag);
         (web.nominates, web.gives_up) = (false, alert);
         web.start_over();
@@ -81,12 +81,12 @@ fn a_handshake_with_somebody_who_is_not_nominated_ends_nothing() {
         assert!(!world.heard_request(call.trunk, Method::Bye));
     }
     // Nor does one that it begins and leaves at that.
-    let web = world.peers[stranger].web.as_mut().unwrap();
+    let web = world.web(stranger);
     (web.gives_up, web.is_deaf) = (None, true);
     web.start_over();
     web.take(&call.our_sdp);
     world.deliver();
-    world.peers[stranger].web.as_mut().unwrap().start_over();
+    world.web(stranger).start_over();
     world.connect_media(call.browser, &call.our_sdp);
     world.seconds(60);
     assert_eq!(world.engine.calls(), 1, "the call goes on");
@@ -95,48 +95,48 @@ fn a_handshake_with_somebody_who_is_not_nominated_ends_nothing() {
 #[test]
 fn a_browser_behind_a_new_nat_mapping_is_followed_without_a_nomination() {
     for is_restarted in [false, true] {
-        let mut world = World::new(CONFIG);
+        let mut world = World::default();
         let call = world.outgoing_call();
         if is_restarted {
             world.restart_signaling();
         }
         let moved = "203.0.113.50:6000".parse().unwrap();
-        let web = world.peers[call.caller].web.as_mut().unwrap();
+        let web = world.web(call.caller);
         (web.address, web.nominates) = (moved, false);
         web.check();
         world.deliver();
-        assert_ne!(world.media.leg(Side::A).remote, Some(moved), "not on one check alone");
+        assert_ne!(world.media.remote(Side::A), Some(moved), "not on one check alone");
         world.seconds(3);
-        assert_eq!(world.media.leg(Side::A).remote, Some(moved));
-        assert!(world.media.call().blob.contains("203.0.113.50:6000"), "a successor knows it");
+        assert_eq!(world.media.remote(Side::A), Some(moved));
+        assert!(world.media.blob().contains("203.0.113.50:6000"), "a successor knows it");
     }
 }
 
 #[test]
 fn a_second_path_that_the_browser_checks_moves_nothing_while_the_first_one_lives() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let call = world.outgoing_call();
-    let home = world.media.leg(Side::A).remote;
+    let home = world.media.remote(Side::A);
     // The browser's other interface: the same credentials, and it answers as well.
     let second = world.browser();
     let (ufrag, remote) = {
-        let web = world.peers[call.caller].web.as_ref().unwrap();
+        let web = world.web(call.caller);
         (web.ufrag.clone(), web.remote())
     };
     for _ in 0..20 {
-        let web = world.peers[second].web.as_mut().unwrap();
+        let web = world.web(second);
         web.ufrag.clone_from(&ufrag);
         (web.nominates, web.shakes_hands) = (false, false);
         web.check_with(remote.clone());
         world.seconds(2);
-        assert_eq!(world.media.leg(Side::A).remote, home);
+        assert_eq!(world.media.remote(Side::A), home);
     }
 }
 
 #[test]
 fn the_record_of_a_call_that_never_connected_says_what_it_waited_for() {
     let waited_for = |prepare: &mut dyn FnMut(&mut WebRtc, &str)| {
-        let mut world = World::new(CONFIG);
+        let mut world = World::default();
         let call = answered(&mut world);
         let our_sdp = call.our_sdp.clone();
         prepare(call.web(&mut world), &our_sdp);

@@ -3,33 +3,40 @@
 use super::world::*;
 use crate::control::message::Side;
 use crate::wire::sip::{HeaderName, Method, Status};
+use crate::wire::telephone_event::Digit;
 
 #[test]
 fn a_digit_in_info_leaves_by_the_other_leg() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let mut call = world.outgoing_call();
     let info = call.caller_dialog.request(Method::Info);
     world.send(call.caller, info.with_body("application/dtmf-relay", "Signal=5\r\nDuration=160"));
     world.response_at(call.caller, Status::OK);
-    let digit = world.media.digits.pop().unwrap();
-    assert_eq!((digit.leg, digit.digit.to_char(), digit.duration_ms.ms()), (Side::B, '5', 160));
+    let events = world.events_at(call.callee);
+    let leg = world.media.only().created.b.rtp;
+    assert!(
+        events.iter().all(|(from, event)| *from == leg && event.digit() == Digit::from_char('5'))
+    );
+    let (_, last) = events.last().unwrap();
+    // 160 ms of 8 kHz.
+    assert_eq!((last.end, last.duration), (true, 1_280));
 
     let info = call.caller_dialog.request(Method::Info);
     world.send(call.caller, info.with_body("text/plain", "5"));
     world.response_at(call.caller, Status::UNSUPPORTED_MEDIA_TYPE);
-    assert!(world.media.digits.is_empty());
+    assert_eq!(world.events_at(call.callee), []);
 }
 
 #[test]
 fn a_browsers_session_refresh_is_answered_and_a_change_is_refused() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let mut call = world.outgoing_call();
     let update = call.caller_dialog.request(Method::Update);
     world.send(call.caller, update);
     let ok = world.response_at(call.caller, Status::OK);
     assert!(ok.headers.contact().is_ok() && ok.body.is_empty());
 
-    let sdp = world.peers[call.caller].web.as_ref().unwrap().sdp("actpass");
+    let sdp = world.web(call.caller).sdp("actpass");
     let hold = sdp.replace("a=sendrecv", "a=sendonly");
     for method in [Method::Update, Method::Invite] {
         let again = call.caller_dialog.request(method);
@@ -44,9 +51,9 @@ fn a_browsers_session_refresh_is_answered_and_a_change_is_refused() {
 
 #[test]
 fn a_trunks_refresh_gets_our_unchanged_sdp() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let mut call = world.incoming_call();
-    let before = world.media.leg(Side::A);
+    let before = world.media.remote(Side::A);
     let mut sdps = Vec::new();
     for sdp in [TRUNK_SDP, ""] {
         let mut again = call.caller_dialog.request(Method::Invite);
@@ -65,7 +72,7 @@ fn a_trunks_refresh_gets_our_unchanged_sdp() {
     }
     assert!(!sdps[0].is_empty());
     assert_eq!(sdps[0], sdps[1]);
-    assert_eq!(world.media.leg(Side::A).remote, before.remote);
+    assert_eq!(world.media.remote(Side::A), before);
 
     let moved = TRUNK_SDP.replace("20000", "30000");
     let again = call.caller_dialog.request(Method::Invite).with_body("application/sdp", moved);
@@ -78,7 +85,7 @@ fn a_trunks_refresh_gets_our_unchanged_sdp() {
 
 #[test]
 fn methods_we_do_not_know_are_refused_by_name() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let mut call = world.outgoing_call();
     for method in [Method::Message, Method::Refer, Method::Notify] {
         let unknown = call.callee_dialog.request(method);
@@ -93,7 +100,7 @@ fn methods_we_do_not_know_are_refused_by_name() {
 
 #[test]
 fn whoever_does_not_know_both_tags_is_in_no_dialog() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let mut call = world.outgoing_call();
     let mut guess = call.callee_dialog.clone();
     guess.local.set_tag("guessed");

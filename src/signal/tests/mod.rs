@@ -1,13 +1,19 @@
-//! The engine against scripted peers: every way a call goes, and that nothing is left behind.
+//! The engine against scripted peers and the real media process: every way a call goes, and that nothing
+//! is left behind.
 
+mod audio;
 mod calls;
+mod determinism;
 mod endings;
 mod growth;
 mod handshake;
 mod in_call;
+mod media;
 mod media_log;
 mod overload;
+mod peer;
 mod recovery;
 mod registration;
 mod steps;
+mod webrtc;
 mod world;

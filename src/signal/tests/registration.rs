@@ -6,7 +6,7 @@ use crate::wire::sip::{Contacts, HeaderName, Method, Status};
 
 #[test]
 fn a_browser_registers_with_one_challenge_and_finds_its_contact() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let browser = world.browser();
     let mut register = world.register_request("1001", "", 1);
     let instance = "\"<urn:uuid:8f5a7c1e-0000-4000-8000-000000000001>\"";
@@ -24,7 +24,7 @@ fn a_browser_registers_with_one_challenge_and_finds_its_contact() {
 
 #[test]
 fn a_wrong_password_is_challenged_again_and_binds_nothing() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let browser = world.browser();
     let register = world.register_request("1001", CONTACT, 1);
     world.send_with_credentials(browser, register, "1001", "guess");
@@ -35,7 +35,7 @@ fn a_wrong_password_is_challenged_again_and_binds_nothing() {
 
 #[test]
 fn nobody_registers_for_somebody_else() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let browser = world.browser();
     let register = world.register_request("1002", CONTACT, 1);
     world.send_with_credentials(browser, register, "1001", "one");
@@ -45,7 +45,7 @@ fn nobody_registers_for_somebody_else() {
 
 #[test]
 fn a_time_too_brief_is_answered_with_the_least() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let browser = world.browser();
     let mut register = world.register_request("1001", CONTACT, 1);
     register.headers.push(HeaderName::Expires, 5);
@@ -56,7 +56,7 @@ fn a_time_too_brief_is_answered_with_the_least() {
 
 #[test]
 fn a_strangers_requests_are_turned_away_and_leave_nothing() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let stranger = world.trunk(STRANGER);
     world.trunk_dials(stranger, "1001", TRUNK_SDP);
     world.response_at(stranger, Status::FORBIDDEN);
@@ -69,7 +69,7 @@ fn a_strangers_requests_are_turned_away_and_leave_nothing() {
 
 #[test]
 fn a_browsers_invite_without_credentials_leaves_nothing() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let browser = world.registered_browser();
     world.seconds(40);
     let invite =
@@ -82,7 +82,7 @@ fn a_browsers_invite_without_credentials_leaves_nothing() {
 
 #[test]
 fn trunks_may_ask_for_options_and_nothing_else_outside_a_call() {
-    let mut world = World::new(CONFIG);
+    let mut world = World::default();
     let trunk = world.trunk(TRUNK_A);
     let ask = |method: Method, tag: &str| {
         request(method, "sip:192.0.2.10", "sip:ping@198.51.100.7", "", tag)

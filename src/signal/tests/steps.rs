@@ -1,15 +1,20 @@
 //! Steps that many scenarios share: registering, calling, answering.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::world::*;
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::Answerer;
 use crate::sip::transaction::{ClientTransactionId, Flow, ServerTransactionId};
-use crate::wire::sip::{CSeq, HeaderName, Method, Request, Response, Status};
+use crate::wire::sip::{CSeq, HeaderName, Method, Reason, Request, Response, Status};
+use crate::wire::telephone_event::TelephoneEvent;
 
 pub const CONTACT: &str = "sip:k3j4h5g6@p9x8.invalid;transport=ws";
 pub const TRUNK_CONTACT: &str = "sip:gw@198.51.100.7:5060";
+
+/// An INVITE that a peer was asked with.
+pub type Asked = (ServerTransactionId, Request);
 
 /// An INVITE that a peer sent, with what is needed to go on.
 pub struct Sent {
@@ -23,6 +28,10 @@ pub struct Established {
     pub callee: usize,
     pub caller_dialog: Dialog,
     pub callee_dialog: Dialog,
+    /// Our SDP toward the trunk.
+    pub trunk_sdp: String,
+    /// Our SDP toward the browser.
+    pub browser_sdp: String,
 }
 
 impl World {
@@ -77,7 +86,7 @@ impl World {
     /// Browser 1001 dials.
     pub fn dial(&mut self, browser: usize, number: &str) -> Sent {
         let to = format!("sip:{number}@example.com");
-        let offer = self.peers[browser].web.as_ref().unwrap().sdp("actpass");
+        let offer = self.web(browser).sdp("actpass");
         // What it claims to be is not what it is.
         let invite = request(Method::Invite, &to, "sip:+1900@example.com", CONTACT, "caller")
             .with_body("application/sdp", offer);
@@ -110,7 +119,7 @@ impl World {
     pub fn answer(
         &mut self,
         peer: usize,
-        (transaction, invite): (ServerTransactionId, Request),
+        (transaction, invite): Asked,
         tag: &str,
         sdp: &str,
     ) -> Dialog {
@@ -128,12 +137,15 @@ impl World {
         let (browser, trunk) = (self.registered_browser(), self.trunk(TRUNK_A));
         let sent = self.dial(browser, "4711");
         let asked = self.request_at(trunk, Method::Invite);
+        let trunk_sdp = body(&asked.1.body).to_owned();
         let callee_dialog = self.answer(trunk, asked, "gw", TRUNK_SDP);
         self.ack_at(trunk);
         let ok = self.response_at(browser, Status::OK);
         let caller_dialog = self.confirm(browser, &sent, &ok, "");
-        self.connect_media(browser, body(&ok.body));
-        Established { caller: browser, callee: trunk, caller_dialog, callee_dialog }
+        let browser_sdp = body(&ok.body).to_owned();
+        self.connect_media(browser, &browser_sdp);
+        let (caller, callee) = (browser, trunk);
+        Established { caller, callee, caller_dialog, callee_dialog, trunk_sdp, browser_sdp }
     }
 
     /// A trunk's call to a browser, talking.
@@ -141,21 +153,22 @@ impl World {
         let (browser, trunk) = (self.registered_browser(), self.trunk(TRUNK_A));
         let sent = self.trunk_dials(trunk, "+442079460018", TRUNK_SDP);
         let asked = self.request_at(browser, Method::Invite);
-        let offer = body(&asked.1.body).to_owned();
-        let sdp = self.peers[browser].web.as_ref().unwrap().sdp("active");
+        let browser_sdp = body(&asked.1.body).to_owned();
+        let sdp = self.web(browser).sdp("active");
         let callee_dialog = self.answer(browser, asked, "browser", &sdp);
         self.ack_at(browser);
-        self.connect_media(browser, &offer);
+        self.connect_media(browser, &browser_sdp);
         let ok = self.response_at(trunk, Status::OK);
         let caller_dialog = self.confirm(trunk, &sent, &ok, "");
-        Established { caller: trunk, callee: browser, caller_dialog, callee_dialog }
+        let (caller, callee, trunk_sdp) = (trunk, browser, body(&ok.body).to_owned());
+        Established { caller, callee, caller_dialog, callee_dialog, trunk_sdp, browser_sdp }
     }
 
     /// ICE and DTLS, to the end.
     pub fn connect_media(&mut self, browser: usize, our_sdp: &str) {
-        self.peers[browser].web.as_mut().unwrap().take(our_sdp);
+        self.web(browser).take(our_sdp);
         self.deliver();
-        assert!(self.peers[browser].web.as_ref().unwrap().is_connected, "DTLS");
+        assert!(self.web(browser).is_connected, "DTLS");
     }
 
     /// A peer hangs up; the BYE is answered.
@@ -173,13 +186,35 @@ impl World {
         cause
     }
 
+    /// A trunk rings.
+    pub fn ring(&mut self, trunk: usize, (transaction, invite): &Asked) {
+        let ringing = response(invite, Status::RINGING, "gw", TRUNK_CONTACT);
+        self.respond(trunk, *transaction, ringing);
+    }
+
+    /// A trunk heard a CANCEL and says that its INVITE is over; the CANCEL's reasons.
+    pub fn terminate(&mut self, trunk: usize, (asked, invite): &Asked) -> Vec<Reason> {
+        let (transaction, reasons) = self.cancelled_at(trunk);
+        assert_eq!(transaction, *asked, "another INVITE was cancelled");
+        let terminated = response(invite, Status::REQUEST_TERMINATED, "gw", TRUNK_CONTACT);
+        self.respond(trunk, transaction, terminated);
+        reasons
+    }
+
+    /// The events that came to a trunk's media port in half a second, with where they came from.
+    pub fn events_at(&mut self, trunk: usize) -> Vec<(SocketAddr, TelephoneEvent)> {
+        self.advance(Duration::from_millis(500));
+        let packets = self.peers[trunk].take_rtp().into_iter();
+        // Its SDP's payload type.
+        let events = packets.filter(|(_, header, _)| header.payload_type.value() == 101);
+        let parsed = events.map(|(datagram, _, payload)| {
+            (datagram.from, TelephoneEvent::parse(&payload).unwrap())
+        });
+        parsed.collect()
+    }
+
     /// The peer refuses what it was asked.
-    pub fn refuse(
-        &mut self,
-        peer: usize,
-        (transaction, invite): (ServerTransactionId, Request),
-        status: Status,
-    ) {
+    pub fn refuse(&mut self, peer: usize, (transaction, invite): Asked, status: Status) {
         let refusal = response(&invite, status, "no", TRUNK_CONTACT);
         self.respond(peer, transaction, refusal);
     }
