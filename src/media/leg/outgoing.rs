@@ -9,6 +9,11 @@ use crate::wire::rtcp::SenderInformation;
 use crate::wire::rtp::{PayloadType, RtpHeader, RtpTimestamp, SequenceNumber, Ssrc};
 use rand::RngExt;
 
+/// Sequence numbers that are left out between two packets at most. A receiver takes a longer jump for
+/// another stream (RFC 3550 A.1, MAX_DROPOUT), and one of 2^15 under SRTP for a step back, in which an
+/// index is used twice (RFC 3711 §3.3.1).
+const LEFT_OUT_MAX: u16 = 2_999;
+
 /// The sending half of a leg's RTP.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -24,6 +29,8 @@ pub struct Outgoing {
     last: Option<(RtpHeader, Instant)>,
     /// Packets when the last report left.
     reported: u64,
+    /// Numbers left out since the last packet.
+    left_out: u16,
 }
 
 impl Outgoing {
@@ -41,6 +48,7 @@ impl Outgoing {
             bytes: 0,
             last: None,
             reported: 0,
+            left_out: 0,
         }
     }
 
@@ -51,6 +59,11 @@ impl Outgoing {
 
     /// Goes on with another RTP clock from `position`, without a jump of the timestamp.
     pub fn set_clock(&mut self, clock_hz: u32, position: u64) {
+        debug_assert!(position >= self.base_position, "positions only grow");
+        debug_assert!(
+            clock_hz >= 8_000 && clock_hz.is_multiple_of(8_000),
+            "a clock of whole samples"
+        );
         if self.clock_hz != clock_hz {
             self.base_timestamp = self.timestamp_of(position);
             self.base_position = position;
@@ -79,14 +92,24 @@ impl Outgoing {
 
     /// Counts a packet that left.
     pub fn sent(&mut self, header: RtpHeader, payload_bytes: usize, now: Instant) {
+        debug_assert_eq!(header.ssrc, self.ssrc, "a leg has one source");
+        debug_assert_eq!(header.sequence_number, self.next, "a number is given once");
         self.packets += 1;
         self.bytes += payload_bytes as u64;
         self.last = Some((header, now));
+        self.left_out = 0;
         self.advance(1);
     }
 
-    /// Leaves `missing` sequence numbers out, for packets that the far end is to know were lost.
-    pub fn advance(&mut self, missing: u16) {
+    /// Leaves `missing` sequence numbers out, for packets that the far end is to know were lost; no
+    /// more than [`LEFT_OUT_MAX`] between two packets.
+    pub fn leave_out(&mut self, missing: u16) {
+        let left_out = self.left_out.saturating_add(missing).min(LEFT_OUT_MAX);
+        self.advance(left_out - self.left_out);
+        self.left_out = left_out;
+    }
+
+    fn advance(&mut self, missing: u16) {
         let (next, wrapped) = self.next.0.overflowing_add(missing);
         self.next = SequenceNumber(next);
         self.roll_over_counter = self.roll_over_counter.wrapping_add(u32::from(wrapped));
@@ -164,6 +187,23 @@ mod tests {
         outgoing.advance(0xFFFF);
         send(&mut outgoing, 320, now);
         assert_eq!(outgoing.position().unwrap().roll_over_counter, 2);
+    }
+
+    #[test]
+    fn the_numbers_that_are_left_out_never_come_round() {
+        let mut outgoing = Outgoing::new(&mut random::from_seed(4));
+        let now = Instant::now();
+        let first = send(&mut outgoing, 0, now);
+        // Packets that could not be sent, each after a gap.
+        for _ in 0..40 {
+            outgoing.leave_out(u16::MAX);
+        }
+        let second = send(&mut outgoing, 160, now);
+        let step = second.sequence_number.distance(first.sequence_number);
+        assert_eq!(step, 1 + LEFT_OUT_MAX as i16);
+        outgoing.leave_out(2);
+        let third = send(&mut outgoing, 320, now);
+        assert_eq!(third.sequence_number.distance(second.sequence_number), 3);
     }
 
     #[test]
