@@ -58,7 +58,12 @@ impl Timeline {
             // What comes now was spoken since, as what came last was before it came.
             _ => self.passed_beyond_end(now).saturating_sub(self.last.map_or(0, |(_, n)| n)),
         };
-        self.anchor = Some(Anchor { timestamp, position: self.end + gap });
+        let position = self.end + gap;
+        debug_assert!(
+            self.anchor.is_none_or(|anchor| anchor.position <= position),
+            "a later packet has no earlier position"
+        );
+        self.anchor = Some(Anchor { timestamp, position });
         gap
     }
 
@@ -70,6 +75,7 @@ impl Timeline {
 
     /// Takes back audio that was added and is not played after all.
     pub fn retract(&mut self, samples: u64) {
+        debug_assert!(samples <= self.end, "no more is taken back than was added");
         self.end = self.end.saturating_sub(samples);
     }
 
