@@ -115,6 +115,16 @@ impl Core {
 
     /// A core without calls, receiving on its browsers' port.
     pub fn new(parts: CoreParts, network: &mut impl Network, now: Instant) -> io::Result<Self> {
+        Self::with_outbox(Outbox::new(SEND_SLOTS), parts, network, now)
+    }
+
+    /// The same with an outbox that another core had, see [`Self::take_outbox`].
+    pub fn with_outbox(
+        outbox: Outbox,
+        parts: CoreParts,
+        network: &mut impl Network,
+        now: Instant,
+    ) -> io::Result<Self> {
         let CoreParts { thread, calls, browsers, codecs, codec_time, gauge, wall, random } = parts;
         NoisePackets::shared(); // is made here, not in the first call's time
         let browsers = network.add(browsers)?;
@@ -128,7 +138,7 @@ impl Core {
             addresses: HashMap::with_capacity(2 * calls),
             timers: Timers::new(2 * calls),
             common: Common {
-                outbox: Outbox::new(SEND_SLOTS),
+                outbox,
                 notices: Vec::with_capacity(16),
                 frames: FrameCounters::default(),
                 wall,
@@ -147,6 +157,14 @@ impl Core {
     /// What waits to leave.
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.common.outbox
+    }
+
+    /// Takes the outbox away from a core that is of no more use: its memory is never freed, and whoever
+    /// makes many cores one after the other gives it to the next.
+    pub fn take_outbox(&mut self) -> Outbox {
+        let mut outbox = std::mem::replace(&mut self.common.outbox, Outbox::new(0));
+        outbox.clear();
+        outbox
     }
 
     /// The next event.
@@ -253,6 +271,7 @@ impl Core {
     ) -> Result<(), Discard> {
         let Some(call) = self.calls.find(key) else { return Err(Discard::UnknownSource) };
         let common = &mut self.common;
+        debug_assert!(common.notices.is_empty(), "notices are told before the next packet");
         let outcome = match kind {
             Kind::Rtp => line::rtp(call, side, from, datagram, now, common),
             Kind::Rtcp => line::rtcp(call, side, from, datagram, now, common),
@@ -314,7 +333,15 @@ impl Core {
             return Err(Discard::PuntQueueFull);
         }
         self.events.push_back(event);
+        debug_assert!(self.events.len() <= EVENTS_MAX, "events are bounded");
         Ok(())
+    }
+
+    /// The address is no longer a leg's, unless another one has taken it meanwhile.
+    fn forget_address(&mut self, address: SocketAddr, owner: (CallKey, Side)) {
+        if self.addresses.get(&address) == Some(&owner) {
+            self.addresses.remove(&address);
+        }
     }
 
     /// Wakes the calls whose time has come.
@@ -331,6 +358,10 @@ impl Core {
         }
         call.armed = None;
         line::wake(call, now, &mut self.common);
+        debug_assert!(
+            call.next_timeout().is_none_or(|at| at > now),
+            "what was due is done: the call is not woken again at once"
+        );
         self.timers.arm(key, call.next_timeout(), &mut call.armed);
         if !self.common.notices.is_empty() {
             self.tell(key);

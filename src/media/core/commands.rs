@@ -145,18 +145,25 @@ impl Core {
         let socket = network
             .add(socket)
             .map_err(|error| ControlError::new(ErrorCode::SystemRefused, error.to_string()))?;
-        self.owners[socket.position()] = owner;
+        let place = &mut self.owners[socket.position()];
+        debug_assert!(matches!(place, Owner::Nobody), "a socket has one owner");
+        *place = owner;
         Ok(socket)
     }
 
     fn remove(&mut self, socket: SocketIndex, network: &mut impl Network) {
-        self.owners[socket.position()] = Owner::Nobody;
+        let place = &mut self.owners[socket.position()];
+        debug_assert!(matches!(place, Owner::Leg(..)), "only what a leg owns is closed, and once");
+        *place = Owner::Nobody;
         network.remove(socket);
     }
 
     fn update(&mut self, key: CallKey, side: Side, change: LegChange, now: Instant) -> Result<()> {
         let call = self.calls.find(key).ok_or_else(no_call)?;
         // What can be refused comes first, so that a refused update changes nothing.
+        if let Some(security) = &change.security {
+            call.legs[side.index()].connection.check_security(security)?;
+        }
         if let Some(format) = &change.format {
             call.set_format(side, LegFormat::new(format)?, &self.common)?;
         }
@@ -172,9 +179,9 @@ impl Core {
         if let Some(limit) = change.media_timeout_ms {
             leg.set_silence_limit(limit.duration(), now);
         }
-        if let Some(keys) = change.security {
+        if let Some(security) = change.security {
             let ssrc = leg.sending.outgoing.ssrc();
-            leg.connection.security.replace(keys, ssrc);
+            leg.connection.secure(security, ssrc);
         }
         let connection = &mut leg.connection;
         let nominated = match &mut connection.transport {
@@ -200,19 +207,23 @@ impl Core {
         if let Some((before, to)) = nominated {
             connection.renew_consent(now);
             if let Some(before) = before {
-                self.addresses.remove(&before.address);
+                self.forget_address(before.address, (key, side));
             }
             // An address that another leg had is this one's now: its browser is the last that proved
             // to be there.
             self.addresses.insert(to, (key, side));
         }
-        self.rearm(key);
+        self.changed(key);
         Ok(())
     }
 
-    fn rearm(&mut self, key: CallKey) {
+    /// A call was changed: it may want to be woken sooner, and may have something to tell.
+    fn changed(&mut self, key: CallKey) {
         if let Some(call) = self.calls.find(key) {
             self.timers.arm(key, call.next_timeout(), &mut call.armed);
+        }
+        if !self.common.notices.is_empty() {
+            self.tell(key);
         }
     }
 
@@ -233,8 +244,8 @@ impl Core {
         match call.replace_leg(side, leg, &mut self.common, now) {
             Ok(old) => {
                 self.counters.discards.add(&statistics.discards);
-                self.end_leg(key, &old, network);
-                self.rearm(key);
+                self.end_leg((key, side), &old, network);
+                self.changed(key);
                 Ok(Reply::Replaced(Box::new(statistics)))
             }
             Err((error, leg)) => {
@@ -250,21 +261,22 @@ impl Core {
         // Counters only grow: what the call counted is the core's from now on.
         self.counters.discards.add(&statistics.a.discards);
         self.counters.discards.add(&statistics.b.discards);
-        call.legs.iter().for_each(|leg| self.end_leg(key, leg, network));
+        for (side, leg) in Side::BOTH.into_iter().zip(&call.legs) {
+            self.end_leg((key, side), leg, network);
+        }
+        debug_assert!(
+            self.addresses.values().all(|(owner, _)| *owner != key),
+            "an address belongs to a call that is there"
+        );
         self.calls.free(key);
         Ok(Reply::Ended(Box::new(statistics)))
     }
 
     /// Forgets a leg that is no longer a call's.
-    fn end_leg(&mut self, key: CallKey, leg: &Leg, network: &mut impl Network) {
+    fn end_leg(&mut self, owner: (CallKey, Side), leg: &Leg, network: &mut impl Network) {
         self.close_leg(leg, network);
-        let remote = leg.connection.remote(Kind::Rtp);
-        let is_its = |remote: &SocketAddr| {
-            self.addresses.get(remote).is_some_and(|(owner, _)| *owner == key)
-        };
-        let is_ice = matches!(leg.connection.transport, Transport::Ice { .. });
-        if let Some(remote) = remote.filter(|remote| is_ice && is_its(remote)) {
-            self.addresses.remove(&remote);
+        if let Transport::Ice { remote: Some(remote), .. } = &leg.connection.transport {
+            self.forget_address(remote.address, owner);
         }
     }
 
@@ -305,7 +317,7 @@ impl Core {
             .digits
             .push(digit, time, now)
             .map_err(|refused| ControlError::new(ErrorCode::NoCapacity, refused.to_string()))?;
-        self.rearm(key);
+        self.changed(key);
         Ok(Reply::Done)
     }
 

@@ -95,6 +95,11 @@ impl Front {
         }
     }
 
+    /// What it leads to.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// Connections at present.
     pub fn connections(&self) -> usize {
         self.connections.len()
@@ -283,6 +288,7 @@ impl Front {
         match self.waiting.remove(&ticket) {
             Some(Waiting::Reply(client, id)) => {
                 if let Some(connection) = self.connections.get_mut(&client) {
+                    debug_assert!(connection.is_busy, "an answer belongs to a request");
                     connection.is_busy = false;
                     let answer = answer.map(|outcome| outcome.to_value());
                     self.outputs.push_back(Output::Line(client, write_reply(Some(id), &answer)));
