@@ -8,6 +8,7 @@
 
 mod control;
 mod dtls;
+mod media;
 mod red;
 mod rtcp;
 mod rtp;
@@ -27,7 +28,7 @@ use libfuzzer_sys::fuzz_target;
 type Run = fn(&[u8]);
 
 /// By name: what reads from the network first, then what keeps a state.
-const TARGETS: [(&str, Run); 11] = [
+const TARGETS: [(&str, Run); 12] = [
     ("rtp", rtp::run),
     ("rtcp", rtcp::run),
     ("red", red::run),
@@ -39,6 +40,7 @@ const TARGETS: [(&str, Run); 11] = [
     ("control", control::run),
     ("sip_transaction", sip_transaction::run),
     ("dtls", dtls::run),
+    ("media", media::run),
 ];
 
 /// Names the target in the environment.

@@ -4,8 +4,10 @@ mod encoding;
 mod exhaustion;
 mod loss;
 mod noise;
+mod ownership;
 mod paced;
 mod redundancy;
+mod script;
 mod silence;
 
 use std::cell::RefCell;
