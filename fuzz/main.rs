@@ -8,6 +8,7 @@
 
 mod control;
 mod dtls;
+mod media;
 mod red;
 mod rtcp;
 mod rtp;
@@ -28,7 +29,7 @@ use libfuzzer_sys::fuzz_target;
 type Run = fn(&[u8]);
 
 /// By name: what reads from the network and from files first, then what keeps a state.
-const TARGETS: [(&str, Run); 12] = [
+const TARGETS: [(&str, Run); 13] = [
     ("rtp", rtp::run),
     ("rtcp", rtcp::run),
     ("red", red::run),
@@ -41,6 +42,7 @@ const TARGETS: [(&str, Run); 12] = [
     ("wav", wav::run),
     ("sip_transaction", sip_transaction::run),
     ("dtls", dtls::run),
+    ("media", media::run),
 ];
 
 /// Names the target in the environment.

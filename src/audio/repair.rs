@@ -229,6 +229,7 @@ impl RepairWindow {
                 }
                 self.give_up(first.index, first.note.arrival);
             }
+            debug_assert_eq!(first.index, self.turn, "the first that is held has its turn");
             self.shelf.take_first();
             self.schedule(now);
             self.turn += 1;
@@ -249,6 +250,7 @@ impl RepairWindow {
 
     /// Moves on over the gap before `index`, whose packet came at `arrival`.
     fn give_up(&mut self, index: i64, arrival: Instant) {
+        debug_assert!(index > self.turn, "turns only go forward");
         let opened = self.gap_opened().unwrap_or(arrival);
         let indexes = self.turn..index;
         let missing = u16::try_from(index - self.turn).unwrap_or(u16::MAX);
@@ -271,6 +273,7 @@ impl RepairWindow {
         plays: Option<Continuity>,
         now: Instant,
     ) -> bool {
+        debug_assert!(index >= self.turn, "what is held still has its turn before it");
         let is_held = self.shelf.put(index, packet, Note { arrival: now, plays });
         self.schedule(now);
         is_held

@@ -252,6 +252,7 @@ impl Sequence {
 
     /// Moves on over packets that did not come yet.
     fn skip(&mut self, packets: i64) {
+        debug_assert!(packets >= 0, "indexes only grow");
         self.next += packets;
         self.came = self.came.checked_shl(packets as u32).unwrap_or(0);
     }
@@ -264,6 +265,7 @@ impl Sequence {
             return Err(Discard::Duplicate);
         }
         self.came |= bit;
+        debug_assert!(index < self.next, "what is filled in lies behind the newest");
         Ok(Place { index, continuity: Continuity::Follows })
     }
 }

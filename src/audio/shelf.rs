@@ -99,6 +99,11 @@ impl<Note: Copy> Shelf<Note> {
         // Both are at most the length of the memory.
         let (begin, length) = (begin as u16, length as u16);
         let place = self.held.partition_point(|held| held.index < index);
+        debug_assert!(
+            self.held.get(place).is_none_or(|held| held.index > index),
+            "an index is held once"
+        );
+        debug_assert!(self.taken <= self.payloads.len(), "payloads have room");
         self.held.insert(place, Held { index, header: packet.header, note, begin, length });
         true
     }
@@ -106,6 +111,7 @@ impl<Note: Copy> Shelf<Note> {
     /// Takes the first packet off. Its payload stays until the next packet is put.
     pub(super) fn take_first(&mut self) -> Option<Held<Note>> {
         let first = self.held.pop_front()?;
+        debug_assert!(self.taken >= usize::from(first.length), "what is taken off was put");
         self.taken -= usize::from(first.length);
         Some(first)
     }

@@ -119,6 +119,16 @@ impl Core {
 
     /// A core without calls, receiving on its browsers' port.
     pub fn new(parts: CoreParts, network: &mut impl Network, now: Instant) -> io::Result<Self> {
+        Self::with_outbox(Outbox::new(SEND_SLOTS), parts, network, now)
+    }
+
+    /// The same with an outbox that another core had, see [`Self::take_outbox`].
+    pub fn with_outbox(
+        outbox: Outbox,
+        parts: CoreParts,
+        network: &mut impl Network,
+        now: Instant,
+    ) -> io::Result<Self> {
         let CoreParts { thread, calls, browsers, codecs, codec_time, gauge, wall, random } = parts;
         NoisePackets::shared(); // is made here, not in the first call's time
         let browsers = network.add(browsers)?;
@@ -132,7 +142,7 @@ impl Core {
             addresses: HashMap::with_capacity(2 * calls),
             timers: Timers::new(2 * calls),
             common: Common {
-                outbox: Outbox::new(SEND_SLOTS),
+                outbox,
                 notices: Vec::with_capacity(16),
                 frames: FrameCounters::default(),
                 wall,
@@ -151,6 +161,14 @@ impl Core {
     /// What waits to leave.
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.common.outbox
+    }
+
+    /// Takes the outbox away from a core that is of no more use: its memory is never freed, and whoever
+    /// makes many cores one after the other gives it to the next.
+    pub fn take_outbox(&mut self) -> Outbox {
+        let mut outbox = std::mem::replace(&mut self.common.outbox, Outbox::new(0));
+        outbox.clear();
+        outbox
     }
 
     /// The next event.
@@ -257,6 +275,7 @@ impl Core {
     ) -> Result<(), Discard> {
         let Some(call) = self.calls.find(key) else { return Err(Discard::UnknownSource) };
         let (from, common) = (incoming.from, &mut self.common);
+        debug_assert!(common.notices.is_empty(), "notices are told before the next packet");
         let outcome = match kind {
             Kind::Rtp => line::rtp(call, side, incoming, now, common),
             Kind::Rtcp => line::rtcp(call, side, incoming, now, common),
@@ -318,6 +337,7 @@ impl Core {
             return Err(Discard::PuntQueueFull);
         }
         self.events.push_back(event);
+        debug_assert!(self.events.len() <= EVENTS_MAX, "events are bounded");
         Ok(())
     }
 
@@ -335,6 +355,10 @@ impl Core {
         }
         call.armed = None;
         line::wake(call, now, &mut self.common);
+        debug_assert!(
+            call.next_timeout().is_none_or(|at| at > now),
+            "what was due is done: the call is not woken again at once"
+        );
         self.timers.arm(key, call.next_timeout(), &mut call.armed);
         if !self.common.notices.is_empty() {
             self.tell(key);

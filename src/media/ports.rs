@@ -119,6 +119,7 @@ impl PortPool {
 
     /// Takes a pair back; it rests first.
     pub fn release(&mut self, pair: PortPair, now: Instant) {
+        debug_assert!(self.free.iter().all(|(_, free)| *free != pair), "a pair is given back once");
         self.free.push_back((now + REST, pair));
     }
 

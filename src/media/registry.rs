@@ -95,6 +95,17 @@ impl Core {
     }
 }
 
+/// What the registry holds of a core.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Holding {
+    /// Calls, those being made and ended included.
+    pub calls: usize,
+    /// What they take of it.
+    pub weight: Weight,
+    /// Port pairs that no leg has.
+    pub port_pairs_free: usize,
+}
+
 /// What the configuration allows a core.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -227,6 +238,12 @@ impl Registry {
     /// The cores' threads.
     pub fn threads(&self) -> Vec<ThreadDescription> {
         self.cores.iter().map(|core| core.description.clone()).collect()
+    }
+
+    /// What is held of a thread; `None` of one that is not there.
+    pub fn holding(&self, thread: usize) -> Option<Holding> {
+        let Core { calls, weight, ports, .. } = self.cores.get(thread)?;
+        Some(Holding { calls: *calls, weight: *weight, port_pairs_free: ports.free() })
     }
 
     /// Who may change anything.
@@ -364,7 +381,8 @@ impl Registry {
         self.next_token += 1;
         let deadline = now + ANSWER_MAX;
         let asked = Asked { thread, pending, deadline, prolonged: false, given_up: false };
-        self.asked.insert(token, asked);
+        let before = self.asked.insert(token, asked);
+        debug_assert!(before.is_none(), "a token is given once");
         self.outputs.push_back(Output::Ask { thread, token, command });
     }
 
@@ -451,6 +469,7 @@ impl Registry {
         let answers = answers.map(|asked| asked.deadline).min();
         let orphans = match self.controller {
             Some(_) => None,
+            // One that is being made ends when it was made.
             None => self.calls.values().filter_map(Listed::orphaned_at).min(),
         };
         let files = self.audio.next_timeout();

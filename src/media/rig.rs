@@ -2,6 +2,14 @@
 //! hand: for tests, benches, fuzzing and simulation. Nothing here sleeps, opens a socket or draws a random
 //! number that does not repeat.
 
+mod agreed;
+mod commands;
+pub mod far_end;
+pub mod script;
+pub mod witness;
+pub mod world;
+
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -143,6 +151,11 @@ impl Network for MadeUpNetwork {
     }
 }
 
+thread_local! {
+    /// Outboxes of rigs that were recycled: their memory is never freed.
+    static OUTBOXES: RefCell<Vec<Outbox>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A core, its network, its clock.
 pub struct Rig {
     /// The core.
@@ -181,8 +194,16 @@ impl Rig {
             random: random::from_seed(1 + thread as u64),
         };
         let mut network = MadeUpNetwork::default();
-        let core = Core::new(parts, &mut network, now)?;
+        let core = match OUTBOXES.with_borrow_mut(Vec::pop) {
+            Some(outbox) => Core::with_outbox(outbox, parts, &mut network, now)?,
+            None => Core::new(parts, &mut network, now)?,
+        };
         Ok(Self { core, network, now, gauge, events: Vec::new() })
+    }
+
+    /// Ends; the next rig of this thread gets its outbox.
+    pub fn recycle(mut self) {
+        OUTBOXES.with_borrow_mut(|outboxes| outboxes.push(self.core.take_outbox()));
     }
 
     /// Carries a command out.

@@ -34,7 +34,13 @@ impl Calls {
         if self.free.last() == Some(&key.place) {
             self.free.pop();
         }
-        self.places[key.place as usize].call = Some(call.into());
+        let place = &mut self.places[key.place as usize];
+        debug_assert!(place.call.is_none(), "a place has one call");
+        debug_assert_eq!(
+            place.generation, key.generation,
+            "a call lies under the key it was given"
+        );
+        place.call = Some(call.into());
     }
 
     /// The call under a key.
@@ -52,8 +58,11 @@ impl Calls {
     /// Gives a place back: its next call gets another key.
     pub fn free(&mut self, key: CallKey) {
         let place = &mut self.places[key.place as usize];
+        debug_assert!(place.call.is_none(), "a place is free once its call is gone");
+        debug_assert_eq!(place.generation, key.generation, "a place is given back once");
         place.generation = place.generation.wrapping_add(1);
         self.free.push(key.place);
+        debug_assert!(self.free.len() <= self.places.len(), "a place is free once");
     }
 
     /// Every call, to be changed.

@@ -41,7 +41,8 @@ pub struct Calls {
 impl Calls {
     /// Takes a new call.
     pub fn insert(&mut self, call: Call) {
-        self.all.insert(call.name.clone(), call);
+        let before = self.all.insert(call.name.clone(), call);
+        debug_assert!(before.is_none(), "a call has its name for itself");
     }
 
     /// A call.

@@ -330,7 +330,8 @@ impl ControlClient {
         if self.waiting.len() >= WAITING_MAX {
             return Err(Unusable::Unanswered);
         }
-        self.waiting.insert(self.next_id, purpose);
+        let before = self.waiting.insert(self.next_id, purpose);
+        debug_assert!(before.is_none(), "an id is given once");
         self.lines.push_back(write_request(self.next_id, command));
         self.next_id += 1;
         Ok(())

@@ -31,6 +31,7 @@ impl<K: Ord + Clone> Deadlines<K> {
             self.queue.remove(&(before, owner.clone()));
         }
         self.queue.extend(at.map(|at| (at, owner.clone())));
+        debug_assert_eq!(self.queue.len(), self.of.len(), "an owner has one deadline");
     }
 
     /// The first deadline.

@@ -52,6 +52,7 @@ impl ReplayWindow {
     /// Records a packet whose tag was good.
     #[inline]
     pub fn accept(&mut self, index: u64) {
+        debug_assert!(self.check(index).is_ok(), "an index is accepted once");
         if index > self.highest {
             let step = index - self.highest;
             self.seen = if step >= WINDOW_PACKETS { 0 } else { self.seen << step };

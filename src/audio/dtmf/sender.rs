@@ -79,6 +79,7 @@ impl DigitSender {
         if self.queue.len() == DIGITS_QUEUED_MAX {
             return Err(DigitQueueFull);
         }
+        debug_assert!(self.queue.len() < DIGITS_QUEUED_MAX, "digits that wait are bounded");
         let duration = Duration::from_millis(time.ms().into());
         self.queue.push_back(Queued { event, duration });
         if let State::Idle { from } = &mut self.state {

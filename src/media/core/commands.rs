@@ -169,18 +169,25 @@ impl Core {
         let socket = network
             .add(socket)
             .map_err(|error| ControlError::new(ErrorCode::SystemRefused, error.to_string()))?;
-        self.owners[socket.position()] = owner;
+        let place = &mut self.owners[socket.position()];
+        debug_assert!(matches!(place, Owner::Nobody), "a socket has one owner");
+        *place = owner;
         Ok(socket)
     }
 
     fn remove(&mut self, socket: SocketIndex, network: &mut impl Network) {
-        self.owners[socket.position()] = Owner::Nobody;
+        let place = &mut self.owners[socket.position()];
+        debug_assert!(matches!(place, Owner::Leg(..)), "only what a leg owns is closed, and once");
+        *place = Owner::Nobody;
         network.remove(socket);
     }
 
     fn update(&mut self, key: CallKey, side: Side, change: LegChange, now: Instant) -> Result<()> {
         let call = self.calls.find(key).ok_or_else(no_call)?;
         // What can be refused comes first, so that a refused update changes nothing.
+        if let Some(security) = &change.security {
+            call.legs[side.index()].connection.check_security(security)?;
+        }
         if let Some(format) = &change.format {
             call.set_format(side, LegFormat::new(format)?, &self.common)?;
         }
@@ -197,10 +204,11 @@ impl Core {
         if let Some(limit) = change.media_timeout_ms {
             leg.set_silence_limit(limit.duration(), now);
         }
-        if let Some(keys) = change.security {
+        if let Some(security) = change.security {
             let ssrc = leg.sending.outgoing.ssrc();
-            if leg.connection.security.replace(keys, ssrc) {
-                leg.sending.outgoing.restart_rounds();
+            if leg.connection.secure(security, ssrc) {
+                let used = leg.connection.security.rtp_index_used();
+                leg.sending.outgoing.restart_rounds(used);
             }
         }
         let connection = &mut leg.connection;
@@ -231,7 +239,7 @@ impl Core {
             }
             self.addresses.insert(to, (key, side));
         }
-        self.rearm(key);
+        self.changed(key);
         Ok(())
     }
 
@@ -247,9 +255,13 @@ impl Core {
         }
     }
 
-    fn rearm(&mut self, key: CallKey) {
+    /// A call was changed: it may want to be woken sooner, and may have something to tell.
+    fn changed(&mut self, key: CallKey) {
         if let Some(call) = self.calls.find(key) {
             self.timers.arm(key, call.next_timeout(), &mut call.armed);
+        }
+        if !self.common.notices.is_empty() {
+            self.tell(key);
         }
     }
 
@@ -275,10 +287,12 @@ impl Core {
             return Err(error.within("with"));
         }
         let nominated = leg.connection.nominated(now);
+        let goes_on = leg.sending.outgoing.ssrc() == old.sending.outgoing.ssrc();
         match call.replace_leg(side, leg, &mut self.common, now) {
             Ok((mut old, statistics)) => {
                 self.counters.discards.add(&statistics.discards);
-                if let Err(reason) = old.say_bye(&mut self.common, now) {
+                // The source that goes on does not leave.
+                if !goes_on && let Err(reason) = old.say_bye(&mut self.common, now) {
                     self.counters.discards.count(reason);
                 }
                 // It has to leave while its socket is there. What a network cannot do it says again when
@@ -286,9 +300,7 @@ impl Core {
                 let _ = network.send(&mut self.common.outbox);
                 self.end_leg((key, side), &old, network);
                 self.note_nominated(key, side, nominated);
-                self.rearm(key);
-                // A digit or a sound that lasted is over.
-                self.tell(key);
+                self.changed(key);
                 Ok(Reply::Replaced(statistics))
             }
             Err((error, leg)) => {
@@ -307,6 +319,10 @@ impl Core {
         for (side, leg) in Side::BOTH.into_iter().zip(&call.legs) {
             self.end_leg((key, side), leg, network);
         }
+        debug_assert!(
+            self.addresses.values().all(|(owner, _)| *owner != key),
+            "an address belongs to a call that is there"
+        );
         self.calls.free(key);
         Ok(Reply::Ended(Box::new(statistics)))
     }
@@ -321,7 +337,7 @@ impl Core {
     }
 
     /// A leg is no longer at an address, unless another one has proved to be there since.
-    fn forget_address(&mut self, address: SocketAddr, owner: (CallKey, Side)) {
+    pub(super) fn forget_address(&mut self, address: SocketAddr, owner: LegKey) {
         if self.addresses.get(&address) == Some(&owner) {
             self.addresses.remove(&address);
         }
@@ -373,7 +389,7 @@ impl Core {
             .digits
             .push(digit, time, now)
             .map_err(|refused| ControlError::new(ErrorCode::NoCapacity, refused.to_string()))?;
-        self.rearm(key);
+        self.changed(key);
         Ok(Reply::Done)
     }
 
@@ -385,16 +401,14 @@ impl Core {
     fn play(&mut self, key: CallKey, side: Side, sound: Sound, now: Instant) -> Result<Reply> {
         let call = self.calls.find(key).ok_or_else(no_call)?;
         call.play(side, sound, &mut self.common, now)?;
-        self.rearm(key);
-        self.tell(key);
+        self.changed(key);
         Ok(Reply::Done)
     }
 
     fn stop_playing(&mut self, key: CallKey, side: Side, now: Instant) -> Result<Reply> {
         let call = self.calls.find(key).ok_or_else(no_call)?;
         call.stop_playing(side, PlayEnd::Stopped, &mut self.common, now);
-        self.rearm(key);
-        self.tell(key);
+        self.changed(key);
         Ok(Reply::Done)
     }
 

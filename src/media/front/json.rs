@@ -305,6 +305,7 @@ impl Front {
         match self.waiting.remove(&ticket) {
             Some(Waiting::Reply(client, id)) => {
                 if let Some(connection) = self.connections.get_mut(&client) {
+                    debug_assert!(connection.is_busy, "an answer belongs to a request");
                     connection.is_busy = false;
                     let answer = answer.map(|outcome| outcome.to_value());
                     self.outputs.push_back(Output::Line(client, write_reply(Some(id), &answer)));

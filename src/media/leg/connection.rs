@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::learning::Learning;
-use super::security::SecurityContext;
-use crate::control::message::IceCredentials;
+use super::security::{Retired, SecurityContext};
+use crate::control::message::{ControlError, IceCredentials, Security};
 use crate::os::route::{Destination, SocketIndex};
+use crate::wire::rtp::Ssrc;
 
 /// Consent expires this long after the last authenticated check (RFC 7675 §5.1).
 const CONSENT: Duration = Duration::from_secs(30);
@@ -72,12 +73,26 @@ pub struct Connection {
     heard: bool,
     /// When its strangers were last told of, by [`Kind`].
     strangers_told: [Option<Instant>; 2],
+    /// Keys that are out of use.
+    retired: Retired,
 }
 
 impl Connection {
     /// A connection on which nothing came yet.
     pub fn new(transport: Transport, security: SecurityContext) -> Self {
-        Self { transport, security, heard: false, strangers_told: [None; 2] }
+        let retired = Retired::default();
+        Self { transport, security, heard: false, strangers_told: [None; 2], retired }
+    }
+
+    /// Whether [`Self::secure`] can follow.
+    pub fn check_security(&self, security: &Security) -> Result<(), ControlError> {
+        self.retired.check(&self.security, security)
+    }
+
+    /// Protects what comes and goes otherwise from now on; `ssrc` is the leg's own source. Says whether
+    /// what is sent has another key.
+    pub fn secure(&mut self, security: Security, ssrc: Ssrc) -> bool {
+        self.security.replace(security, ssrc, &mut self.retired)
     }
 
     /// The far end's address.

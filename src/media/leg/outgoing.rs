@@ -11,6 +11,11 @@ use crate::wire::rtcp::SenderInformation;
 use crate::wire::rtp::{PayloadType, RtpHeader, RtpTimestamp, SequenceNumber, Ssrc};
 use rand::RngExt;
 
+/// Sequence numbers that are left out between two packets at most. A receiver takes a longer jump for
+/// another stream (RFC 3550 A.1, MAX_DROPOUT), and one of 2^15 under SRTP for a step back, in which an
+/// index is used twice (RFC 3711 §3.3.1).
+const LEFT_OUT_MAX: u16 = 2_999;
+
 /// The sending half of a leg's RTP.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -26,6 +31,8 @@ pub struct Outgoing {
     last: Option<Last>,
     /// Packets when the last report left.
     reported: u64,
+    /// Numbers left out since the last packet.
+    left_out: u16,
 }
 
 /// The last packet that left.
@@ -50,6 +57,7 @@ impl Outgoing {
             bytes: 0,
             last: None,
             reported: 0,
+            left_out: 0,
         }
     }
 
@@ -69,6 +77,7 @@ impl Outgoing {
             bytes: sent.bytes,
             last: None,
             reported: sent.packets,
+            left_out: 0,
         }
     }
 
@@ -88,9 +97,16 @@ impl Outgoing {
         self.next
     }
 
-    /// New keys count their rounds from 0 (RFC 3711 §3.3.1); the sequence goes on.
-    pub fn restart_rounds(&mut self) {
-        self.next = PacketIndex::new(0, self.next.sequence_number());
+    /// New keys count their rounds from 0 (RFC 3711 §3.3.1), and keys that were used before go on above
+    /// that index; the sequence goes on.
+    pub fn restart_rounds(&mut self, used: Option<PacketIndex>) {
+        let number = self.next.sequence_number();
+        let round = used.map_or(0, |used| used.roll_over_counter());
+        let next = PacketIndex::new(round, number);
+        self.next = match used {
+            Some(used) if next <= used => PacketIndex::new(round.wrapping_add(1), number),
+            _ => next,
+        };
     }
 
     /// The RTP clock's rate.
@@ -100,6 +116,11 @@ impl Outgoing {
 
     /// Goes on with another RTP clock from `position`, without a jump of the timestamp.
     pub fn set_clock(&mut self, clock_hz: u32, position: u64) {
+        debug_assert!(position >= self.base_position, "positions only grow");
+        debug_assert!(
+            clock_hz >= 8_000 && clock_hz.is_multiple_of(8_000),
+            "a clock of whole samples"
+        );
         if self.clock_hz != clock_hz {
             self.base_timestamp = self.timestamp_of(position);
             self.base_position = position;
@@ -128,15 +149,28 @@ impl Outgoing {
 
     /// Counts a packet that left.
     pub fn sent(&mut self, header: RtpHeader, payload_bytes: usize, now: Instant) {
+        debug_assert_eq!(header.ssrc, self.ssrc, "a leg has one source");
         self.packets += 1;
         self.bytes += payload_bytes as u64;
-        debug_assert_eq!(header.sequence_number, self.next.sequence_number());
+        debug_assert_eq!(
+            header.sequence_number,
+            self.next.sequence_number(),
+            "a number is given once"
+        );
         self.last = Some(Last { index: self.next, timestamp: header.timestamp, at: now });
+        self.left_out = 0;
         self.advance(1);
     }
 
-    /// Leaves `missing` sequence numbers out, for packets that the far end is to know were lost.
-    pub fn advance(&mut self, missing: u16) {
+    /// Leaves `missing` sequence numbers out, for packets that the far end is to know were lost; no
+    /// more than [`LEFT_OUT_MAX`] between two packets.
+    pub fn leave_out(&mut self, missing: u16) {
+        let left_out = self.left_out.saturating_add(missing).min(LEFT_OUT_MAX);
+        self.advance(left_out - self.left_out);
+        self.left_out = left_out;
+    }
+
+    fn advance(&mut self, missing: u16) {
         self.next = self.next.later(missing);
     }
 
@@ -219,11 +253,38 @@ mod tests {
         let now = Instant::now();
         outgoing.next = PacketIndex::new(3, SequenceNumber(0xFFFF));
         send(&mut outgoing, 0, now);
-        outgoing.restart_rounds();
+        outgoing.restart_rounds(None);
         let last = outgoing.position().unwrap();
         assert_eq!((last.roll_over_counter, last.sequence_number.0), (3, 0xFFFF));
         assert_eq!(send(&mut outgoing, 160, now).sequence_number.0, 0);
         assert_eq!(outgoing.position().unwrap().roll_over_counter, 0);
+    }
+
+    #[test]
+    fn a_key_that_was_used_before_goes_on_above_all_it_protected() {
+        let mut outgoing = Outgoing::new(&mut random::from_seed(1));
+        outgoing.next = PacketIndex::new(0, SequenceNumber(7));
+        outgoing.restart_rounds(Some(PacketIndex::new(2, SequenceNumber(6))));
+        assert_eq!(outgoing.next, PacketIndex::new(2, SequenceNumber(7)));
+        outgoing.restart_rounds(Some(PacketIndex::new(2, SequenceNumber(7))));
+        assert_eq!(outgoing.next, PacketIndex::new(3, SequenceNumber(7)));
+    }
+
+    #[test]
+    fn the_numbers_that_are_left_out_never_come_round() {
+        let mut outgoing = Outgoing::new(&mut random::from_seed(4));
+        let now = Instant::now();
+        let first = send(&mut outgoing, 0, now);
+        // Packets that could not be sent, each after a gap.
+        for _ in 0..40 {
+            outgoing.leave_out(u16::MAX);
+        }
+        let second = send(&mut outgoing, 160, now);
+        let step = second.sequence_number.distance(first.sequence_number);
+        assert_eq!(step, 1 + LEFT_OUT_MAX as i16);
+        outgoing.leave_out(2);
+        let third = send(&mut outgoing, 320, now);
+        assert_eq!(third.sequence_number.distance(second.sequence_number), 3);
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl<'a> Outlet<'a> {
 
     /// Leaves sequence numbers out, for packets that the far end is to know were lost.
     pub fn leave_out(&mut self, missing_packets: u16) {
-        self.sending.outgoing.advance(missing_packets);
+        self.sending.outgoing.leave_out(missing_packets);
     }
 
     /// The clock of the events that are sent, in Hz.

@@ -2,10 +2,11 @@
 
 use crate::base::discard::Discard;
 use crate::control::message::{
-    ControlError, LegSnapshot, RTCP_INDEXES_LEFT_OUT, RTP_INDEXES_LEFT_OUT, RtcpIndex, RtpIndex,
-    Security, SourceSnapshot, SrtpKeys,
+    ControlError, ErrorCode, LegSnapshot, RTCP_INDEXES_LEFT_OUT, RTP_INDEXES_LEFT_OUT, RtcpIndex,
+    RtpIndex, Security, SourceSnapshot, SrtpKeys,
 };
 use crate::srtp::index::PacketIndex;
+use crate::srtp::keys::MasterKey;
 use crate::srtp::protect::{Receiver, Sender};
 use crate::srtp::snapshot::{
     Margin, ReceiverSnapshot, SenderSnapshot, SourceSnapshot as ProtectedSource,
@@ -19,6 +20,10 @@ const RTCP_INDEXES: u32 = 1 << 31;
 /// Where a snapshot says what was used.
 const RTP_INDEX: &str = "resume.sent.rtp_index_next";
 const RTCP_INDEX: &str = "resume.sent.rtcp_index_next";
+/// Keys of a leg's life that are remembered in each direction once they are out of use. Forgetting one
+/// would let its indexes be used twice, so one more is refused; a leg that re-keys every half hour lives
+/// for a day and more.
+const RETIRED_MAX: usize = 64;
 
 /// How a leg's packets are opened and sealed.
 #[derive(Debug)]
@@ -39,18 +44,34 @@ pub struct SrtpContext {
     keys: SrtpKeys,
 }
 
-impl SrtpContext {
-    fn replace(&mut self, keys: SrtpKeys, ssrc: Ssrc) -> bool {
-        if self.keys.receive != keys.receive {
-            self.receiver = Receiver::new(&keys.receive);
+/// Contexts of keys that are out of use. Whoever gives such a key again goes on where it was left: made
+/// anew, a context would use an index of that key twice (RFC 3711 §9.1), or take one twice.
+#[derive(Debug, Default)]
+pub struct Retired {
+    senders: Vec<(MasterKey, Sender)>,
+    receivers: Vec<(MasterKey, Receiver)>,
+}
+
+impl Retired {
+    /// Whether [`SecurityContext::replace`] can follow.
+    pub fn check(
+        &self,
+        present: &SecurityContext,
+        security: &Security,
+    ) -> Result<(), ControlError> {
+        let is_full = self.senders.len() >= RETIRED_MAX || self.receivers.len() >= RETIRED_MAX;
+        if is_full && !present.is_of(security) {
+            let message =
+                format!("security: a leg has at most {RETIRED_MAX} keys; replace the leg");
+            return Err(ControlError::new(ErrorCode::Unsupported, message));
         }
-        let sends_anew = self.keys.send != keys.send;
-        if sends_anew {
-            self.sender = Sender::new(&keys.send, ssrc);
-        }
-        self.keys = keys;
-        sends_anew
+        Ok(())
     }
+}
+
+fn revived<T>(retired: &mut Vec<(MasterKey, T)>, key: &MasterKey) -> Option<T> {
+    let place = retired.iter().position(|(known, _)| known == key)?;
+    Some(retired.swap_remove(place).1)
 }
 
 impl SecurityContext {
@@ -105,11 +126,7 @@ impl SecurityContext {
     /// The lowest index of RTP that is above all used ones, if `next` is sent next. Past the last index
     /// it is that: nothing is left above it either.
     pub fn rtp_index_next(&self, next: PacketIndex) -> PacketIndex {
-        let used = match self {
-            Self::Srtp(context) => context.sender.position(),
-            Self::Plain | Self::Pending => None,
-        };
-        match used {
+        match self.rtp_index_used() {
             Some(used) if used >= next => used.later(1).max(used),
             _ => next,
         }
@@ -143,17 +160,49 @@ impl SecurityContext {
         }
     }
 
+    /// The highest index of RTP that was sent under the present key.
+    pub fn rtp_index_used(&self) -> Option<PacketIndex> {
+        match self {
+            Self::Srtp(context) => context.sender.position(),
+            Self::Plain | Self::Pending => None,
+        }
+    }
+
     /// Goes on with `security`, and says whether what is sent is protected in another way from now on. A
-    /// direction whose key stays goes on: a context made anew would start its indexes over and use one
-    /// twice (RFC 3711 §9.1).
-    pub fn replace(&mut self, security: Security, ssrc: Ssrc) -> bool {
-        match (&mut *self, security) {
-            (Self::Plain, Security::None) | (Self::Pending, Security::Pending) => false,
-            (Self::Srtp(context), Security::Srtp(keys)) => context.replace(keys, ssrc),
-            (_, security) => {
-                *self = Self::new(security, ssrc);
-                true
-            }
+    /// key that was given before goes on where it was left, each direction by itself: a far end that
+    /// changes its key does not change ours.
+    pub fn replace(&mut self, security: Security, ssrc: Ssrc, retired: &mut Retired) -> bool {
+        if self.is_of(&security) {
+            return false;
+        }
+        let mut sent_with = None;
+        if let Self::Srtp(context) = std::mem::replace(self, Self::Pending) {
+            let SrtpContext { sender, receiver, keys } = *context;
+            sent_with = Some(keys.send.clone());
+            retired.senders.push((keys.send, sender));
+            retired.receivers.push((keys.receive, receiver));
+        }
+        *self = match security {
+            Security::Srtp(keys) => Self::Srtp(Box::new(SrtpContext {
+                sender: revived(&mut retired.senders, &keys.send)
+                    .unwrap_or_else(|| Sender::new(&keys.send, ssrc)),
+                receiver: revived(&mut retired.receivers, &keys.receive)
+                    .unwrap_or_else(|| Receiver::new(&keys.receive)),
+                keys,
+            })),
+            other => Self::new(other, ssrc),
+        };
+        match self {
+            Self::Srtp(context) => sent_with.as_ref() != Some(&context.keys.send),
+            Self::Plain | Self::Pending => true,
+        }
+    }
+
+    fn is_of(&self, security: &Security) -> bool {
+        match (self, security) {
+            (Self::Srtp(context), Security::Srtp(keys)) => context.keys == *keys,
+            (Self::Plain, Security::None) | (Self::Pending, Security::Pending) => true,
+            _ => false,
         }
     }
 

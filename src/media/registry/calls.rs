@@ -68,6 +68,7 @@ pub struct Changed {
 /// The leg that is to take another's place.
 #[derive(Debug)]
 pub struct Replacing {
+    thread: usize,
     leg: Side,
     new: EntryLeg,
 }
@@ -165,6 +166,7 @@ impl Registry {
                 refuse(ErrorCode::SystemRefused, "it came too late")
             }
             (Ok(key), Some(client)) => {
+                debug_assert!(listed.key.is_none(), "a call is made once");
                 listed.key = Some(key);
                 let created = listed.entry.created();
                 self.calls.insert(call.clone(), listed);
@@ -218,8 +220,11 @@ impl Registry {
     /// Gives back what a call held on its core.
     pub(super) fn release(&mut self, entry: &Entry, now: Instant) {
         let core = &mut self.cores[entry.thread];
+        debug_assert!(core.calls > 0, "a call was counted before it is given back");
+        debug_assert!(core.weight >= entry.weight, "a call was weighed before it is given back");
         core.calls -= 1;
         core.weight = core.weight.minus(entry.weight);
+        debug_assert!(core.calls > 0 || core.weight == Weight::default(), "no calls weigh nothing");
         entry.legs.iter().for_each(|leg| core.close(leg, now));
     }
 
@@ -275,7 +280,7 @@ impl Registry {
         let (thread, key) = self.find(&call)?;
         let made = self.cores[thread].new_leg(with, now);
         let (new_leg, new) = made.map_err(|error| error.within("with"))?;
-        let replacing = Box::new(Replacing { leg, new });
+        let replacing = Box::new(Replacing { thread, leg, new });
         let command = CoreCommand::Replace(key, leg, Box::new(new_leg));
         self.ask(thread, command, Pending::Replace(ticket, call, replacing), now);
         Ok(None)
@@ -284,24 +289,27 @@ impl Registry {
     pub(super) fn replaced(
         &mut self,
         call: &CallName,
-        Replacing { leg, new }: Replacing,
+        Replacing { thread, leg, new }: Replacing,
         reply: Result<Reply>,
         now: Instant,
     ) -> Result<Outcome> {
         let listed = self.calls.get_mut(call);
-        let Some(listed) = listed else {
-            return refuse(ErrorCode::UnknownCall, "the call is gone");
+        let core = &mut self.cores[thread];
+        let replaced = match (listed, reply) {
+            (Some(listed), Ok(Reply::Replaced(statistics))) => Ok((listed, *statistics)),
+            // It was ended meanwhile, and takes the new leg with it.
+            (None, Ok(Reply::Replaced(_))) => refuse(ErrorCode::UnknownCall, "the call is gone"),
+            (_, Ok(other)) => Err(wrong_reply(&other)),
+            (_, Err(error)) => Err(error),
         };
-        let entry = &mut listed.entry;
-        let core = &mut self.cores[entry.thread];
-        let statistics = match reply {
-            Ok(Reply::Replaced(statistics)) => *statistics,
-            Ok(other) => return Err(wrong_reply(&other)),
+        let (listed, statistics) = match replaced {
+            Ok(replaced) => replaced,
             Err(error) => {
                 core.close(&new, now);
                 return Err(error);
             }
         };
+        let entry = &mut listed.entry;
         let local = new.local;
         let old = std::mem::replace(&mut entry.legs[leg.index()], new);
         core.close(&old, now);

@@ -78,6 +78,7 @@ impl Timeline {
 
     /// Takes back audio that was added and is not played after all.
     pub fn retract(&mut self, samples: u64) {
+        debug_assert!(samples <= self.end, "no more is taken back than was added");
         self.end = self.end.saturating_sub(samples);
     }
 

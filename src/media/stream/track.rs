@@ -316,6 +316,10 @@ impl Track {
         let mut outcome = Ok(());
         for n in 0..full {
             let (pcm, waiting) = assembly.packet(n);
+            debug_assert!(
+                waiting as u64 <= self.timeline.end(),
+                "what waits has its place in time"
+            );
             let position = self.timeline.end() - waiting as u64;
             let marker = std::mem::take(&mut self.talkspurt);
             let verdict = encoder.gate(pcm);
@@ -458,6 +462,7 @@ impl Track {
             return Ok(());
         }
         self.noise_told = Some(level);
+        self.complete_packet(out)?;
         out.tell_noise(level, self.timeline.end())
     }
 
@@ -569,9 +574,14 @@ impl Track {
         if out.is_paced() {
             return self.take_back();
         }
-        let missing = self.voice.transcoder().map_or(0, |t| t.assembly.missing_to_full());
-        let filled = self.fill(missing, 0, None, out);
+        let filled = self.complete_packet(out);
         self.count(filled);
+    }
+
+    /// Completes the packet in the making: what follows it must not leave before it.
+    fn complete_packet(&mut self, out: &mut Outlet<'_>) -> Result<(), Discard> {
+        let missing = self.voice.transcoder().map_or(0, |t| t.assembly.missing_to_full());
+        self.fill(missing, 0, None, out)
     }
 
     fn take_back(&mut self) {

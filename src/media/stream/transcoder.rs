@@ -169,7 +169,7 @@ impl Assembly {
 
     fn appended(&mut self, samples: usize) {
         self.pending += samples;
-        debug_assert!(self.pending <= PENDING_SAMPLES_MAX);
+        debug_assert!(self.pending <= PENDING_SAMPLES_MAX, "what waits for a full packet has room");
     }
 
     /// Makes room for so many samples, to be written at once. There is room: less than a packet waits
@@ -182,6 +182,7 @@ impl Assembly {
 
     /// What was appended last: so many samples.
     pub fn last(&mut self, samples: usize) -> &mut [i16] {
+        debug_assert!(samples <= self.pending, "what was appended last still waits");
         &mut self.pcm[self.pending - samples..self.pending]
     }
 
@@ -204,6 +205,7 @@ impl Assembly {
     /// So many packets were sent.
     pub fn sent(&mut self, packets: usize) {
         let samples = packets * self.packet_samples;
+        debug_assert!(samples <= self.pending, "only what was full was sent");
         self.pcm.copy_within(samples..self.pending, 0);
         self.pending -= samples;
     }

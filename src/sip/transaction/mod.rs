@@ -189,7 +189,8 @@ impl Transactions {
         let id = self.new_id();
         let transaction = ServerTransactionId(id);
         let machine = Server::start(transaction, &request, flow, reply_to, now);
-        self.server_keys.insert(key.clone(), id);
+        let before = self.server_keys.insert(key.clone(), id);
+        debug_assert!(before.is_none(), "a request belongs to one transaction");
         self.servers.insert(id, ServerEntry { machine, key, ack_key: None, due: None });
         self.flows.insert((flow, Id::Server(id)));
         self.settle(Id::Server(id));
@@ -282,7 +283,8 @@ impl Transactions {
         let key = ClientKey { branch, method: request.method.as_str().to_owned() };
         let transaction = ClientTransactionId(id);
         let machine = Client::start(transaction, request, flow, now, &mut self.outputs);
-        self.client_keys.insert(key.clone(), id);
+        let before = self.client_keys.insert(key.clone(), id);
+        debug_assert!(before.is_none(), "a branch is drawn once");
         self.clients.insert(id, ClientEntry { machine, key, due: None });
         self.flows.insert((flow, Id::Client(id)));
         self.settle(Id::Client(id));
@@ -518,6 +520,9 @@ impl Transactions {
         if let Some(flow) = flow {
             self.flows.remove(&(flow, id));
         }
+        debug_assert_eq!(self.servers.len(), self.server_keys.len(), "one key a transaction");
+        debug_assert_eq!(self.clients.len(), self.client_keys.len(), "one key a transaction");
+        debug_assert_eq!(self.flows.len(), self.len(), "a transaction is on one flow");
     }
 }
 
