@@ -5,5 +5,5 @@
 
 /// One input.
 pub fn run(script: &[u8]) {
-    linecard::media::rig::world::run(script);
+    linecard::media::rig::world::run(script, std::time::Instant::now());
 }

@@ -4,12 +4,12 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use super::leg::connection::Kind;
 use super::load::Load;
 use crate::audio::opus::OpusArena;
 use crate::base::clock::WallAnchor;
 use crate::base::random::Random;
 use crate::control::message::{PlayEnd, Side};
+use crate::media::kind::Kind;
 use crate::os::outbox::Outbox;
 use crate::wire::telephone_event::Digit;
 

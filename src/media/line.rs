@@ -24,11 +24,11 @@ use super::call::Call;
 use super::common::{Common, Notice};
 use super::format::Meaning;
 use super::leg::Leg;
-use super::leg::connection::Kind;
 use super::leg::hearing::Continuity;
 use crate::audio::repair::Packet;
 use crate::base::discard::Discard;
 use crate::control::message::Side;
+use crate::media::kind::Kind;
 use crate::wire::rtp::RtpPacket;
 
 /// A datagram of a leg, and where it came from.

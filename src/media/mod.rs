@@ -12,6 +12,7 @@ pub mod common;
 pub mod core;
 pub mod format;
 pub mod front;
+pub mod kind;
 pub mod leg;
 pub mod line;
 pub mod load;

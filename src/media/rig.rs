@@ -263,6 +263,13 @@ impl Rig {
     }
 }
 
+/// How large a media process is.
+struct Shape {
+    cores: usize,
+    ports: PortRange,
+    limits: Limits,
+}
+
 /// A media process: its front, its cores.
 pub struct Process {
     /// The way in.
@@ -281,31 +288,26 @@ pub struct Process {
 impl Process {
     /// A process of so many cores for so many calls each.
     pub fn new(cores: usize, calls: usize, generation: &str, now: Instant) -> io::Result<Self> {
-        let limits = Limits { calls, load: 0.9 };
-        Self::of_wall(cores, PORTS, limits, generation, WallAnchor::at(now, WALL), now)
+        let shape = Shape { cores, ports: PORTS, limits: Limits { calls, load: 0.9 } };
+        Self::of_wall(shape, generation, WallAnchor::at(now, WALL), now)
     }
 
     /// A process as it is configured, but for its addresses and core numbers.
     pub fn configured(config: &Media, generation: &str, now: Instant) -> io::Result<Self> {
-        let (ports, limits) = (config.trunk_ports, Limits::of(config));
-        let wall = WallAnchor::at(now, WALL);
-        Self::of_wall(config.cores.len(), ports, limits, generation, wall, now)
+        let (cores, ports) = (config.cores.len(), config.trunk_ports);
+        let shape = Shape { cores, ports, limits: Limits::of(config) };
+        Self::of_wall(shape, generation, WallAnchor::at(now, WALL), now)
     }
 
     /// The one that is started after this one ended, on the same machine: its wall clock goes on.
     pub fn successor(&self, calls: usize, generation: &str) -> io::Result<Self> {
         let limits = Limits { calls, load: 0.9 };
-        Self::of_wall(self.cores.len(), PORTS, limits, generation, self.wall, self.now)
+        let shape = Shape { cores: self.cores.len(), ports: PORTS, limits };
+        Self::of_wall(shape, generation, self.wall, self.now)
     }
 
-    fn of_wall(
-        cores: usize,
-        range: PortRange,
-        limits: Limits,
-        generation: &str,
-        wall: WallAnchor,
-        now: Instant,
-    ) -> io::Result<Self> {
+    fn of_wall(shape: Shape, generation: &str, wall: WallAnchor, now: Instant) -> io::Result<Self> {
+        let Shape { cores, ports: range, limits } = shape;
         let calls = limits.calls;
         let codecs = || OpusArena::new(calls);
         let rigs = (0..cores).map(|thread| Rig::of_thread(thread, calls, codecs()?, wall, now));

@@ -14,7 +14,7 @@ pub const CIRCLES: &[Circle] = &[Circle {
 
 /// What is larger than the rules say, with its size.
 pub const SIZES: Sizes = Sizes {
-    files: &[("src/signal/call.rs", 921)],
+    files: &[("src/signal/call.rs", 917)],
     functions: &[],
     parameters: &[("src/audio/dtmf/sender.rs ending", 6)],
 };

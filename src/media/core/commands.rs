@@ -17,8 +17,9 @@ use crate::control::message::{
 use crate::media::call::Call;
 use crate::media::channel::{CallKey, Command, NewLeg, Reply};
 use crate::media::format::LegFormat;
+use crate::media::kind::Kind;
 use crate::media::leg::Leg;
-use crate::media::leg::connection::{Connection, Kind, Transport};
+use crate::media::leg::connection::{Connection, Transport};
 use crate::media::leg::learning::Learning;
 use crate::media::leg::outgoing::Outgoing;
 use crate::media::leg::security::SecurityContext;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::learning::Learning;
 use super::security::{Retired, SecurityContext};
 use crate::control::message::{ControlError, IceCredentials, Security};
+use crate::media::kind::Kind;
 use crate::os::route::{Destination, SocketIndex};
 use crate::wire::rtp::Ssrc;
 
@@ -13,15 +14,6 @@ use crate::wire::rtp::Ssrc;
 const CONSENT: Duration = Duration::from_secs(30);
 /// A leg's strangers are told of this often at most, those of RTP and those of RTCP.
 const STRANGER_TOLD_EVERY: Duration = Duration::from_secs(10);
-
-/// Which of a leg's two protocols a datagram belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// RTP.
-    Rtp,
-    /// RTCP.
-    Rtcp,
-}
 
 /// Where a leg's packets come and go.
 #[derive(Debug)]

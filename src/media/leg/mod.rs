@@ -16,7 +16,7 @@ pub mod snapshot;
 
 use std::time::{Duration, Instant};
 
-use self::connection::{Connection, Kind};
+use self::connection::Connection;
 use self::hearing::Hearing;
 use self::outgoing::Outgoing;
 use self::outlet::Outlet;
@@ -27,6 +27,7 @@ use super::format::LegFormat;
 use crate::audio::opus::EncoderSettings;
 use crate::base::discard::{Discard, DiscardCounters};
 use crate::control::message::{Direction, LegStatistics};
+use crate::media::kind::Kind;
 use crate::wire::rtcp::{self, Compound, Presence, RtcpPacket};
 
 /// One leg of a call.

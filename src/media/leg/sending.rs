@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use super::connection::{Connection, Kind};
+use super::connection::Connection;
 use super::encoding::Encoding;
 use super::outgoing::Outgoing;
 use super::redundancy::Redundancy;
 use crate::audio::dtmf::DigitSender;
 use crate::base::discard::Discard;
 use crate::media::format::SendFormat;
+use crate::media::kind::Kind;
 use crate::os::outbox::Outbox;
 use crate::wire::rtp::{HEADER_BYTES, RtpHeader};
 

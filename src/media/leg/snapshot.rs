@@ -11,7 +11,7 @@ use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use super::Leg;
-use super::connection::{Connection, Kind, Transport};
+use super::connection::{Connection, Transport};
 use super::learning::Learning;
 use super::outgoing::Outgoing;
 use super::security::SecurityContext;
@@ -22,6 +22,7 @@ use crate::control::message::{
     PLAIN_NUMBERS_LEFT_OUT_MAX, PlainTransport, RTP_INDEXES_LEFT_OUT, Security, SentSnapshot,
     Source, SourcePrefixes, Transport as WantedTransport,
 };
+use crate::media::kind::Kind;
 
 type Result<T> = std::result::Result<T, ControlError>;
 

@@ -21,7 +21,7 @@ use super::script::{
 };
 use super::witness::Witness;
 use super::{Flying, Rig, browser_address};
-use crate::audio::opus::OpusArena;
+use crate::audio::opus::{ENCODERS_PER_CALL, OpusArena};
 use crate::config::PortRange;
 use crate::control::codec::{FromMedia, read_from_media, write_request};
 use crate::control::message::{CallName, Side, Source, ThreadDescription, ThreadStatistics};
@@ -91,8 +91,8 @@ pub struct World {
 ///
 /// # Panics
 /// When something is true that must never be.
-pub fn run(bytes: &[u8]) {
-    let mut world = World::new();
+pub fn run(bytes: &[u8], now: Instant) {
+    let mut world = World::new(now);
     for step in script::read(bytes) {
         world.step(step);
     }
@@ -101,8 +101,7 @@ pub fn run(bytes: &[u8]) {
 
 impl World {
     /// A process without calls, and a controller.
-    pub fn new() -> Self {
-        let now = Instant::now();
+    pub fn new(now: Instant) -> Self {
         let codecs = OpusArena::new(CALLS_MAX).expect("memory for three calls");
         let rig = Rig::with_codecs(CALLS_MAX, Rc::clone(&codecs), now).expect("a core");
         let browser = browser_address(0);
@@ -207,7 +206,8 @@ impl World {
         let free = Holding { calls: 0, weight: Weight::default(), port_pairs_free: PORTS.pairs() };
         assert_eq!(self.front.registry().holding(0), Some(free));
         assert_eq!(self.rig.network.open_sockets(), 1, "a socket outlived its leg");
-        assert_eq!(self.codecs.free(), (CALLS_MAX, CALLS_MAX), "a codec state outlived its call");
+        let codecs = (CALLS_MAX, CALLS_MAX * ENCODERS_PER_CALL as usize);
+        assert_eq!(self.codecs.free(), codecs, "a codec state outlived its call");
         assert_eq!(self.rig.next_timeout(), None, "a timer outlived its call");
         self.rig.recycle();
     }
@@ -556,12 +556,6 @@ impl World {
                 assert!(sent <= most, "{sent} packets on leg {side} of {name}, {most} at most");
             }
         }
-    }
-}
-
-impl Default for World {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -88,7 +88,10 @@ struct Victim {
 
 impl Victim {
     fn hear(&mut self, packet: &[u8]) {
-        self.sent.extend(self.line.hear(self.from, packet).unwrap_or_default());
+        let socket = 2 * self.from.index();
+        let datagram = Flying { from: theirs(socket), to: ours(socket), bytes: packet.to_vec() };
+        self.line.rig.borrow_mut().receive(datagram);
+        self.sent.extend(self.line.sent());
     }
 
     fn pass(&mut self, time: Duration) {

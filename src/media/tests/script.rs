@@ -5,6 +5,8 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use std::time::Instant;
+
 use crate::media::rig::world;
 
 /// A plain leg between a port pair of its own and a peer, as a script says it. The codec: 0 is Opus,
@@ -23,7 +25,8 @@ fn create(call: u8, codecs: [u8; 2]) -> Vec<u8> {
 fn scripts_that_once_found_a_fault_find_none() {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/media");
     let seeds = std::fs::read_dir(seeds).unwrap().map(|entry| entry.unwrap().path());
-    let carried_out = seeds.map(|seed| world::run(&std::fs::read(seed).unwrap())).count();
+    let carried_out =
+        seeds.map(|seed| world::run(&std::fs::read(seed).unwrap(), Instant::now())).count();
     assert!(carried_out > 3);
 }
 
@@ -40,6 +43,6 @@ proptest! {
         script in prop::collection::vec(any::<u8>(), 0..1_000),
     ) {
         let begin = [create(0, [0, 1]), create(1, codecs.map(u8::from))].concat();
-        world::run(&[begin, script].concat());
+        world::run(&[begin, script].concat(), Instant::now());
     }
 }

@@ -16,7 +16,8 @@ use crate::control::message::{
     TakeControl,
 };
 use crate::media::call::Call;
-use crate::media::leg::connection::{Connection, Kind};
+use crate::media::kind::Kind;
+use crate::media::leg::connection::Connection;
 use crate::media::registry::Client;
 use crate::media::rig::{Flying, Process};
 
