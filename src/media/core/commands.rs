@@ -218,8 +218,10 @@ impl Core {
                 if let Some(source) = &change.source {
                     **learning = learning_of(source);
                 }
-                if let Some(remote) = change.remote {
-                    connection.name(remote, change.remote_rtcp);
+                match (change.remote, change.remote_rtcp) {
+                    (Some(rtp), rtcp) => connection.name(rtp, rtcp),
+                    (None, Some(rtcp)) => connection.name_rtcp(rtcp),
+                    (None, None) => {}
                 }
                 None
             }

@@ -155,6 +155,13 @@ impl Connection {
         }
     }
 
+    /// Names where the far end's RTCP is, and leaves its RTP as it is. Without a far end there is none.
+    pub fn name_rtcp(&mut self, rtcp: SocketAddr) {
+        if let Transport::Plain { remotes: Some([_, named]), .. } = &mut self.transport {
+            *named = rtcp.into();
+        }
+    }
+
     /// Whether the leg's strangers are to be told of now; they are counted in any case.
     pub fn take_stranger_notice(&mut self, kind: Kind, now: Instant) -> bool {
         let told = self.strangers_told[kind as usize];

@@ -532,7 +532,7 @@ fn check_change(change: &crate::control::message::LegChange, is_plain: bool) -> 
         Some((field, _)) => {
             let kind = if is_plain { "plain" } else { "ice" };
             refuse(
-                ErrorCode::BadArguments,
+                ErrorCode::Unsupported,
                 format!("{field}: not of a leg whose transport is {kind}"),
             )
         }

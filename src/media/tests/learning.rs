@@ -174,6 +174,22 @@ fn reports_follow_to_where_the_far_end_was_found() {
 }
 
 #[test]
+fn the_far_ends_rtcp_is_named_anew_without_its_rtp() {
+    let mut line = Line::new(OPUS, PCMU);
+    let rtcp = at("198.51.100.200:9");
+    let change = LegChange { remote_rtcp: Some(rtcp), ..LegChange::default() };
+    line.update(Side::B, change).unwrap();
+    assert_eq!(sent_to(&mut line), theirs(2));
+    line.rtcp_to.clear();
+    line.pass(Duration::from_secs(8));
+    let to: Vec<_> = line.rtcp_to.iter().filter(|(socket, _)| *socket == 3).collect();
+    assert!(!to.is_empty() && to.iter().all(|(_, to)| *to == rtcp), "{to:?}");
+    let report = [0x80, 201, 0, 1, 0, 0, 0, 7];
+    assert_eq!(line.hear_rtcp_from(rtcp, Side::B, &report), None);
+    assert_eq!(line.hear_rtcp_from(theirs(3), Side::B, &report), Some(Discard::UnknownSource));
+}
+
+#[test]
 fn rtcp_from_elsewhere_is_told_with_the_rtcp_address_that_was_expected() {
     let mut line = Line::new(OPUS, PCMU);
     let report = [0x80, 201, 0, 1, 0, 0, 0, 7];

@@ -269,7 +269,7 @@ fn a_mark_is_set_on_ports_of_ones_own_only() {
         let mut arguments = change;
         arguments["call"] = json!("two");
         arguments["leg"] = json!(leg);
-        assert_eq!(all.refused(controller, "update_leg", arguments), "bad_arguments");
+        assert_eq!(all.refused(controller, "update_leg", arguments), "unsupported");
     }
 }
 
