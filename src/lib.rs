@@ -41,7 +41,7 @@
 //!
 //! | floor | what it knows |
 //! |---|---|
-//! | [`media`] · [`signal`] | the two processes; read [`media::line`] and [`signal::call`] first |
+//! | [`media`] · [`signal`] | the two processes; read [`media::line`] and [`signal::call`] first, [`media::core`] for the engine around the line, [`media::registry`] for its commands |
 //! | [`config`], [`up`] | what the operator wrote; both processes and a test trunk under one command |
 //! | [`os`] | the ring (the only io_uring file), sockets, wake-ups, the scheduler's account, directories |
 //! | [`control`] | the contract between the processes; its page is `src/control/README.md` |
@@ -51,8 +51,10 @@
 //! | [`wire`] | bytes ⇄ values, one RFC a file, no state |
 //! | [`base`] | clock, randomness, timers, discard reasons, faults: knows no protocol |
 //!
-//! Everything above the sockets is sans-IO: `handle(input, now)`, `poll_output()`, `next_timeout()`,
-//! so that a test is the engine and a virtual clock.
+//! Every engine is sans-IO, media's core and registry among them: `handle(input, now)`, `poll_output()`,
+//! `next_timeout()`, so that a test is the engine and a virtual clock. [`media::rig`] is a whole media
+//! process so. Sockets, clocks and system randomness are in the loops: `media::thread`,
+//! [`media::front::socket`], [`signal::process`](signal), and the floor [`os`].
 //!
 //! # Glossary
 //!
