@@ -268,6 +268,9 @@ impl Registry {
             let message = format!("`{}` needs `take_control` first", command.name());
             refuse(ErrorCode::NotController, message)
         } else {
+            if command.needs_control() {
+                self.queries.forget_process();
+            }
             self.carry_out(ticket, client, command, now)
         };
         if let Some(answer) = answer.transpose() {
@@ -416,6 +419,9 @@ impl Registry {
 
     fn replied(&mut self, asked: Asked, reply: Result<Reply>, now: Instant) {
         let Asked { thread, pending, given_up, .. } = asked;
+        if !matches!(pending, Pending::Query(_) | Pending::Thread) {
+            self.queries.forget_process();
+        }
         let (ticket, answer) = match (pending, reply) {
             (Pending::Create(ticket, client, call), reply) => {
                 let client = (!given_up).then_some(client);

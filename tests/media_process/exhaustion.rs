@@ -79,9 +79,9 @@ fn used_up_ports_are_refused_and_counted_and_calls_go_on() {
 
 #[test]
 fn used_up_descriptors_are_refused_and_counted_and_calls_go_on() {
-    // Registered files are held against the same limit: 1 + 4 for each call.
+    // Registered files are held against the same limit: some and 4 for each call.
     let media =
-        Media::start_under("ulimit -n 48", 40, "load_max_percent = 1000\ncalls_per_core = 11\n");
+        Media::start_under("ulimit -n 56", 40, "load_max_percent = 1000\ncalls_per_core = 11\n");
     let mut control = media.controller();
     let mut call = Talk::begin(&mut control, "first");
     let (made, code) = fill(&mut control);
@@ -96,16 +96,20 @@ fn used_up_descriptors_are_refused_and_counted_and_calls_go_on() {
 }
 
 #[test]
-fn used_up_codec_states_are_refused_and_counted_and_the_call_keeps_its_format() {
+fn a_core_without_a_free_codec_state_refuses_calls_and_lets_the_one_it_has_change_its_format() {
     let media = Media::start_with("calls_per_core = 1\n");
     let mut control = media.controller();
     let mut call = Talk::begin(&mut control, "only");
-    // The new path is made before the old one is let go, and the one state of each kind is in use.
-    let coding = json!({"codec": "opus", "payload_type": 96});
-    let update =
-        json!({"call": "only", "leg": "a", "format": {"send": coding, "receive": [coding]}});
-    assert_eq!(control.request("update_leg", update).unwrap_err(), "no_capacity");
+    let (made, code) = fill(&mut control);
+    assert_eq!((made, &*code), (0, "no_capacity"));
     assert_eq!(process(&mut control)["refusals"], json!({"no_capacity": 1}));
+    // What another payload type needs is there: the present states go on.
+    for payload_type in [96, 111] {
+        let coding = json!({"codec": "opus", "payload_type": payload_type});
+        let format = json!({"send": coding, "receive": [coding]});
+        let update = json!({"call": "only", "leg": "a", "format": format});
+        assert_eq!(control.request("update_leg", update).unwrap(), json!({}));
+    }
     call.go_on();
     control.request("delete_call", json!({"call": "only"})).unwrap();
     Talk::begin(&mut control, "next");

@@ -3,7 +3,7 @@
 //! A question wakes a media thread, so that 17,600 of them a second would leave it no time for calls.
 //! Questions about calls are gathered for [`QUERY_EVERY`] since the last that was asked of the same core,
 //! and asked in one; what the process counts is asked of every core at most each [`PROCESS_EVERY`] and
-//! told to everybody who asks meanwhile.
+//! told to everybody who asks meanwhile, unless the controller changed something since.
 
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,11 @@ impl Queries {
             process_waiting: Vec::new(),
             parts: Vec::new(),
         }
+    }
+
+    /// The controller changes something: it sees that in the next answer, whenever it asks.
+    pub fn forget_process(&mut self) {
+        self.process = None;
     }
 
     /// When questions that wait may be asked.
