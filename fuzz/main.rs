@@ -55,6 +55,7 @@ fuzz_target!(init: choose(), |bytes: &[u8]| {
     run(bytes);
 });
 
+#[expect(clippy::exit, reason = "libFuzzer has the main function: this is the way out of it")]
 fn choose() {
     let names = TARGETS.map(|(name, _)| name).join("\n");
     let Some(asked) = std::env::var_os(VARIABLE) else {

@@ -562,8 +562,8 @@ fn digits_are_relayed_between_the_clocks() {
         let units = audio[14].header.timestamp.distance(audio[0].header.timestamp);
         let clock = if from == Side::A { 1 } else { 6 };
         assert_eq!(units, clock * (14 * 160 + 2 * 6 * 160));
-        let ended = line.events.iter().filter(|it| matches!(it, Event::TelephoneEvent { .. }));
-        assert_eq!(ended.last(), Some(&digit_ended(from, '#', 120)));
+        let mut ended = line.events.iter().filter(|it| matches!(it, Event::TelephoneEvent { .. }));
+        assert_eq!(ended.next_back(), Some(&digit_ended(from, '#', 120)));
         assert_eq!(line.statistics(from).events_received, 3);
         assert_eq!(line.statistics(from.other()).events_sent, 3);
     }

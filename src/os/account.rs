@@ -6,6 +6,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use crate::base::narrow::Narrow;
+
 /// The three numbers of schedstat, 20 digits each, and their separators.
 const TEXT_BYTES_MAX: usize = 64;
 
@@ -47,7 +49,7 @@ impl SchedulerAccount {
 /// CPU time of this thread, by the kernel's accounting.
 pub fn thread_cpu() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs().narrow())
 }
 
 fn parse(text: &[u8]) -> Option<Account> {

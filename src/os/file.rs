@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::base::narrow::Narrow;
+
 /// What is in a regular file of so many bytes at most. Waits for the disk, but never for whoever might
 /// write to a pipe.
 pub fn read(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
@@ -13,7 +15,7 @@ pub fn read(path: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut bytes = Vec::with_capacity(metadata.len().min(bytes_max as u64) as usize);
+    let mut bytes = Vec::with_capacity(metadata.len().min(bytes_max as u64).narrow());
     // It may grow meanwhile.
     file.take(bytes_max as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > bytes_max {

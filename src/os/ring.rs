@@ -281,7 +281,7 @@ impl Ring {
             let send = match &queued.to {
                 Some(to) => {
                     let name = to.name();
-                    send.dest_addr(name.as_ptr().cast()).dest_addr_len(name.len() as u32)
+                    send.dest_addr(name.as_ptr().cast()).dest_addr_len(name.len().narrow())
                 }
                 None => send,
             };
@@ -695,7 +695,7 @@ mod tests {
         let (fd, address) = bound(Purpose::Shared);
         ring.add(fd).unwrap();
         let (another, _) = bound(Purpose::Shared);
-        assert!(ring.add(another).is_err());
+        ring.add(another).unwrap_err();
         UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"alive", address).unwrap();
         assert_eq!(gather(&mut ring, &mut outbox, 1)[0].1, b"alive");
     }

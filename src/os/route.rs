@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::base::narrow::Narrow;
+
 /// A socket of a network. Generational: an index that was removed never reaches its successor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SocketIndex {
@@ -60,8 +62,8 @@ impl From<SocketAddr> for Destination {
                 (libc::AF_INET6, NAME_BYTES)
             }
         };
-        name[..2].copy_from_slice(&(family as u16).to_ne_bytes());
-        Self { name, length: length as u8 }
+        name[..2].copy_from_slice(&Narrow::<u16>::narrow(family.unsigned_abs()).to_ne_bytes());
+        Self { name, length: length.narrow() }
     }
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::base::discard::Discard;
+use crate::base::narrow::Narrow;
 
 /// Bytes of an event block.
 pub const EVENT_BYTES: usize = 4;
@@ -66,19 +67,19 @@ impl Digit {
 
     /// Every digit.
     pub fn all() -> impl Iterator<Item = Self> {
-        (0..Self::CHARACTERS.len() as u8).map(Self)
+        (0..).take(Self::CHARACTERS.len()).map(Self)
     }
 
     /// `None` when it is no digit; `A`–`D` may come in either case.
     pub fn from_char(character: char) -> Option<Self> {
         let character = character.to_ascii_uppercase();
         let event = Self::CHARACTERS.iter().position(|known| *known == character)?;
-        Some(Self(event as u8))
+        Some(Self(event.narrow()))
     }
 
     /// `None` for the codes of tones and line states, 16 and above.
     pub const fn from_event(event: u8) -> Option<Self> {
-        if event < Self::CHARACTERS.len() as u8 { Some(Self(event)) } else { None }
+        if (event as usize) < Self::CHARACTERS.len() { Some(Self(event)) } else { None }
     }
 
     /// Its event code, 0..=15.
@@ -200,7 +201,7 @@ mod tests {
         for (event, character) in "0123456789*#ABCD".chars().enumerate() {
             let digit = Digit::from_char(character).unwrap();
             assert_eq!((usize::from(digit.event()), digit.to_char()), (event, character));
-            assert_eq!(Digit::from_event(event as u8), Some(digit));
+            assert_eq!(Digit::from_event(event.narrow()), Some(digit));
             assert_eq!(digit.to_string(), character.to_string());
         }
         assert_eq!(Digit::all().map(Digit::to_char).collect::<String>(), "0123456789*#ABCD");

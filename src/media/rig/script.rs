@@ -372,7 +372,7 @@ impl Choices<'_> {
             2 => change.source = Some(self.source()),
             3 => change.ice = Some(self.credentials()),
             4 => change.remote_ufrag = Some(format!("them{}", self.byte() % 3)),
-            5 => change.dscp = Dscp::new(u8::from(self.byte() & 63)),
+            5 => change.dscp = Dscp::new(self.byte() & 63),
             _ => {}
         }
         change

@@ -58,9 +58,8 @@ impl Journey {
             let passed = self.line.now - self.start;
             self.sent.extend(self.line.pass(at.saturating_sub(passed)));
             // What is refused is counted on the leg.
-            match self.line.hear(self.from, &self.packets[n]) {
-                Ok(sent) => self.sent.extend(sent),
-                Err(_) => {}
+            if let Ok(sent) = self.line.hear(self.from, &self.packets[n]) {
+                self.sent.extend(sent);
             }
         }
         self.sent.extend(self.line.pass(MS_20 * 5));

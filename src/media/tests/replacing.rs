@@ -180,7 +180,7 @@ fn a_browsers_address_goes_with_its_leg_and_with_who_proved_to_be_there_last() {
         rig.receive(Flying { from, to: port, bytes: speaker.packet(160) });
         rig.pass(Duration::from_millis(100));
         let toward_trunks =
-            |from: &std::net::SocketAddr| from.port() < 40_000 && from.port() % 2 == 0;
+            |from: &std::net::SocketAddr| from.port() < 40_000 && from.port().is_multiple_of(2);
         let sent = rig.sent().into_iter().map(|sent| sent.from);
         let mut sockets: Vec<_> = sent.filter(toward_trunks).collect();
         sockets.dedup();

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::base::narrow::Narrow;
+
 /// Whether `byte` may stand in a token.
 pub(super) const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
@@ -118,7 +120,7 @@ pub(super) fn unescape(text: &str, allowed: fn(u8) -> bool) -> Option<String> {
     while let [first, after @ ..] = rest {
         if *first == b'%' {
             let [high, low, after @ ..] = after else { return None };
-            let digit = |b: &u8| char::from(*b).to_digit(16).map(|d| d as u8);
+            let digit = |b: &u8| char::from(*b).to_digit(16).map(Narrow::<u8>::narrow);
             bytes.push(digit(high)? << 4 | digit(low)?);
             rest = after;
         } else {
