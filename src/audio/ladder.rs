@@ -1,7 +1,7 @@
 //! The encoder ladder: every way in which speech from a trunk is encoded toward a browser, with what
 //! it costs and how it sounds.
 //!
-//! Which rung a leg is on is decided in [`crate::media::encoding`]. Here stands what there is to
+//! Which rung a leg is on is decided in [`crate::media::leg::encoding`]. Here stands what there is to
 //! choose from. All of it is at complexity 0: libopus spends most of complexity 10 on saving bits,
 //! and toward a browser bits are cheaper than cores.
 //!

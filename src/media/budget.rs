@@ -7,7 +7,7 @@
 //! whose load has yet to rise. A call that is only relayed counts as a part of one, see [`Weight`].
 //!
 //! In: what the kernel says the thread ran and wanted to run. Out: a price. Which core a call goes
-//! to, and what is said to a call that is refused, is [`super::control`]'s.
+//! to, and what is said to a call that is refused, is [`super::registry`]'s.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -8,7 +8,7 @@
 //!
 //! In: commands under a [`Ticket`], the cores' [`Report`]s, time. Out: [`Output`]s. No command waits
 //! without a bound: a core that does not answer is told of, and a call that it makes later is ended. Observers
-//! never slow a core down: their questions reach it at most every [`QUERY_EVERY`], and what the process
+//! never slow a core down: their questions reach it at most every [`queries::QUERY_EVERY`], and what the process
 //! counts is asked for once for all of them, see [`super::registry::queries`].
 
 pub mod audio;

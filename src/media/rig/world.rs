@@ -1,4 +1,4 @@
-//! A world in which a [`script`](super::script) happens: a media process of one core under a virtual clock,
+//! A world in which a [`script`] happens: a media process of one core under a virtual clock,
 //! its control connections, and far ends that know their keys. After every step it is held against what
 //! must be true whatever happens.
 //!
