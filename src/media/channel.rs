@@ -24,6 +24,9 @@ const REPORTS_MAX: usize = 4096;
 /// The part of [`REPORTS_MAX`] that events may fill; the rest is kept for replies, of which there
 /// are never more than commands, so that a flood of punted datagrams cannot lose one.
 const EVENTS_MAX: usize = REPORTS_MAX - COMMANDS_MAX;
+/// The part of those that punted datagrams may fill: strangers send them, and the events of calls have
+/// to come through beside them.
+const PUNTS_MAX: usize = EVENTS_MAX / 2;
 
 /// Names a call on its thread; a freed place gets a new generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,7 +166,11 @@ impl CoreEnd {
     /// Tells an event; `false` when the queue is full and it was dropped.
     #[must_use]
     pub fn tell(&self, event: CoreEvent) -> bool {
-        if self.reports.queue.len() >= EVENTS_MAX {
+        let room = match event {
+            CoreEvent::Punt(..) => PUNTS_MAX,
+            CoreEvent::Event(_) => EVENTS_MAX,
+        };
+        if self.reports.queue.len() >= room {
             return false;
         }
         let told = self.reports.queue.push(Report::Event(self.thread, event)).is_ok();
@@ -208,14 +215,19 @@ impl Reports {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::message::Event;
 
     #[test]
-    fn a_flood_of_events_leaves_room_for_every_reply() {
+    fn a_flood_of_punts_leaves_room_for_events_and_those_for_every_reply() {
         let reports = Reports::new().unwrap();
         let (_, core) = reports.connect(0).unwrap();
         let from = "127.0.0.1:9".parse().unwrap();
         let mut told = 0;
         while core.tell(CoreEvent::Punt(from, Vec::new())) {
+            told += 1;
+        }
+        assert_eq!(told, PUNTS_MAX);
+        while core.tell(CoreEvent::Event(Event::ControllerReplaced {})) {
             told += 1;
         }
         assert_eq!(told, EVENTS_MAX);

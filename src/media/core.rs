@@ -52,6 +52,8 @@ const PUNTS_PER_SECOND: u32 = 20_000;
 const SOCKETS_PER_CALL: usize = 4;
 /// Events that wait to be taken; they are taken after each datagram.
 const EVENTS_MAX: usize = 4096;
+/// The part of them that punted datagrams may fill, as strangers send these.
+const PUNTS_MAX: usize = EVENTS_MAX / 2;
 
 /// Names a leg on its thread.
 type LegKey = (CallKey, Side);
@@ -327,17 +329,11 @@ impl Core {
         if !self.punts.take(now) {
             return Err(Discard::PuntRateExceeded);
         }
-        self.push(CoreEvent::Punt(from, datagram.to_vec()))?;
-        self.counters.punted += 1;
-        Ok(())
-    }
-
-    fn push(&mut self, event: CoreEvent) -> Result<(), Discard> {
-        if self.events.len() >= EVENTS_MAX {
+        if self.events.len() >= PUNTS_MAX {
             return Err(Discard::PuntQueueFull);
         }
-        self.events.push_back(event);
-        debug_assert!(self.events.len() <= EVENTS_MAX, "events are bounded");
+        self.events.push_back(CoreEvent::Punt(from, datagram.to_vec()));
+        self.counters.punted += 1;
         Ok(())
     }
 

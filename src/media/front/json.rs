@@ -319,7 +319,7 @@ impl Front {
     }
 
     /// A subscription's turn was answered. One whose call is gone, or whose connection lost control,
-    /// ends.
+    /// ends; a core that could not answer may the next time.
     fn published(&mut self, client: Client, topic: &Topic, answer: Result<Outcome>, now: Instant) {
         let Some(connection) = self.connections.get_mut(&client) else { return };
         let event = match answer {
@@ -327,8 +327,14 @@ impl Front {
             Ok(Outcome::QueryProcess(statistics)) => Event::ProcessStatistics(statistics),
             Ok(Outcome::Snapshot(snapshot)) => Event::CallSnapshot(snapshot),
             Ok(_) => return,
-            Err(_) => {
-                connection.subscriptions.remove(topic);
+            Err(error) => {
+                let subscription = connection.subscriptions.get_mut(topic);
+                match (error.code, subscription) {
+                    (ErrorCode::SystemRefused | ErrorCode::NoCapacity, Some(subscription)) => {
+                        subscription.is_asked = false;
+                    }
+                    _ => drop(connection.subscriptions.remove(topic)),
+                }
                 return;
             }
         };

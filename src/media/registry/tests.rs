@@ -9,6 +9,7 @@ use crate::control::message::{
 };
 use crate::control::samples;
 use crate::media::channel::CallKey;
+use crate::media::front::json::{self, Front};
 
 const KEY: CallKey = CallKey { place: 0, generation: 1 };
 const CONTROLLER: Client = 1;
@@ -274,4 +275,25 @@ fn what_the_process_counts_is_asked_for_ten_times_a_second_at_most() {
         }
     }
     assert!((9..=11).contains(&asked), "{asked}");
+}
+
+#[test]
+fn a_subscription_goes_on_after_an_answer_that_a_core_could_not_give() {
+    let Alone { registry, mut now, .. } = Alone::new();
+    let mut front = Front::new(registry);
+    let client = front.opened();
+    let subscribe = json!({"id": 1, "command": "subscribe", "arguments": {"interval_ms": 100}});
+    front.handle_line(client, subscribe.to_string().as_bytes(), now);
+    for _ in 0..3 {
+        now += Duration::from_millis(100);
+        front.handle_timeout(now);
+        let asked: Vec<Token> = std::iter::from_fn(|| front.poll_output())
+            .filter_map(|output| match output {
+                json::Output::Ask { token, .. } => Some(token),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(asked.len(), 1);
+        front.not_taken(asked[0], now);
+    }
 }

@@ -65,6 +65,6 @@ fn checks_that_nobody_takes_are_counted() {
         let (from, bytes) = (theirs(0), &mut check(number)[..]);
         rig.core.handle_datagram(Datagram { socket, from, truncated: false, bytes }, now);
     }
-    assert_eq!(discards(&mut rig).of(Discard::PuntQueueFull), 5_000 - 4_096);
+    assert_eq!(discards(&mut rig).of(Discard::PuntQueueFull), 5_000 - 2_048);
     assert_eq!(rig.network.counters().received, 0);
 }
