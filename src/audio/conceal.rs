@@ -82,6 +82,12 @@ impl Concealer {
         self.remember(pcm);
     }
 
+    /// Whether the next samples that are received will be joined to a gap.
+    #[inline]
+    pub fn is_in_gap(&self) -> bool {
+        self.gap.is_some()
+    }
+
     /// Fills `out` with what might have been in the next samples, which were lost.
     pub fn conceal(&mut self, out: &mut [i16]) {
         let gap = self.gap.get_or_insert_with(|| Gap::new(&self.history));

@@ -58,12 +58,13 @@ impl Reception {
         }
     }
 
-    /// Counts an authentic packet, whatever becomes of it. `clock_hz` is its RTP clock, `None` if its
-    /// timestamp does not tell when it was spoken, as of a telephone event, or of a payload type that
-    /// nobody knows.
+    /// Counts an authentic packet, whatever becomes of it, and says whether it is the foremost now.
+    /// `clock_hz` is its RTP clock, `None` if its timestamp does not tell when it was spoken, as of a
+    /// telephone event, or of a payload type that nobody knows.
     #[inline]
-    pub fn received(&mut self, header: &RtpHeader, clock_hz: Option<u32>, now: Instant) {
-        match self.sequence.place(header, clock_hz) {
+    pub fn received(&mut self, header: &RtpHeader, clock_hz: Option<u32>, now: Instant) -> bool {
+        let placed = self.sequence.place(header, clock_hz);
+        match placed {
             Ok(_) | Err(Discard::Duplicate) => self.received += 1,
             // A.1: neither received nor expected until another one confirms it.
             Err(_) => {}
@@ -72,6 +73,7 @@ impl Reception {
             self.set_clock(clock_hz);
             self.time(header.timestamp, now);
         }
+        placed.is_ok_and(|place| place.index == self.sequence.newest())
     }
 
     /// What a report says now (A.3); `None` before the first packet. The next report's fraction
@@ -172,7 +174,9 @@ mod tests {
     /// Packets whose timestamps tell nothing.
     fn receive(reception: &mut Reception, numbers: impl IntoIterator<Item = u16>) {
         let now = Instant::now();
-        numbers.into_iter().for_each(|number| reception.received(&header(number, 0), None, now));
+        for number in numbers {
+            reception.received(&header(number, 0), None, now);
+        }
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl RepairWindow {
     ///
     /// # Errors
     /// Why the packet is discarded.
-    #[inline]
+    #[inline(always)]
     pub fn put<'a>(
         &mut self,
         packet: Packet<'a>,

@@ -110,7 +110,7 @@ impl Sequence {
     ///
     /// # Errors
     /// [`Discard::Duplicate`], or [`Discard::SequenceJump`] if its number is not believed.
-    #[inline]
+    #[inline(always)]
     pub fn place(&mut self, header: &RtpHeader, clock_hz: Option<u32>) -> Result<Place, Discard> {
         if self.expected() == header.sequence_number {
             return Ok(self.append(header, clock_hz, Continuity::Follows));

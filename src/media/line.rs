@@ -55,10 +55,8 @@ pub fn rtp(
     if !is_far_end {
         admit(leg, from, datagram)?;
     }
-    // Authenticate: nothing changes before the tag is good (RFC 3711 §3.3).
-    let length = leg.connection.security.open(datagram)?;
-    // Parse.
-    let RtpPacket { header, payload, .. } = RtpPacket::parse(&datagram[..length])?;
+    // Authenticate and parse: nothing changes before the tag is good (RFC 3711 §3.3).
+    let RtpPacket { header, payload, .. } = leg.connection.security.open(datagram)?;
     // Recognise: what it is, and whose.
     let meaning = leg.hearing.meaning(header.payload_type);
     match leg.hearing.hear(header, payload, meaning, now)? {

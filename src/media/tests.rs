@@ -14,6 +14,7 @@ mod paced;
 mod play;
 mod process;
 mod protection;
+mod recoding;
 mod redundancy;
 mod replacing;
 mod sanity;

@@ -275,7 +275,7 @@ impl Receiver {
         RtpPacket::with_header(header, header_bytes, packet)
     }
 
-    #[inline]
+    #[inline(always)]
     fn open(&mut self, packet: &mut [u8]) -> Result<Opened, Discard> {
         let (header, header_bytes) = header_of(packet)?;
         let tag_bytes = self.transforms.profile.tag_bytes();

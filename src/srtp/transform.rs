@@ -59,7 +59,7 @@ impl Transform {
 
     /// Verifies the tag, the last bytes of `buffer`, and decrypts what is between it and the header.
     /// A packet whose tag is bad stays as it was: its index may have been guessed wrong.
-    #[inline]
+    #[inline(always)]
     pub(super) fn open_rtp(
         &self,
         buffer: &mut [u8],

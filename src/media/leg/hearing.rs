@@ -147,15 +147,11 @@ impl Hearing {
         };
         let Some(source) = &mut self.source else { return Err(Discard::UnknownSource) };
         // It has a place in the sequence, whatever it is.
-        source.reception.received(&header, meaning.spoken_hz(), now);
+        let is_foremost = source.reception.received(&header, meaning.spoken_hz(), now);
         if meaning == Meaning::Unknown {
             return Ok(continuity);
         }
-        if source
-            .reception
-            .extended_highest_sequence()
-            .is_none_or(|n| n as u16 == header.sequence_number.0)
-        {
+        if is_foremost {
             source.timestamp = Some(header.timestamp);
         }
         self.heard_at = Some(now);

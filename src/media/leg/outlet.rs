@@ -39,7 +39,7 @@ impl<'a> Outlet<'a> {
     }
 
     /// Why audio cannot be sent now, if it cannot.
-    #[inline]
+    #[inline(always)]
     pub fn mute(&self) -> Option<Discard> {
         if !self.connection.can_send() || self.sending.format.is_none() {
             Some(Discard::NoDestination)

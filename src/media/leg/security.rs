@@ -11,7 +11,7 @@ use crate::srtp::protect::{Receiver, Sender};
 use crate::srtp::snapshot::{
     Margin, ReceiverSnapshot, SenderSnapshot, SourceSnapshot as ProtectedSource,
 };
-use crate::wire::rtp::Ssrc;
+use crate::wire::rtp::{RtpPacket, Ssrc};
 
 /// What a resumed sender counts as used.
 const LEFT_OUT: Margin = Margin { packets: RTP_INDEXES_LEFT_OUT, reports: RTCP_INDEXES_LEFT_OUT };
@@ -224,13 +224,13 @@ impl SecurityContext {
         !matches!(self, Self::Pending)
     }
 
-    /// Authenticates and decrypts an RTP packet in place; returns its length without the tag.
+    /// Authenticates and decrypts an RTP packet in place, and parses it.
     #[inline]
-    pub fn open(&mut self, packet: &mut [u8]) -> Result<usize, Discard> {
+    pub fn open<'a>(&mut self, packet: &'a mut [u8]) -> Result<RtpPacket<'a>, Discard> {
         match self {
-            Self::Plain => Ok(packet.len()),
+            Self::Plain => RtpPacket::parse(packet),
             Self::Pending => Err(Discard::NotReady),
-            Self::Srtp(context) => context.receiver.unprotect(packet),
+            Self::Srtp(context) => context.receiver.unprotect_and_parse(packet),
         }
     }
 

@@ -50,7 +50,7 @@ impl Stream {
     }
 
     /// A packet of a known meaning: order, then play what has its turn.
-    #[inline]
+    #[inline(always)]
     pub fn hear(
         &mut self,
         packet: Packet<'_>,

@@ -48,12 +48,23 @@ impl Timeline {
 
     /// Samples between the last audio and a packet with this timestamp: 0 when it follows directly.
     /// `clock_hz` is the clock of the packet's codec, a multiple of 8 kHz.
+    #[inline]
     pub fn gap_before(&mut self, timestamp: RtpTimestamp, clock_hz: u32, now: Instant) -> u64 {
         let per_sample = i64::from(clock_hz) / SAMPLES_PER_SECOND as i64;
         let by_clock = self.anchor.map(|anchor| {
             let passed = i64::from(timestamp.distance(anchor.timestamp)) / per_sample.max(1);
             anchor.position as i64 + passed - self.end as i64
         });
+        // What nearly every packet does.
+        if by_clock == Some(0) && self.owed == 0 {
+            self.anchor = Some(Anchor { timestamp, position: self.end });
+            return 0;
+        }
+        self.gap_by(by_clock, timestamp, now)
+    }
+
+    #[cold]
+    fn gap_by(&mut self, by_clock: Option<i64>, timestamp: RtpTimestamp, now: Instant) -> u64 {
         let owed = self.owed as i64;
         let overlap_max = OVERLAP_MAX + owed;
         let gap = match by_clock {

@@ -21,6 +21,7 @@ use super::timeline::Timeline;
 use super::transcoder::Encoder;
 use super::voice::Voice;
 use crate::audio::dtmf::{HeardEvent, RelayOutput};
+use crate::audio::g711::{self, Law};
 use crate::audio::opus::{self, Filled};
 use crate::audio::repair::{Packet, Turn};
 use crate::audio::silence::Verdict;
@@ -151,7 +152,7 @@ impl Track {
     }
 
     /// Why audio cannot be sent now, if it cannot.
-    #[inline]
+    #[inline(always)]
     pub fn mute(&self, out: &Outlet<'_>) -> Option<Discard> {
         let during_event =
             || self.events.relay.is_active().then_some(Discard::DuringTelephoneEvent);
@@ -160,7 +161,7 @@ impl Track {
     }
 
     /// A packet in its turn.
-    #[inline]
+    #[inline(always)]
     pub fn play(&mut self, turn: Turn<'_>, meaning: Meaning, out: &mut Outlet<'_>) {
         let played = match meaning {
             Meaning::Audio(codec) => self.audio(codec, turn, out),
@@ -180,7 +181,7 @@ impl Track {
 
     // Audio.
 
-    #[inline]
+    #[inline(always)]
     fn audio(&mut self, codec: Codec, turn: Turn<'_>, out: &mut Outlet<'_>) -> Result<(), Discard> {
         if let Some(reason) = self.mute(out) {
             return Err(reason);
@@ -219,6 +220,7 @@ impl Track {
             self.fill(gap, missing_packets, Some(payload), out)?;
         }
         let Some(transcoder) = self.voice.transcoder() else { return Err(Discard::NoDestination) };
+        let recoding = transcoder.recodes(codec, payload);
         let samples = transcoder.decode(codec, payload)?;
         out.common.frames.decoded += 1;
         let pauses = codec == Codec::Opus && opus::is_pause(payload);
@@ -230,7 +232,31 @@ impl Track {
         if pauses {
             self.noise = Some(Noise::decoded(samples, out.now));
         }
-        self.send_full_packets(Packets::All, out)
+        match recoding {
+            Some(laws) => self.recode(laws, payload, out),
+            None => self.send_full_packets(Packets::All, out),
+        }
+    }
+
+    /// Sends what was just decoded as it came, or in the other law by one look-up a sample.
+    #[inline]
+    fn recode(
+        &mut self,
+        [from, to]: [Law; 2],
+        payload: &[u8],
+        out: &mut Outlet<'_>,
+    ) -> Result<(), Discard> {
+        if let Some(transcoder) = self.voice.transcoder() {
+            transcoder.assembly.sent(1);
+        }
+        let position = self.timeline.end() - payload.len() as u64;
+        let marker = std::mem::take(&mut self.talkspurt);
+        out.common.frames.encoded += 1;
+        out.speak(marker, position, |slot| {
+            let slot = slot.get_mut(..payload.len()).ok_or(Discard::TooLarge)?;
+            g711::transcode(from, to, payload, slot);
+            Ok(payload.len())
+        })
     }
 
     /// What lies between the audio so far and the next packet. After a loss it is rebuilt from the

@@ -96,6 +96,18 @@ impl Transcoder {
         self.codec_last
     }
 
+    /// The laws of a packet that becomes a packet by itself, code by code, once it was decoded for those
+    /// that may have to follow it: G.711 on both sides and of one length, before which nothing waits and
+    /// nothing was lost.
+    #[inline]
+    pub fn recodes(&self, codec: Codec, payload: &[u8]) -> Option<[Law; 2]> {
+        let Encoder::G711(to) = self.encoder else { return None };
+        let is_whole = payload.len() == self.assembly.packet_samples && self.assembly.pending == 0;
+        let is_g711 = codec != Codec::Opus;
+        let follows = self.concealer.as_ref().is_some_and(|concealer| !concealer.is_in_gap());
+        (is_g711 && is_whole && follows).then(|| [law_of(codec), to])
+    }
+
     /// Appends a packet's audio; returns its samples.
     pub fn decode(&mut self, codec: Codec, payload: &[u8]) -> Result<usize, Discard> {
         let out = self.assembly.room();

@@ -83,6 +83,18 @@ pub struct LinecardSettings {
     pub admission: Admission,
     /// How it encodes toward the browser; `None` leaves the choice to the engine.
     pub rung: Option<Rung>,
+    /// What its memory is made of.
+    pub pages: Pages,
+}
+
+/// What a process's memory is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// As the allocator chooses: 2 MiB where the kernel has them. A process's size then says how many of
+    /// them it has begun.
+    Usual,
+    /// 4 KiB: its size says what it uses.
+    Small,
 }
 
 /// A running media process with one thread.
@@ -356,7 +368,7 @@ impl Counted {
 
 impl Started {
     fn spawn(settings: &LinecardSettings) -> Result<Self, String> {
-        let LinecardSettings { core, priority, calls, .. } = settings;
+        let LinecardSettings { core, priority, calls, pages, .. } = settings;
         let program = settings.program.clone().map_or_else(program_beside, Ok)?;
         let name = format!("linecard-load-{}-{}", std::process::id(), free_port()?);
         let directory = std::env::temp_dir().join(name);
@@ -375,7 +387,11 @@ impl Started {
         fs::write(&config, text).map_err(|error| at(&config, error))?;
         let log = directory.join("log");
         let log_file = fs::File::create(&log).map_err(|error| at(&log, error))?;
-        let child = engine_program(&program, None, *priority)
+        let mut command = engine_program(&program, None, *priority);
+        if *pages == Pages::Small {
+            command.env("MIMALLOC_ALLOW_THP", "0");
+        }
+        let child = command
             .args(["media", "--config"])
             .arg(&config)
             .stdin(Stdio::null())

@@ -7,6 +7,9 @@
 //!        figures: { cpu_ms_per_call_second, …: { other, this, ratio, ratio_by_turn } } } }
 //! ```
 //!
+//! Resident bytes a call are those of another run beside each turn, without 2 MiB pages, of which a process
+//! of this size has but twenty: its size would tell how full the last one is.
+//!
 //! `other` and `this` are medians of all turns, `ratio` is this by the other. When a run was starved,
 //! `figures` is called `starved_figures`: it is no result.
 

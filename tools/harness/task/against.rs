@@ -16,7 +16,7 @@ use super::{check_writable, cores, write_json, write_page};
 use crate::arguments::{CompareArguments, Part};
 use crate::ends::material::{BrowserKind, Material};
 use crate::engine::Engine;
-use crate::engine::linecard::{Linecard, LinecardSettings, program_beside};
+use crate::engine::linecard::{Linecard, LinecardSettings, Pages, program_beside};
 use crate::machine::{Cores, Tuned};
 use crate::measure::capacity::{USUAL_LOAD, believed};
 use crate::measure::drive::drive_unstarved;
@@ -30,6 +30,8 @@ use crate::page::results::{Circumstances, RUNG};
 const PROBE_CALLS: u16 = 100;
 /// Setting more of them up takes longer than the turn.
 const CALLS_MAX: u16 = 700;
+/// Enough calls to share what a process uses once.
+const MEMORY_CALLS: u16 = 200;
 /// A turn that would begin later than this is left out: the whole ends within ten minutes.
 const SECONDS_MAX: u64 = 540;
 
@@ -116,6 +118,8 @@ impl Bench<'_> {
         };
         let measured = Duration::from_secs(self.arguments.seconds.into());
         let load = Load { calls, measured, ..light(browser) };
+        let measured = Duration::from_secs(1);
+        let memory_load = Load { calls: MEMORY_CALLS.min(calls), measured, ..light(browser) };
         let payload = material.description(browser);
         let mut runs = [Vec::new(), Vec::new()];
         for turn in 0..self.arguments.turns {
@@ -130,8 +134,12 @@ impl Bench<'_> {
                 let name = against::NAMES[at];
                 let turns = self.arguments.turns;
                 self.progress.part = format!("{part}turn {} of {turns}, {name}: ", turn + 1);
-                let run = self.measure(at, &load, &material)?;
+                let mut run = self.measure(at, &load, &material, Pages::Usual)?;
                 self.note_starved(name, &run);
+                self.progress.part =
+                    format!("{part}turn {} of {turns}, {name}, memory: ", turn + 1);
+                let small = self.measure(at, &memory_load, &material, Pages::Small)?;
+                run.resident_bytes_per_call = small.resident_bytes_per_call;
                 runs[at].push(run);
             }
         }
@@ -142,13 +150,20 @@ impl Bench<'_> {
     /// Four fifths of what the other program is likely to carry, by what it costs under a light load.
     fn usual_calls(&mut self, browser: BrowserKind, material: &Material) -> Result<u16, String> {
         let load = Load { calls: PROBE_CALLS, ..light(browser) };
-        let cost = self.measure(0, &load, material)?.calls_at_this_cost.unwrap_or(100.0);
+        let cost =
+            self.measure(0, &load, material, Pages::Usual)?.calls_at_this_cost.unwrap_or(100.0);
         Ok(((cost * guess_factor(browser) * USUAL_LOAD) as u16).clamp(1, CALLS_MAX))
     }
 
-    fn measure(&mut self, at: usize, load: &Load, material: &Material) -> Result<Run, String> {
+    fn measure(
+        &mut self,
+        at: usize,
+        load: &Load,
+        material: &Material,
+        pages: Pages,
+    ) -> Result<Run, String> {
         let (program, around) = (&self.programs[at], self.around);
-        let start = || engine(program, around, load);
+        let start = || engine(program, around, load, pages);
         drive_unstarved(start, load, material, around, &mut self.progress)
     }
 
@@ -160,7 +175,12 @@ impl Bench<'_> {
     }
 }
 
-fn engine(program: &Path, around: Surroundings, load: &Load) -> Result<Box<dyn Engine>, String> {
+fn engine(
+    program: &Path,
+    around: Surroundings,
+    load: &Load,
+    pages: Pages,
+) -> Result<Box<dyn Engine>, String> {
     let Surroundings { cores: Cores { engine: core, .. }, priority } = around;
     Ok(Box::new(Linecard::start(&LinecardSettings {
         control: None,
@@ -170,5 +190,6 @@ fn engine(program: &Path, around: Surroundings, load: &Load) -> Result<Box<dyn E
         calls: load.calls,
         admission: load.admission,
         rung: Some(RUNG),
+        pages,
     })?))
 }

@@ -20,7 +20,7 @@ use crate::ends::impairment::Impairments;
 use crate::ends::material::{BrowserKind, Material};
 use crate::engine::Engine;
 use crate::engine::forwarder::{Forwarder, ForwarderSettings};
-use crate::engine::linecard::{Admission, Linecard, LinecardSettings};
+use crate::engine::linecard::{Admission, Linecard, LinecardSettings, Pages};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::machine::{Cores, Tuned};
@@ -447,6 +447,7 @@ fn engine(
             calls: load.calls,
             admission: load.admission,
             rung: Some(rung),
+            pages: Pages::Usual,
         })?),
         Who::Peer => {
             Box::new(Rtpengine::start(&RtpengineSettings { address: None, core, priority })?)

@@ -10,7 +10,7 @@ use crate::arguments::{EngineChoice, LoadArguments};
 use crate::ends::material::{Material, Red};
 use crate::engine::Engine;
 use crate::engine::forwarder::{Forwarder, ForwarderSettings};
-use crate::engine::linecard::{Admission, Linecard, LinecardSettings};
+use crate::engine::linecard::{Admission, Linecard, LinecardSettings, Pages};
 use crate::engine::loopback::Loopback;
 use crate::engine::rtpengine::{Rtpengine, RtpengineSettings};
 use crate::machine::{self, Cores, Tuned};
@@ -192,6 +192,7 @@ fn engine(
             calls: load.calls,
             admission: load.admission,
             rung: arguments.rung,
+            pages: Pages::Usual,
         })?),
         EngineChoice::Rtpengine(address) => {
             Box::new(Rtpengine::start(&RtpengineSettings { address, core, priority })?)
