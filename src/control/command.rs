@@ -4,14 +4,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::call::{CallCreated, CallList, CreateCall, DeleteCall, ListCalls, Park, QueryCall};
+use super::call::{
+    CallCreated, CallList, CallSnapshot, CreateCall, DeleteCall, ListCalls, Park, QueryCall,
+    Snapshot,
+};
 use super::connection::{
     Done, Ping, QueryProcess, SendDatagram, SendDigit, Subject, Subscribe, TakeControl,
 };
 use super::leg::{LegReplaced, ReplaceLeg, UpdateLeg};
 use super::play::{AudioLoaded, LoadAudio, Play, StopPlaying, UnloadAudio};
 use super::reading::{Misfit, located};
-use super::snapshot::{CallSnapshot, Snapshot};
 use super::statistics::{CallStatistics, ProcessStatistics};
 
 /// Who may give a command.

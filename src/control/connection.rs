@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::call::{CallName, Side};
 use super::reading::{Misfit, ranged};
+use super::terms::{CallName, Side};
 use crate::wire::telephone_event::{Digit, DigitTime};
 
 /// The longest datagram of `send_datagram`: an Ethernet payload.

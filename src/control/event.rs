@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{CallName, LocalAddresses, Side};
+use super::call::CallSnapshot;
 use super::connection::Datagram;
 use super::play::PlayEnd;
-use super::snapshot::CallSnapshot;
 use super::statistics::{CallStatistics, ProcessStatistics};
+use super::terms::{CallName, LocalAddresses, Side};
 
 /// An event as the page shows it.
 #[derive(Clone, Copy, Debug)]

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::call::{CallName, LocalAddresses, Side};
 use super::format::Format;
 use super::reading::{Misfit, kinds, ranged, split};
 use super::snapshot::LegSnapshot;
 use super::statistics::LegStatistics;
+use super::terms::{CallName, Direction, LocalAddresses, Side};
 use crate::base::prefix::Prefix;
 use crate::srtp::keys::{BadMasterKey, MasterKey, Profile};
 
@@ -53,33 +53,6 @@ impl LegParameters {
             media_timeout_ms: MediaTimeout::NEVER,
             resume: None,
         }
-    }
-}
-
-/// Which way audio goes, as seen from media (RFC 3264 §5.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    /// Both ways.
-    #[default]
-    SendRecv,
-    /// Media sends and does not hear.
-    SendOnly,
-    /// Media hears and does not send.
-    RecvOnly,
-    /// Neither; RTCP and consent go on.
-    Inactive,
-}
-
-impl Direction {
-    /// Whether media sends audio.
-    pub const fn sends(self) -> bool {
-        matches!(self, Direction::SendRecv | Direction::SendOnly)
-    }
-
-    /// Whether media hears what comes.
-    pub const fn receives(self) -> bool {
-        matches!(self, Direction::SendRecv | Direction::RecvOnly)
     }
 }
 

@@ -17,6 +17,7 @@ pub use super::leg::*;
 pub use super::play::*;
 pub use super::snapshot::*;
 pub use super::statistics::*;
+pub use super::terms::*;
 
 /// The longest line either side may send, newline included. A `create_call` with a full blob is
 /// 24 KiB; a punted datagram in base64 3 KiB.

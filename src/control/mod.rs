@@ -23,3 +23,4 @@ mod reading;
 pub(crate) mod samples;
 mod snapshot;
 mod statistics;
+mod terms;

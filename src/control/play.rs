@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::call::{CallName, Side};
 use super::reading::{kinds, ranged};
+use super::terms::{CallName, Side};
 
 /// Frequencies that sound together in one tone.
 pub const FREQUENCIES_MAX: usize = crate::audio::sound::FREQUENCIES_MAX;

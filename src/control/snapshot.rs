@@ -1,14 +1,12 @@
 //! What is needed to go on with a leg in another media process, or after this one was killed.
 //!
-//! `snapshot` gives each leg as [`LegParameters`] with [`LegSnapshot`] in `resume`: given back as it
+//! `snapshot` gives each leg as [`LegParameters`](super::leg::LegParameters) with [`LegSnapshot`] in `resume`: given back as it
 //! is in `create_call` or `replace_leg`, it makes a leg that goes on where that one was.
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::CallName;
-use super::leg::LegParameters;
 use super::reading::ranged;
 use crate::srtp::index::PacketIndex;
 use crate::srtp::snapshot::SOURCES_MAX;
@@ -25,28 +23,6 @@ pub const RTCP_INDEXES_LEFT_OUT: u16 = 256;
 /// jump beyond MAX_DROPOUT, 3,000, would look like a sender that begins anew (RFC 3550 A.1), and so
 /// would one that is more than MAX_MISORDER, 100, short of what the old leg sent: this is both below.
 pub const PLAIN_NUMBERS_LEFT_OUT_MAX: u16 = 2_900;
-
-/// Arguments of `snapshot`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// The call.
-    pub call: CallName,
-}
-
-/// Result of `snapshot`, and the body of a `call_snapshot` event. Carries keys; they are not printed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CallSnapshot {
-    /// The call.
-    pub call: CallName,
-    /// Its thread.
-    pub thread: usize,
-    /// What the controller parked.
-    pub blob: String,
-    /// The first leg as it is.
-    pub a: LegParameters,
-    /// The second leg as it is.
-    pub b: LegParameters,
-}
 
 ranged! {
     /// The 48-bit index of an RTP packet: roll-over counter, then sequence number (RFC 3711 §3.3.1).

@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::CallName;
 use super::error::ErrorCode;
-use super::leg::Direction;
+use super::terms::{CallName, Direction};
 use crate::base::discard::DiscardCounters;
 use crate::wire::rtp::{RtpTimestamp, SequenceNumber, Ssrc};
 
