@@ -3,14 +3,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering as AtomicOrdering};
 
 use crossbeam::queue::ArrayQueue;
 
 use super::budget::Gauge;
 use crate::audio::sound::Sound;
 use crate::control::message::{
-    CallName, CallStatistics, ControlError, Event, LegChange, LegParameters, LegStatistics, Side,
-    ThreadStatistics,
+    CallName, CallStatistics, ControlError, ErrorCode, Event, LegChange, LegParameters,
+    LegStatistics, Side, ThreadStatistics,
 };
 use crate::os::sockets::BoundSocket;
 use crate::os::wake::Wake;
@@ -39,6 +40,27 @@ pub struct CallKey {
 
 /// Matches a reply to its command.
 pub type Token = u64;
+
+/// Whose a command is: the core's that carries it out, or of whoever gave it and waits no longer. The first to
+/// take it has it, so what was refused for lateness is not done after all.
+#[derive(Clone, Debug, Default)]
+pub struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    /// Whether it was not taken before.
+    #[must_use]
+    pub fn take(&self) -> bool {
+        !self.0.swap(true, AtomicOrdering::AcqRel)
+    }
+}
+
+/// A command on its way to a core.
+#[derive(Debug)]
+struct Given {
+    token: Token,
+    command: Command,
+    claim: Claim,
+}
 
 /// A leg to be made: as the controller wants it, with its ports where it has some of its own.
 #[derive(Clone, Debug)]
@@ -123,15 +145,15 @@ pub enum Report {
 pub struct CoreHandle {
     /// What the core says it can carry.
     pub gauge: Arc<Gauge>,
-    commands: Arc<ArrayQueue<(Token, Command)>>,
+    commands: Arc<ArrayQueue<Given>>,
     wake: Wake,
 }
 
 impl CoreHandle {
     /// Hands a command over; `false` when the queue is full.
     #[must_use]
-    pub fn give(&self, token: Token, command: Command) -> bool {
-        let given = self.commands.push((token, command)).is_ok();
+    pub fn give(&self, token: Token, command: Command, claim: Claim) -> bool {
+        let given = self.commands.push(Given { token, command, claim }).is_ok();
         self.wake.ring();
         given
     }
@@ -146,14 +168,20 @@ pub struct CoreEnd {
     pub wake: Wake,
     /// Where the core says what it can carry.
     pub gauge: Arc<Gauge>,
-    commands: Arc<ArrayQueue<(Token, Command)>>,
+    commands: Arc<ArrayQueue<Given>>,
     reports: Reports,
 }
 
 impl CoreEnd {
-    /// The next command.
+    /// The next command; one that was withdrawn meanwhile is refused here.
     pub fn next_command(&self) -> Option<(Token, Command)> {
-        self.commands.pop()
+        loop {
+            let Given { token, command, claim } = self.commands.pop()?;
+            if claim.take() {
+                return Some((token, command));
+            }
+            self.reply(token, Err(withdrawn()));
+        }
     }
 
     /// Answers a command. Never fails: places are kept for replies.
@@ -177,6 +205,11 @@ impl CoreEnd {
         self.reports.wake.ring();
         told
     }
+}
+
+/// What a command comes to that nobody waits for any more.
+pub fn withdrawn() -> ControlError {
+    ControlError::new(ErrorCode::SystemRefused, "nobody waits for it any more")
 }
 
 /// The queue that all cores report to.

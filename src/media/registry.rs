@@ -25,7 +25,7 @@ use self::audio::Audio;
 use self::calls::{Entry, Listed};
 use self::queries::Queries;
 use super::budget::{Gauge, Weight};
-use super::channel::{Command as CoreCommand, CoreEvent, Reply, Report, Token};
+use super::channel::{CallKey, Claim, Command as CoreCommand, CoreEvent, Reply, Report, Token};
 use super::ports::PortPool;
 use crate::base::discard::{Discard, DiscardCounters};
 use crate::config::Media;
@@ -144,6 +144,8 @@ pub enum Output {
         token: Token,
         /// The command.
         command: CoreCommand,
+        /// Whether it is still to be carried out.
+        claim: Claim,
     },
     /// Read a file, at [`crate::audio::wav::FILE_BYTES_MAX`] bytes at most; what is in it comes back by
     /// [`Registry::handle_recording`].
@@ -161,16 +163,25 @@ pub enum Output {
     Close(Client),
 }
 
+/// Which call a core was asked about. Another one may have its name by the time of the answer: a controller
+/// that took over by force need not wait for what the one before asked.
+#[derive(Clone, Debug)]
+struct Place {
+    call: CallName,
+    thread: usize,
+    key: CallKey,
+}
+
 /// What a core was asked for.
 #[derive(Debug)]
 enum Pending {
     Create(Ticket, Client, CallName),
-    Update(Ticket, CallName, Box<calls::Changed>),
-    Replace(Ticket, CallName, Box<calls::Replacing>),
+    Update(Ticket, Place, Box<calls::Changed>),
+    Replace(Ticket, Place, Box<calls::Replacing>),
     Delete(Option<(Ticket, Client)>, CallEnd, Box<Entry>),
     /// A call that was made when nobody waited for it any more, ended again.
     Undo(Box<Entry>),
-    Snapshot(Ticket, CallName),
+    Snapshot(Ticket, Place),
     Query(Vec<(Ticket, CallName)>),
     Thread,
     Simple(Ticket, fn() -> Outcome),
@@ -181,6 +192,8 @@ enum Pending {
 struct Asked {
     thread: usize,
     pending: Pending,
+    /// By which the command is withdrawn.
+    claim: Claim,
     /// When whoever waits is told that there is no answer.
     deadline: Instant,
     /// The time was prolonged once: the process itself may have been stopped.
@@ -362,7 +375,7 @@ impl Registry {
         send: &SendDigit,
         now: Instant,
     ) -> Result<Option<Outcome>> {
-        let (thread, key) = self.find(&send.call)?;
+        let Place { thread, key, .. } = self.find(&send.call)?;
         let command = CoreCommand::SendDigit(key, send.leg, send.digit, send.duration_ms);
         self.ask(thread, command, Pending::Simple(ticket, || SendDigit::outcome(Done {})), now);
         Ok(None)
@@ -382,11 +395,18 @@ impl Registry {
     fn ask(&mut self, thread: usize, command: CoreCommand, pending: Pending, now: Instant) {
         let token = self.next_token;
         self.next_token += 1;
-        let deadline = now + ANSWER_MAX;
-        let asked = Asked { thread, pending, deadline, prolonged: false, given_up: false };
+        let (claim, deadline) = (Claim::default(), now + ANSWER_MAX);
+        let asked = Asked {
+            thread,
+            pending,
+            claim: claim.clone(),
+            deadline,
+            prolonged: false,
+            given_up: false,
+        };
         let before = self.asked.insert(token, asked);
         debug_assert!(before.is_none(), "a token is given once");
-        self.outputs.push_back(Output::Ask { thread, token, command });
+        self.outputs.push_back(Output::Ask { thread, token, command, claim });
     }
 
     /// A core's queue was full: it has stopped taking commands.
@@ -442,6 +462,7 @@ impl Registry {
                 (Some(ticket), self.snapshot_taken(call, reply))
             }
             (Pending::Undo(entry), _) => return self.release(&entry, now),
+            (Pending::Query(_), _) if given_up => return,
             (Pending::Query(tickets), reply) => return self.queried(tickets, reply),
             (Pending::Thread, reply) => return self.thread_queried(thread, reply, now),
             (Pending::Simple(ticket, outcome), reply) => (Some(ticket), reply.map(|_| outcome())),
@@ -503,11 +524,13 @@ impl Registry {
             }
             asked.given_up = true;
             error!(thread = asked.thread, "a media thread does not answer");
-            unanswered.push((asked.thread, asked.pending.tickets()));
+            let is_withdrawn = asked.pending.can_be_withdrawn() && asked.claim.take();
+            unanswered.push((asked.thread, asked.pending.tickets(), is_withdrawn));
         }
-        for (thread, tickets) in unanswered {
-            let message =
-                format!("thread {thread} has not answered for {} s", ANSWER_MAX.as_secs());
+        for (thread, tickets, is_withdrawn) in unanswered {
+            let rest = if is_withdrawn { "nothing is changed" } else { "it may still do it" };
+            let seconds = ANSWER_MAX.as_secs();
+            let message = format!("thread {thread} has not answered for {seconds} s; {rest}");
             let error = ControlError::new(ErrorCode::SystemRefused, message);
             match tickets {
                 Some(tickets) => {
@@ -520,6 +543,11 @@ impl Registry {
 }
 
 impl Pending {
+    /// Whether what whoever waits is refused can be left undone: a call that is no longer known has to end.
+    fn can_be_withdrawn(&self) -> bool {
+        !matches!(self, Pending::Delete(..) | Pending::Undo(_))
+    }
+
     /// Who waits; `None`: whoever asked what the process counts.
     fn tickets(&self) -> Option<Vec<Ticket>> {
         Some(match self {

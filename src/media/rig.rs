@@ -413,7 +413,7 @@ impl Process {
                         let recording = read.map_err(unreadable).and_then(|it| recording_of(it));
                         self.front.handle_recording(token, recording, self.now);
                     }
-                    Output::Ask { thread, token, command } => {
+                    Output::Ask { thread, token, command, .. } => {
                         let rig = &mut self.cores[thread];
                         rig.now = self.now;
                         let reply = rig.command(command);

@@ -216,7 +216,7 @@ impl Core {
         let nominated = match &mut connection.transport {
             Transport::Plain { learning, .. } => {
                 if let Some(source) = &change.source {
-                    **learning = learning_of(source);
+                    learning.change_source(learning_of(source));
                 }
                 match (change.remote, change.remote_rtcp) {
                     (Some(rtp), rtcp) => connection.name(rtp, rtcp),
@@ -298,9 +298,7 @@ impl Core {
                 if !goes_on && let Err(reason) = old.say_bye(&mut self.common, now) {
                     self.counters.discards.count(reason);
                 }
-                // It has to leave while its socket is there. What a network cannot do it says again when
-                // it is used next.
-                let _ = network.send(&mut self.common.outbox);
+                self.send_last(network);
                 self.end_leg((key, side), &old, network);
                 self.note_nominated(key, side, nominated);
                 self.changed(key);
@@ -314,7 +312,15 @@ impl Core {
     }
 
     fn delete(&mut self, key: CallKey, network: &mut impl Network, now: Instant) -> Result<Reply> {
-        let call = self.calls.take(key).ok_or_else(no_call)?;
+        let mut call = self.calls.take(key).ok_or_else(no_call)?;
+        for leg in &mut call.legs {
+            if leg.sending.outgoing.packets() > 0
+                && let Err(reason) = leg.say_bye(&mut self.common, now)
+            {
+                leg.discards.count(reason);
+            }
+        }
+        self.send_last(network);
         let statistics = call.statistics(self.thread, now);
         // Counters only grow: what the call counted is the core's from now on.
         self.counters.discards.add(&statistics.a.discards);
@@ -328,6 +334,12 @@ impl Core {
         );
         self.calls.free(key);
         Ok(Reply::Ended(Box::new(statistics)))
+    }
+
+    /// What a leg said last has to leave while its socket is there. What a network cannot do it says again when
+    /// it is used next.
+    fn send_last(&mut self, network: &mut impl Network) {
+        let _ = network.send(&mut self.common.outbox);
     }
 
     /// Forgets a leg that is no longer a call's.

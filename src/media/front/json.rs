@@ -17,7 +17,7 @@ use crate::control::message::{
     Event, Greeting, LINE_BYTES_MAX, Outcome, PROTOCOL, QueryCall, QueryProcess, Request, Snapshot,
     Subject, Subscribe,
 };
-use crate::media::channel::{Command as CoreCommand, Report, Token};
+use crate::media::channel::{Claim, Command as CoreCommand, Report, Token};
 use crate::media::registry::{self, Audience, Client, Registry, Result, Ticket, refuse};
 
 /// Subscriptions of one connection.
@@ -40,6 +40,8 @@ pub enum Output {
         token: Token,
         /// The command.
         command: CoreCommand,
+        /// Whether it is still to be carried out.
+        claim: Claim,
     },
     /// Read a file; what is in it comes back by [`Front::handle_recording`].
     Read {
@@ -288,8 +290,8 @@ impl Front {
     fn drain(&mut self, now: Instant) {
         while let Some(output) = self.registry.poll_output() {
             match output {
-                registry::Output::Ask { thread, token, command } => {
-                    self.outputs.push_back(Output::Ask { thread, token, command });
+                registry::Output::Ask { thread, token, command, claim } => {
+                    self.outputs.push_back(Output::Ask { thread, token, command, claim });
                 }
                 registry::Output::Read { token, path } => {
                     self.outputs.push_back(Output::Read { token, path });

@@ -177,9 +177,9 @@ impl Control {
                 Output::Line(client, line) => self.say(client, line),
                 Output::Close(client) => self.close(client),
                 Output::Read { token, path } => self.read_file(token, path),
-                Output::Ask { thread, token, command } => {
+                Output::Ask { thread, token, command, claim } => {
                     let core = self.cores.get(thread);
-                    if !core.is_some_and(|core| core.give(token, command)) {
+                    if !core.is_some_and(|core| core.give(token, command, claim)) {
                         self.front.not_taken(token, Instant::now());
                     }
                 }

@@ -145,20 +145,27 @@ impl Connection {
         }
     }
 
-    /// Names the far end of a leg on its own ports, as an offer or an answer does.
+    /// Names the far end of a leg on its own ports, as an offer or an answer does. It may be elsewhere from
+    /// then on, and is looked for anew; one that was named before and learnt to be elsewhere is sent to there
+    /// until it is.
     pub fn name(&mut self, rtp: SocketAddr, rtcp: Option<SocketAddr>) {
         let rtcp = rtcp.unwrap_or_else(|| rtcp_beside(rtp));
         if let Transport::Plain { remotes, learning, .. } = &mut self.transport {
-            *remotes = Some([rtp.into(), rtcp.into()]);
-            learning.begin_anew();
+            let is_another = learning.is_another(rtp, rtcp);
+            let may_stay = |[at, _]: [Remote; 2]| at.address == rtp || learning.may_be(at.address);
+            if is_another || !remotes.is_some_and(may_stay) {
+                *remotes = Some([rtp.into(), rtcp.into()]);
+            }
             self.heard = false;
         }
     }
 
     /// Names where the far end's RTCP is, and leaves its RTP as it is. Without a far end there is none.
     pub fn name_rtcp(&mut self, rtcp: SocketAddr) {
-        if let Transport::Plain { remotes: Some([_, named]), .. } = &mut self.transport {
-            *named = rtcp.into();
+        if let Transport::Plain { remotes: Some([_, remote]), learning, .. } = &mut self.transport
+            && learning.is_other_rtcp(rtcp)
+        {
+            *remote = rtcp.into();
         }
     }
 

@@ -20,6 +20,8 @@ const PACKETS_NEEDED: u8 = 5;
 pub struct Learning {
     prefixes: Box<[Prefix]>,
     candidate: Option<Candidate>,
+    /// Where the far end was said to be: RTP, and RTCP.
+    named: Option<[SocketAddr; 2]>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +35,12 @@ struct Candidate {
 impl Learning {
     /// Within these prefixes; within none nothing is learnt.
     pub fn within(prefixes: &[Prefix]) -> Self {
-        Self { prefixes: prefixes.into(), candidate: None }
+        Self { prefixes: prefixes.into(), ..Self::default() }
+    }
+
+    /// Another source may be learnt from now on; the far end was named as before.
+    pub fn change_source(&mut self, to: Self) {
+        *self = Self { named: self.named, ..to };
     }
 
     /// Where the far end's address may lie; nowhere but where it was named, if this is empty.
@@ -51,9 +58,16 @@ impl Learning {
         self.prefixes.iter().any(|prefix| prefix.contains(from.ip()))
     }
 
-    /// The far end's address was named anew.
-    pub fn begin_anew(&mut self) {
+    /// The far end was named; says whether it was said to be elsewhere before.
+    pub fn is_another(&mut self, rtp: SocketAddr, rtcp: SocketAddr) -> bool {
         self.candidate = None;
+        self.named.replace([rtp, rtcp]) != Some([rtp, rtcp])
+    }
+
+    /// Its RTCP was named; says whether that was said to be elsewhere before.
+    pub fn is_other_rtcp(&mut self, rtcp: SocketAddr) -> bool {
+        let Some([_, named]) = &mut self.named else { return true };
+        std::mem::replace(named, rtcp) != rtcp
     }
 
     /// A packet of plain RTP, under a negotiated payload type, from an address that may be the far
@@ -110,7 +124,7 @@ mod tests {
             let mut learning = learning.clone();
             assert!(!learning.is_proven_by(other, &broken));
         }
-        learning.begin_anew();
+        assert!(learning.is_another(from, from) && !learning.is_another(from, from));
         assert!(!learning.is_proven_by(from, &header(1, 3)));
     }
 

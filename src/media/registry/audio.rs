@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::error;
 
-use super::{Output, Pending, Registry, Result, Ticket, refuse};
+use super::{Output, Pending, Place, Registry, Result, Ticket, refuse};
 use crate::audio::sound::{Recording, Sound, Times, Tone};
 use crate::audio::wav;
 use crate::control::message::{
@@ -118,7 +118,7 @@ impl Registry {
         play: &Play,
         now: Instant,
     ) -> Result<Option<Outcome>> {
-        let (thread, key) = self.find(&play.call)?;
+        let Place { thread, key, .. } = self.find(&play.call)?;
         let sound = self.audio.sound(&play.what, play.repeat)?;
         let command = CoreCommand::Play(key, play.leg, Box::new(sound));
         self.ask(thread, command, Pending::Simple(ticket, || Play::outcome(Done {})), now);
@@ -131,7 +131,7 @@ impl Registry {
         stop: &StopPlaying,
         now: Instant,
     ) -> Result<Option<Outcome>> {
-        let (thread, key) = self.find(&stop.call)?;
+        let Place { thread, key, .. } = self.find(&stop.call)?;
         let command = CoreCommand::StopPlaying(key, stop.leg);
         self.ask(thread, command, Pending::Simple(ticket, || StopPlaying::outcome(Done {})), now);
         Ok(None)

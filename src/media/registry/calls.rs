@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::time::{Duration, Instant};
 
 use super::{
-    Audience, Client, Core, Limits, Pending, Registry, Result, Ticket, refuse, wrong_reply,
+    Audience, Client, Core, Limits, Pending, Place, Registry, Result, Ticket, refuse, wrong_reply,
 };
 use crate::control::message::{
     CallCreated, CallEnd, CallList, CallName, CallSnapshot, ControlError, CreateCall, DeleteCall,
@@ -68,7 +68,6 @@ pub struct Changed {
 /// The leg that is to take another's place.
 #[derive(Debug)]
 pub struct Replacing {
-    thread: usize,
     leg: Side,
     new: EntryLeg,
 }
@@ -235,19 +234,19 @@ impl Registry {
         now: Instant,
     ) -> Result<Option<Outcome>> {
         let UpdateLeg { call, leg, change } = update;
-        let (thread, key) = self.find(&call)?;
+        let place = self.find(&call)?;
         let entry_leg = &self.calls[&call].entry.legs[leg.index()];
         check_change(&change, entry_leg.ports.is_some())?;
         let format = change.format.clone().map(Box::new);
         let changed = Changed { leg, format, dscp: change.dscp };
-        let command = CoreCommand::Update(key, leg, Box::new(change));
-        self.ask(thread, command, Pending::Update(ticket, call, Box::new(changed)), now);
+        let command = CoreCommand::Update(place.key, leg, Box::new(change));
+        self.ask(place.thread, command, Pending::Update(ticket, place, Box::new(changed)), now);
         Ok(None)
     }
 
-    pub(super) fn updated(&mut self, call: &CallName, changed: Changed) -> Outcome {
-        if let Some(listed) = self.calls.get_mut(call) {
-            let leg = &mut listed.entry.legs[changed.leg.index()];
+    pub(super) fn updated(&mut self, place: &Place, changed: Changed) -> Outcome {
+        if let Some(entry) = self.entry_at(place) {
+            let leg = &mut entry.legs[changed.leg.index()];
             leg.format = changed.format.or(leg.format.take());
             leg.dscp = changed.dscp.or(leg.dscp);
             if let (Some(dscp), Some((_, sockets))) = (changed.dscp, &leg.ports) {
@@ -255,19 +254,25 @@ impl Registry {
                 let _ = sockets.iter().try_for_each(|socket| socket.set_dscp(dscp.value()));
             }
         }
-        self.weigh(call);
+        self.weigh(place);
         UpdateLeg::outcome(Done {})
     }
 
     /// What a call takes of its core follows its formats.
-    fn weigh(&mut self, call: &CallName) {
-        let Some(listed) = self.calls.get_mut(call) else { return };
-        let entry = &mut listed.entry;
+    fn weigh(&mut self, place: &Place) {
+        let Some(entry) = self.entry_at(place) else { return };
         let [a, b] = [&entry.legs[0], &entry.legs[1]].map(EntryLeg::codecs);
         let weight = Weight::of(a, b);
-        let core = &mut self.cores[entry.thread];
-        core.weight = core.weight.minus(entry.weight).plus(weight);
-        entry.weight = weight;
+        let before = std::mem::replace(&mut entry.weight, weight);
+        let core = &mut self.cores[place.thread];
+        core.weight = core.weight.minus(before).plus(weight);
+    }
+
+    /// A call that a core was asked about, if it is still there.
+    fn entry_at(&mut self, place: &Place) -> Option<&mut Entry> {
+        let listed = self.calls.get_mut(&place.call)?;
+        let is_it = listed.key == Some(place.key) && listed.entry.thread == place.thread;
+        is_it.then_some(&mut *listed.entry)
     }
 
     pub(super) fn replace_leg(
@@ -277,43 +282,40 @@ impl Registry {
         now: Instant,
     ) -> Result<Option<Outcome>> {
         let ReplaceLeg { call, leg, with } = replace;
-        let (thread, key) = self.find(&call)?;
-        let made = self.cores[thread].new_leg(with, now);
+        let place = self.find(&call)?;
+        let made = self.cores[place.thread].new_leg(with, now);
         let (new_leg, new) = made.map_err(|error| error.within("with"))?;
-        let replacing = Box::new(Replacing { thread, leg, new });
-        let command = CoreCommand::Replace(key, leg, Box::new(new_leg));
-        self.ask(thread, command, Pending::Replace(ticket, call, replacing), now);
+        let replacing = Box::new(Replacing { leg, new });
+        let command = CoreCommand::Replace(place.key, leg, Box::new(new_leg));
+        self.ask(place.thread, command, Pending::Replace(ticket, place, replacing), now);
         Ok(None)
     }
 
     pub(super) fn replaced(
         &mut self,
-        call: &CallName,
-        Replacing { thread, leg, new }: Replacing,
+        place: &Place,
+        Replacing { leg, new }: Replacing,
         reply: Result<Reply>,
         now: Instant,
     ) -> Result<Outcome> {
-        let listed = self.calls.get_mut(call);
-        let core = &mut self.cores[thread];
-        let replaced = match (listed, reply) {
-            (Some(listed), Ok(Reply::Replaced(statistics))) => Ok((listed, *statistics)),
+        let replaced = match (self.entry_at(place), reply) {
+            (Some(entry), Ok(Reply::Replaced(statistics))) => Ok((entry, *statistics)),
             // It was ended meanwhile, and takes the new leg with it.
             (None, Ok(Reply::Replaced(_))) => refuse(ErrorCode::UnknownCall, "the call is gone"),
             (_, Ok(other)) => Err(wrong_reply(&other)),
             (_, Err(error)) => Err(error),
         };
-        let (listed, statistics) = match replaced {
+        let (entry, statistics) = match replaced {
             Ok(replaced) => replaced,
             Err(error) => {
-                core.close(&new, now);
+                self.cores[place.thread].close(&new, now);
                 return Err(error);
             }
         };
-        let entry = &mut listed.entry;
         let local = new.local;
         let old = std::mem::replace(&mut entry.legs[leg.index()], new);
-        core.close(&old, now);
-        self.weigh(call);
+        self.cores[place.thread].close(&old, now);
+        self.weigh(place);
         Ok(ReplaceLeg::outcome(LegReplaced { local, statistics }))
     }
 
@@ -332,20 +334,22 @@ impl Registry {
         call: CallName,
         now: Instant,
     ) -> Result<Option<Outcome>> {
-        let (thread, key) = self.find(&call)?;
-        self.ask(thread, CoreCommand::Snapshot(key), Pending::Snapshot(ticket, call), now);
+        let place = self.find(&call)?;
+        let command = CoreCommand::Snapshot(place.key);
+        self.ask(place.thread, command, Pending::Snapshot(ticket, place), now);
         Ok(None)
     }
 
     /// What the core knows of a call's legs, and what is known here, is what would make it again.
-    pub(super) fn snapshot_taken(&self, call: CallName, reply: Result<Reply>) -> Result<Outcome> {
+    pub(super) fn snapshot_taken(&mut self, place: Place, reply: Result<Reply>) -> Result<Outcome> {
         let [a, b] = match reply? {
             Reply::Snapshot(legs) => *legs,
             other => return Err(wrong_reply(&other)),
         };
-        let Some(Listed { entry, .. }) = self.calls.get(&call) else {
-            return refuse(ErrorCode::UnknownCall, format!("call: `{call}` is gone"));
+        let Some(entry) = self.entry_at(&place) else {
+            return refuse(ErrorCode::UnknownCall, format!("call: `{}` is gone", place.call));
         };
+        let call = place.call;
         let (thread, blob) = (entry.thread, entry.blob.clone());
         let [a, b] = [entry.legs[0].complete(a), entry.legs[1].complete(b)];
         Ok(Snapshot::outcome(CallSnapshot { call, thread, blob, a, b }))
@@ -450,7 +454,7 @@ impl Registry {
 
     /// Where a call is, for whoever looks at it there.
     pub fn place(&self, call: &CallName) -> Option<(usize, CallKey)> {
-        self.find(call).ok()
+        self.find(call).ok().map(|place| (place.thread, place.key))
     }
 
     /// What a leg was last told to carry.
@@ -458,10 +462,13 @@ impl Registry {
         self.calls.get(call)?.entry.legs[leg.index()].format.as_deref()
     }
 
-    /// The thread and the key of a call.
-    pub(super) fn find(&self, call: &CallName) -> Result<(usize, CallKey)> {
+    /// Where a call is.
+    pub(super) fn find(&self, call: &CallName) -> Result<Place> {
         let listed = self.calls.get(call);
-        match listed.and_then(|listed| Some((listed.entry.thread, listed.key?))) {
+        let place = |listed: &Listed| {
+            Some(Place { call: call.clone(), thread: listed.entry.thread, key: listed.key? })
+        };
+        match listed.and_then(place) {
             Some(found) => Ok(found),
             None => refuse(ErrorCode::UnknownCall, format!("call: no call is named `{call}`")),
         }

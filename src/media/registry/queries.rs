@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::calls::Entry;
-use super::{Pending, Registry, Result, Ticket, refuse, wrong_reply};
+use super::{Pending, Place, Registry, Result, Ticket, refuse, wrong_reply};
 use crate::control::message::{
     CallName, ErrorCode, Outcome, ProcessStatistics, QueryCall, QueryProcess, Request,
     ThreadStatistics,
@@ -35,7 +35,7 @@ pub struct Queries {
 struct CoreQueries {
     /// When the core may be asked again.
     from: Instant,
-    waiting: Vec<(Ticket, CallName)>,
+    waiting: Vec<(Ticket, Place)>,
 }
 
 impl Queries {
@@ -69,8 +69,8 @@ impl Registry {
         call: CallName,
         now: Instant,
     ) -> Result<Option<Outcome>> {
-        let (thread, _) = self.find(&call)?;
-        self.queries.cores[thread].waiting.push((ticket, call));
+        let place = self.find(&call)?;
+        self.queries.cores[place.thread].waiting.push((ticket, place));
         self.flush_queries(now);
         Ok(None)
     }
@@ -84,19 +84,10 @@ impl Registry {
             }
             core.from = now + QUERY_EVERY;
             let waiting = std::mem::take(&mut core.waiting);
-            let (mut tickets, mut keys) = (Vec::new(), Vec::new());
-            for (ticket, call) in waiting {
-                match self.find(&call) {
-                    Ok((_, key)) => {
-                        tickets.push((ticket, call));
-                        keys.push(key);
-                    }
-                    Err(error) => self.answer(ticket, Err(error)),
-                }
-            }
-            if !keys.is_empty() {
-                self.ask(thread, CoreCommand::Query(keys), Pending::Query(tickets), now);
-            }
+            // Of a call that ended meanwhile the core knows nothing.
+            let keys = waiting.iter().map(|(_, place)| place.key).collect();
+            let tickets = waiting.into_iter().map(|(ticket, place)| (ticket, place.call)).collect();
+            self.ask(thread, CoreCommand::Query(keys), Pending::Query(tickets), now);
         }
     }
 

@@ -5,14 +5,16 @@ use serde_json::json;
 use super::*;
 use crate::config::PortRange;
 use crate::control::message::{
-    CallStatistics, CreateCall, DeleteCall, QueryCall, QueryProcess, ReplaceLeg, UpdateLeg,
+    CallStatistics, CreateCall, DeleteCall, Format, QueryCall, QueryProcess, ReplaceLeg, Side,
+    Snapshot, UpdateLeg,
 };
 use crate::control::samples;
-use crate::media::channel::CallKey;
+use crate::media::channel::{CallKey, withdrawn};
 use crate::media::front::json::{self, Front};
 
 const KEY: CallKey = CallKey { place: 0, generation: 1 };
 const CONTROLLER: Client = 1;
+const OTHER: Client = 2;
 
 /// A registry of one core that is played by the test.
 struct Alone {
@@ -53,7 +55,7 @@ impl Alone {
     /// What the core was asked since the last time; nothing else happened.
     fn asked(&mut self) -> Vec<(Token, CoreCommand)> {
         let asked = self.outputs().into_iter().map(|output| match output {
-            Output::Ask { thread: 0, token, command } => (token, command),
+            Output::Ask { thread: 0, token, command, .. } => (token, command),
             other => panic!("{other:?}"),
         });
         asked.collect()
@@ -138,6 +140,106 @@ fn a_command_that_a_core_never_answers_is_refused_after_its_bound() {
     assert_eq!(refused, expected);
     alone.pass(Duration::from_secs(3_600));
     assert!(alone.outputs().is_empty(), "each is answered once");
+}
+
+#[test]
+fn what_was_refused_for_lateness_is_not_done_after_all_unless_it_was_begun_or_ends_a_call() {
+    let mut alone = Alone::new();
+    let free = alone.free_ports();
+    alone.create("one", KEY);
+    let leg = json!({"transport": {"kind": "plain"}});
+    let change = json!({"call": "one", "leg": "a", "direction": "inactive"});
+    let replace = json!({"call": "one", "leg": "a", "with": leg});
+    let commands: [Command; 4] = [
+        serde_json::from_value::<UpdateLeg>(change.clone()).unwrap().into(),
+        serde_json::from_value::<ReplaceLeg>(replace).unwrap().into(),
+        // The core begins with this one, and hangs.
+        serde_json::from_value::<UpdateLeg>(change).unwrap().into(),
+        delete("one").into(),
+    ];
+    for command in commands {
+        alone.ask(CONTROLLER, command);
+    }
+    let mut given = Vec::new();
+    for output in alone.outputs() {
+        let Output::Ask { token, claim, .. } = output else { panic!("{output:?}") };
+        given.push((token, claim));
+    }
+    assert!(given[2].1.take());
+    alone.pass(ANSWER_MAX * 2);
+    let refusals = alone.outputs();
+    let told = refusals.iter().map(|output| match output {
+        Output::Answer(_, Err(error)) => error.message.clone(),
+        other => panic!("{other:?}"),
+    });
+    let is_unchanged: Vec<_> = told.map(|told| told.contains("nothing is changed")).collect();
+    assert_eq!(is_unchanged, [true, true, false, false]);
+    // The core wakes: it refuses what was withdrawn, and ends the call.
+    let left: Vec<_> = given.iter().map(|(_, claim)| claim.take()).collect();
+    assert_eq!(left, [false, false, false, true]);
+    for (token, _) in &given[..2] {
+        alone.registry.handle_report(Report::Reply(*token, Err(withdrawn())), alone.now);
+    }
+    alone.reply(given[2].0, Reply::Done);
+    alone.reply(given[3].0, ended("one"));
+    alone.pass(Duration::from_secs(3_600));
+    assert!(matches!(
+        alone.outputs()[..],
+        [Output::Event(Audience::All, Event::CallDeleted { .. })]
+    ));
+    assert_eq!(alone.free_ports(), free, "the new leg's ports too");
+}
+
+#[test]
+fn an_answer_about_a_call_is_not_taken_for_one_about_another_that_has_its_name_since() {
+    let format: Format = serde_json::from_value(json!({
+        "send": {"codec": "pcmu", "payload_type": 0},
+        "receive": [{"codec": "pcmu", "payload_type": 0}]
+    }))
+    .unwrap();
+    let change = json!({"call": "one", "leg": "a", "format": format});
+    let leg = json!({"transport": {"kind": "plain"}, "format": format});
+    let late: [Command; 3] = [
+        serde_json::from_value::<UpdateLeg>(change).unwrap().into(),
+        serde_json::from_value::<ReplaceLeg>(json!({"call": "one", "leg": "a", "with": leg}))
+            .unwrap()
+            .into(),
+        Snapshot { call: "one".into() }.into(),
+    ];
+    let replies = [
+        Reply::Done,
+        Reply::Replaced(Box::default()),
+        Reply::Snapshot(Box::new(std::array::from_fn(|_| {
+            serde_json::from_value(json!({"transport": {"kind": "plain"}})).unwrap()
+        }))),
+    ];
+    for (command, reply) in late.into_iter().zip(replies) {
+        let mut alone = Alone::new();
+        let free = alone.free_ports();
+        alone.create("one", KEY);
+        let is_update = matches!(command, Command::UpdateLeg(_));
+        alone.ask(CONTROLLER, command);
+        let (token, _) = alone.asked().remove(0);
+        alone.ask(OTHER, TakeControl { force: true });
+        alone.outputs();
+        alone.ask(OTHER, delete("one"));
+        let (deleted, _) = alone.asked().remove(0);
+        alone.reply(deleted, ended("one"));
+        alone.ask(OTHER, create("one"));
+        alone.outputs().into_iter().for_each(|output| {
+            if let Output::Ask { token, .. } = output {
+                alone.reply(token, Reply::Created(CallKey { generation: 9, ..KEY }));
+            }
+        });
+        alone.outputs();
+        alone.reply(token, reply);
+        assert!(alone.registry.format(&"one".into(), Side::A).is_none(), "it was not asked for");
+        let holding = alone.registry.holding(0).unwrap();
+        assert_eq!((holding.calls, alone.free_ports()), (1, free - 2));
+        // The leg of the call that is gone was changed; what it was replaced with is gone as well.
+        let answers = alone.outputs();
+        assert!(matches!(&answers[..], [Output::Answer(_, answer)] if answer.is_ok() == is_update));
+    }
 }
 
 #[test]

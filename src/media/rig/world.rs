@@ -26,7 +26,9 @@ use crate::config::PortRange;
 use crate::control::codec::{FromMedia, read_from_media, write_request};
 use crate::control::message::{CallName, Side, Source, ThreadDescription, ThreadStatistics};
 use crate::media::budget::{WINDOW, Weight};
-use crate::media::channel::{CallKey, Command as CoreCommand, NewLeg, Reply, Report, Token};
+use crate::media::channel::{
+    CallKey, Claim, Command as CoreCommand, NewLeg, Reply, Report, Token, withdrawn,
+};
 use crate::media::front::json::{Front, Output};
 use crate::media::leg::connection::rtcp_beside;
 use crate::media::ports::PortPool;
@@ -74,7 +76,7 @@ pub struct World {
     requests: BTreeMap<Client, VecDeque<u64>>,
     requests_made: u64,
     /// Commands that the core has not taken yet.
-    asked: VecDeque<(Token, CoreCommand)>,
+    asked: VecDeque<(Token, CoreCommand, Claim)>,
     is_stalled: bool,
     calls: BTreeMap<CallName, Call>,
     far_ends: u32,
@@ -252,7 +254,9 @@ impl World {
                         let missing = Err(unreadable("there are no files"));
                         self.front.handle_recording(token, missing, self.now);
                     }
-                    Output::Ask { token, command, .. } => self.asked.push_back((token, command)),
+                    Output::Ask { token, command, claim, .. } => {
+                        self.asked.push_back((token, command, claim));
+                    }
                 }
             }
             let asked = if self.is_stalled { None } else { self.asked.pop_front() };
@@ -263,8 +267,8 @@ impl World {
             for event in events {
                 self.front.handle_report(Report::Event(0, event), self.now);
             }
-            if let Some((token, command)) = asked {
-                let reply = self.carry_out(command);
+            if let Some((token, command, claim)) = asked {
+                let reply = if claim.take() { self.carry_out(command) } else { Err(withdrawn()) };
                 self.front.handle_report(Report::Reply(token, reply), self.now);
             }
         }

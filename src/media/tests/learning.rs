@@ -131,7 +131,7 @@ fn what_was_learnt_stays_and_the_named_one_takes_nothing_back() {
     // Until the far end is named anew.
     let change = LegChange { remote: Some(theirs(2)), ..LegChange::default() };
     line.update(Side::B, change).unwrap();
-    assert_eq!(sent_to(&mut line), theirs(2));
+    assert_eq!(sent_to(&mut line), found);
     let received = line.statistics(Side::B).packets_received;
     speak_from(&mut line, other, &mut speaker, 5);
     assert_eq!(line.statistics(Side::B).packets_received, received + 1);
@@ -218,4 +218,31 @@ fn nobody_is_heard_before_the_far_end_was_named() {
     let change = LegChange { remote: Some(theirs(2)), ..LegChange::default() };
     line.update(Side::B, change).unwrap();
     assert_eq!(speak_from(&mut line, theirs(2), &mut speaker, 50), 50);
+}
+
+#[test]
+fn a_far_end_named_as_before_is_sent_to_where_it_was_learnt_until_it_is_elsewhere() {
+    let mut line = line_within(&["198.51.100.0/24"]);
+    let mut speaker = Speaker::new(&line.arena, 0);
+    let [first, second] = ["198.51.100.99:31000", "198.51.100.98:32000"].map(at);
+    speak_from(&mut line, first, &mut speaker, 20);
+    // A refresh names it as the offer did.
+    let change = LegChange { remote: Some(theirs(2)), ..LegChange::default() };
+    line.update(Side::B, change.clone()).unwrap();
+    assert_eq!(sent_to(&mut line), first);
+    assert_eq!(speak_from(&mut line, first, &mut speaker, 20), 20, "not one packet is lost");
+    // By the next one it has moved.
+    line.update(Side::B, change.clone()).unwrap();
+    speak_from(&mut line, second, &mut speaker, 20);
+    assert_eq!(sent_to(&mut line), second);
+    assert_eq!(learnt(&line), [first, second]);
+    // Named otherwise, it is there; and so it is where it may no longer be learnt.
+    let moved = LegChange { remote: Some(at("198.51.100.7:20004")), ..LegChange::default() };
+    line.update(Side::B, moved).unwrap();
+    assert_eq!(sent_to(&mut line), at("198.51.100.7:20004"));
+    line.update(Side::B, change.clone()).unwrap();
+    speak_from(&mut line, second, &mut speaker, 20);
+    assert_eq!(sent_to(&mut line), second);
+    line.update(Side::B, LegChange { source: Some(Source::Exact), ..change }).unwrap();
+    assert_eq!(sent_to(&mut line), theirs(2));
 }

@@ -364,3 +364,23 @@ fn what_the_process_counts_never_falls_while_calls_come_and_go() {
     }
     assert!(before.discards.total() > 100, "{:?}", before.discards);
 }
+
+#[test]
+fn a_call_that_ends_tells_both_far_ends_that_have_heard_it() {
+    for spoke in [true, false] {
+        let mut line = Line::new(OPUS, PCMU);
+        let mut speakers = [111, 0].map(|it| Speaker::new(&line.arena, it));
+        if spoke {
+            for side in Side::BOTH {
+                line.hear(side, &speakers[side.index()].packet(160)).unwrap();
+            }
+            line.pass(MS_20);
+        }
+        let ssrcs = Side::BOTH.map(|side| line.leg(side, |leg| leg.sending.outgoing.ssrc()));
+        let delete = Command::Delete(line.key);
+        assert!(matches!(line.rig.borrow_mut().command(delete), Ok(Reply::Ended(_))));
+        line.sent();
+        let expected = if spoke { vec![(1, ssrcs[0]), (3, ssrcs[1])] } else { Vec::new() };
+        assert_eq!(byes(&line), expected);
+    }
+}
