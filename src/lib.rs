@@ -66,7 +66,16 @@
 //!   **fault**: what stops a process from starting, in words for its operator.
 //! - **consent**: a browser's authentic ICE check, which permits us to go on sending (RFC 7675).
 //! - **position**: 8 kHz samples since a stream began; it only ever grows.
-
+#![warn(unreachable_pub)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        reason = "a wrong number fails its test"
+    )
+)]
 #![warn(clippy::tests_outside_test_module)]
 
 pub mod audio;

@@ -1,5 +1,11 @@
 //! Our DTLS handshake against OpenSSL's, in both roles and every SRTP profile: the handshake
 //! completes, the fingerprint matches, and OpenSSL exports the keys that we hand out.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a wrong number fails its test"
+)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;

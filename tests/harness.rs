@@ -1,5 +1,10 @@
 //! The load generator as its users meet it: the real programs, real sockets, real speech.
-
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a wrong number fails its test"
+)]
 #![allow(clippy::unwrap_used)] // helpers of tests may fail as tests do
 
 use std::process::{Command, Output};

@@ -3,6 +3,12 @@
 //! profiles with contributing sources, extensions, losses, reordering and wraps. So must it when either
 //! of us is resumed from a snapshot, and its packets are heard although the first ones were lost.
 #![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a wrong number fails its test"
+)]
+#![allow(
     unsafe_code,
     reason = "the oracle is a C library, loaded at run time so that only this test needs it"
 )]

@@ -1,5 +1,10 @@
 //! `linecard up` as it is typed: what it prints, whom it starts again, and what is left when it ends.
-
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a wrong number fails its test"
+)]
 #![allow(clippy::unwrap_used)] // helpers of tests may fail as tests do
 
 use std::io::Read;

@@ -1,6 +1,11 @@
 //! The web front against a real TLS and WebSocket client: who gets in, what is said, and how long
 //! anybody may take. Time is tokio's own and jumps when both ends wait, so nothing here sleeps.
-
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a wrong number fails its test"
+)]
 #![allow(clippy::unwrap_used)] // helpers of tests may fail as tests do
 
 use std::net::SocketAddr;

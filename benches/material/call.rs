@@ -55,7 +55,7 @@ fn master_key() -> MasterKey {
 
 /// Where a leg's sockets are: RTP, then RTCP.
 fn ours(side: Side) -> [SocketAddr; 2] {
-    let port = 30_000 + 2 * side.index() as u16;
+    let port = if side == Side::A { 30_000 } else { 30_002 };
     [port, port + 1].map(|port| ([192, 0, 2, 10], port).into())
 }
 

@@ -8,6 +8,8 @@
 //! into the first repetition. Here good audio is gone when the gap is known; the step between its
 //! last sample and the repetition is taken up by an offset that dies away over the same time.
 
+use crate::base::narrow::TowardZero;
+
 use super::SAMPLES_PER_MS;
 
 const MS: usize = SAMPLES_PER_MS;
@@ -180,7 +182,7 @@ impl Gap {
             sample *= (SILENT_FROM - self.filled) as f32 / (SILENT_FROM - STAGE) as f32;
         }
         self.filled += 1;
-        sample as i16 // saturates
+        sample.toward_zero()
     }
 
     /// Cross-fades the repetition into the good samples after the gap.
@@ -204,7 +206,7 @@ fn cross_fade(from: &mut [i16], to: &[i16]) {
 }
 
 fn mix(from: i16, to: i16, weight: f32) -> i16 {
-    (f32::from(from) * (1.0 - weight) + f32::from(to) * weight) as i16
+    (f32::from(from) * (1.0 - weight) + f32::from(to) * weight).toward_zero()
 }
 
 /// The weight of what comes in at sample `i` of a cross-fade: never 0, never 1.

@@ -68,6 +68,11 @@ const fn logarithm(magnitude: i32) -> u32 {
 
 /// Segments are a factor of two apart and hold 16 steps each; with 33 added the first begins at 32.
 /// Negative samples are mirrored by one's complement, as the ITU-T's software does.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bits of a code; the tests go through every one"
+)]
 #[inline]
 const fn mu_from(sample: i16) -> u8 {
     let sign = (sample >> 15) as i32;
@@ -78,6 +83,11 @@ const fn mu_from(sample: i16) -> u8 {
 }
 
 /// As µ-law, but the first two segments share one step size, so nothing is added.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bits of a code; the tests go through every one"
+)]
 #[inline]
 const fn a_from(sample: i16) -> u8 {
     let sign = (sample >> 15) as i32;
@@ -87,6 +97,11 @@ const fn a_from(sample: i16) -> u8 {
     (code as u8 | (!sign as u8 & 0x80)) ^ 0x55
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bits of a code; the tests go through every one"
+)]
 const MU_TO_PCM: [i16; 256] = {
     let mut table = [0; 256];
     let mut code = 0;
@@ -99,6 +114,11 @@ const MU_TO_PCM: [i16; 256] = {
     table
 };
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bits of a code; the tests go through every one"
+)]
 const A_TO_PCM: [i16; 256] = {
     let mut table = [0; 256];
     let mut code = 0;

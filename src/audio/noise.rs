@@ -1,5 +1,6 @@
 //! White noise of a given level: what is heard of a silence that was not sent.
 
+use crate::base::narrow::Rounded;
 use crate::wire::comfort_noise::NoiseLevel;
 
 /// Makes noise. The same on every machine and run.
@@ -23,7 +24,7 @@ impl NoiseSource {
         for sample in out {
             self.state = self.state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let uniform = (self.state >> 8) as f32 / (1 << 23) as f32 - 1.0;
-            *sample = (uniform * peak).round() as i16; // saturates
+            *sample = (uniform * peak).rounded();
         }
     }
 }

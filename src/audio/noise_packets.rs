@@ -16,6 +16,7 @@ use std::sync::LazyLock;
 use super::SAMPLES_PER_MS;
 use super::noise::NoiseSource;
 use super::opus::{EncoderMode, EncoderSettings, OpusArena};
+use crate::base::opaque::opaque;
 use crate::wire::comfort_noise::NoiseLevel;
 
 /// Samples of each packet: 20 ms, whatever the leg's packet time, as that is the longest SILK frame.
@@ -54,6 +55,8 @@ const LOST_DB: u8 = 3;
 pub struct NoisePackets {
     packets: Vec<Box<[u8]>>,
 }
+
+opaque!(NoisePackets);
 
 impl NoisePackets {
     /// The process's own, made when first asked for, in about 25 ms.

@@ -6,6 +6,9 @@
 //! 48 kHz stereo. RTP, jitter and what to do about a gap are left to others.
 #![allow(unsafe_code)]
 
+use crate::base::narrow::Narrow;
+use crate::base::opaque::opaque;
+
 use std::cell::RefCell;
 use std::ffi::{CStr, c_int, c_void};
 use std::ops::RangeInclusive;
@@ -130,6 +133,8 @@ pub struct OpusArena {
     encoders: RefCell<Slots>,
 }
 
+opaque!(OpusArena);
+
 /// Equal slots in the block; which are free is a stack whose capacity is never exceeded.
 struct Slots {
     offset_bytes: usize,
@@ -159,9 +164,9 @@ impl OpusArena {
         // SAFETY: these read nothing but their argument.
         let (decoder_bytes, encoder_bytes) =
             unsafe { (ffi::opus_decoder_get_size(CHANNELS), ffi::opus_encoder_get_size(CHANNELS)) };
-        let decoders = Slots::new(0, decoder_bytes as usize, count);
+        let decoders = Slots::new(0, decoder_bytes.narrow(), count);
         let encoders_max = count.checked_mul(ENCODERS_PER_CALL).ok_or_else(too_many)?;
-        let encoders = Slots::new(decoders.offset_of(count), encoder_bytes as usize, encoders_max);
+        let encoders = Slots::new(decoders.offset_of(count), encoder_bytes.narrow(), encoders_max);
         let block_bytes = encoders.offset_of(encoders_max).max(1);
         // SAFETY: a new anonymous mapping aliases nothing.
         let block = unsafe {
@@ -190,8 +195,9 @@ impl OpusArena {
         let slot = Slot::take(self, |arena| &arena.decoders)?;
         let mut decoder = OpusDecoder { slot };
         // SAFETY: the slot is as large as `opus_decoder_get_size` asked, aligned, and ours alone.
-        let result =
-            unsafe { ffi::opus_decoder_init(decoder.state(), SAMPLE_RATE_HZ as i32, CHANNELS) };
+        let result = unsafe {
+            ffi::opus_decoder_init(decoder.state(), SAMPLE_RATE_HZ.cast_signed(), CHANNELS)
+        };
         debug_assert_eq!(result, ffi::OPUS_OK);
         Ok(decoder)
     }
@@ -207,7 +213,7 @@ impl OpusArena {
         let result = unsafe {
             ffi::opus_encoder_init(
                 encoder.state(),
-                SAMPLE_RATE_HZ as i32,
+                SAMPLE_RATE_HZ.cast_signed(),
                 CHANNELS,
                 ffi::OPUS_APPLICATION_VOIP,
             )
@@ -261,6 +267,8 @@ impl Drop for Slot {
 pub struct OpusDecoder {
     slot: Slot,
 }
+
+opaque!(OpusDecoder);
 
 impl OpusDecoder {
     fn state(&mut self) -> *mut ffi::OpusDecoder {
@@ -333,7 +341,7 @@ impl OpusDecoder {
         }
         let bytes = packet.unwrap_or_default();
         let length = i32::try_from(bytes.len()).map_err(|_| BadPayload)?;
-        let samples = out.len().min(PACKET_SAMPLES_MAX) as c_int;
+        let samples: c_int = out.len().min(PACKET_SAMPLES_MAX).narrow();
         // SAFETY: the state is initialised and ours alone; `length` and `samples` are within the
         // slices; a null packet asks for concealment and is not read.
         let decoded = unsafe {
@@ -363,6 +371,8 @@ pub struct OpusEncoder {
     interrupted: bool,
 }
 
+opaque!(OpusEncoder);
+
 impl OpusEncoder {
     fn state(&mut self) -> *mut ffi::OpusEncoder {
         self.slot.state.as_ptr().cast()
@@ -383,13 +393,13 @@ impl OpusEncoder {
             self.set(ffi::OPUS_SET_PREDICTION_DISABLED_REQUEST, 1);
         }
         // Six frames of 1,276 bytes are the longest packet there is (RFC 6716 §3.4).
-        let out_bytes = out.len().min(6 * 1_276) as i32;
+        let out_bytes: i32 = out.len().min(6 * 1_276).narrow();
         // SAFETY: the state is initialised and ours alone; both lengths are within the slices.
         let encoded = unsafe {
             ffi::opus_encode(
                 self.state(),
                 pcm.as_ptr(),
-                pcm.len() as c_int,
+                pcm.len().narrow(),
                 out.as_mut_ptr(),
                 out_bytes,
             )
@@ -412,7 +422,7 @@ impl OpusEncoder {
     pub fn configure(&mut self, settings: EncoderSettings) {
         let settings = settings.clamped();
         self.set(SET_FORCE_MODE_REQUEST, settings.mode.number());
-        self.set(ffi::OPUS_SET_BITRATE_REQUEST, settings.bit_rate as c_int);
+        self.set(ffi::OPUS_SET_BITRATE_REQUEST, settings.bit_rate.narrow());
         self.set(ffi::OPUS_SET_COMPLEXITY_REQUEST, c_int::from(settings.complexity));
         self.set(ffi::OPUS_SET_INBAND_FEC_REQUEST, c_int::from(settings.fec));
         let expected_loss = c_int::from(settings.expected_loss_percent);
@@ -451,8 +461,9 @@ pub fn is_pause(packet: &[u8]) -> bool {
 pub fn packet_samples(packet: &[u8]) -> Result<usize, BadPayload> {
     let length = i32::try_from(packet.len()).map_err(|_| BadPayload)?;
     // SAFETY: reads at most `length` bytes.
-    let samples =
-        unsafe { ffi::opus_packet_get_nb_samples(packet.as_ptr(), length, SAMPLE_RATE_HZ as i32) };
+    let samples = unsafe {
+        ffi::opus_packet_get_nb_samples(packet.as_ptr(), length, SAMPLE_RATE_HZ.cast_signed())
+    };
     usize::try_from(samples).ok().filter(|samples| *samples > 0).ok_or(BadPayload)
 }
 

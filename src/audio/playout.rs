@@ -21,6 +21,8 @@ use super::SAMPLES_PER_MS;
 use super::sequence::{CLOCK_JUMP_SECONDS_MAX, Continuity, Sequence};
 use super::shelf::{Held, Packet, Shelf};
 use crate::base::discard::Discard;
+use crate::base::narrow::Narrow;
+use crate::base::opaque::opaque;
 use crate::wire::rtp::{RtpHeader, RtpTimestamp};
 
 mod jitter;
@@ -29,7 +31,7 @@ mod shrinker;
 /// The longest delay that can be asked for: what [`Jitter`] can tell apart.
 pub const MOST_MS_MAX: u16 = 300;
 
-const MS: i64 = SAMPLES_PER_MS as i64;
+const MS: i64 = SAMPLES_PER_MS.cast_signed() as i64;
 /// The longest gap that is concealed as a loss; a longer one is a pause. The codecs have faded by then.
 pub const FILL_SAMPLES_MAX: i64 = 120 * MS;
 /// A jump of the sender's clock beyond this is not a pause but a new clock.
@@ -142,6 +144,8 @@ pub struct PlayoutBuffer {
     reordered: u64,
 }
 
+opaque!(PlayoutBuffer);
+
 /// The sender's clock tied to our positions.
 #[derive(Clone, Copy)]
 struct Clock {
@@ -171,7 +175,7 @@ enum Content {
 impl Note {
     fn samples(&self) -> i64 {
         match self.content {
-            Content::Audio(samples) => samples as i64,
+            Content::Audio(samples) => samples.narrow(),
             Content::Event | Content::Nothing => 0,
         }
     }
@@ -193,7 +197,7 @@ impl PlayoutBuffer {
     /// An empty buffer whose ticks are `tick_samples` apart. It allocates once, here.
     pub fn new(range: DelayRange, tick_samples: usize) -> Self {
         let (least, most) = (i64::from(range.least_ms), i64::from(range.most_ms.min(MOST_MS_MAX)));
-        let held_ms = most as usize + STALL_MS;
+        let held_ms = Narrow::<usize>::narrow(most) + STALL_MS;
         Self {
             least: least.min(most) * MS,
             most: most * MS,
@@ -254,7 +258,7 @@ impl PlayoutBuffer {
         let (position, content) = match audio {
             Some((hz, samples)) => {
                 let position = self.position(packet.header.timestamp, hz, arrival, is_newest);
-                self.heard = self.heard.max(position + samples as i64);
+                self.heard = self.heard.max(position + Narrow::<i64>::narrow(samples));
                 self.jitter.observe(arrival - position, arrival);
                 (position, Content::Audio(samples))
             }
@@ -267,7 +271,7 @@ impl PlayoutBuffer {
         self.reordered += u64::from(!is_newest);
         self.keep(index, packet, Note { arrival, position, content });
         if self.due.is_none() {
-            self.due = Some(now + Duration::from_micros(self.least as u64 * 125));
+            self.due = Some(now + Duration::from_micros(Narrow::<u64>::narrow(self.least) * 125));
         }
         Ok(())
     }
@@ -323,7 +327,7 @@ impl PlayoutBuffer {
         self.due = Some(due + interval);
         self.time = self.since_origin(due);
         if let Some(stood) = &mut self.stood {
-            *stood += i64::from(skipped) * self.tick as i64;
+            *stood += i64::from(skipped) * Narrow::<i64>::narrow(self.tick);
         }
         Some(skipped)
     }
@@ -364,8 +368,8 @@ impl PlayoutBuffer {
                         return self.nothing(needed);
                     }
                     if started {
-                        self.inserted += (stood - gap).max(0) as u64;
-                        self.dropped += (gap - stood).max(0) as u64;
+                        self.inserted += (stood - gap).max(0).cast_unsigned();
+                        self.dropped += (gap - stood).max(0).cast_unsigned();
                     }
                     return self.play(&head);
                 }
@@ -392,8 +396,8 @@ impl PlayoutBuffer {
     /// What happened to the delay.
     pub fn report(&self) -> PlayoutReport {
         PlayoutReport {
-            delay_ms: (self.delay.max(0) / MS) as u32,
-            target_ms: (self.wanted() / MS) as u32,
+            delay_ms: (self.delay.max(0) / MS).narrow(),
+            target_ms: (self.wanted() / MS).narrow(),
             inserted_ms: self.inserted / MS as u64,
             dropped_ms: self.dropped / MS as u64,
         }
@@ -412,7 +416,7 @@ impl PlayoutBuffer {
 
     fn since_origin(&mut self, now: Instant) -> i64 {
         let passed = now.saturating_duration_since(*self.origin.get_or_insert(now));
-        passed.as_micros() as i64 * MS / 1_000
+        Narrow::<i64>::narrow(passed.as_micros()) * MS / 1_000
     }
 
     /// Where a packet belongs. A clock that steps back or jumps wildly goes on where it was.
@@ -451,7 +455,8 @@ impl PlayoutBuffer {
         let is_nothing = |held: &&Held<Note>| matches!(held.note.content, Content::Nothing);
         let passed_over = self.shelf.iter().take_while(is_nothing).count();
         let held = *self.shelf.iter().nth(passed_over)?;
-        let missing = self.next.map_or(0, |next| held.index - next - passed_over as i64);
+        let missing =
+            self.next.map_or(0, |next| held.index - next - Narrow::<i64>::narrow(passed_over));
         Some(Head { held, missing })
     }
 
@@ -469,7 +474,7 @@ impl PlayoutBuffer {
     /// Whether audio waited for longer than it may, and there is some that did not. Where all of it
     /// is late the path or the sender's clock has changed, and [`Jitter`] will follow.
     fn is_too_old(&self, note: &Note) -> bool {
-        let oldest = self.time - self.jitter.base() - self.most - self.tick as i64;
+        let oldest = self.time - self.jitter.base() - self.most - Narrow::<i64>::narrow(self.tick);
         let is_younger = |held: &Held<Note>| {
             matches!(held.note.content, Content::Audio(_)) && held.note.position >= oldest
         };
@@ -478,7 +483,7 @@ impl PlayoutBuffer {
 
     fn drop_first(&mut self) {
         if let Some(first) = self.shelf.take_first() {
-            self.dropped += first.note.samples() as u64;
+            self.dropped += first.note.samples().cast_unsigned();
             self.end = first.note.end();
             self.next = Some(first.index + 1);
         }
@@ -511,11 +516,11 @@ impl PlayoutBuffer {
         self.next = self.next.map(|next| next + 1);
         self.end += samples;
         let next = (head.missing == 1).then(|| self.shelf.packet(&head.held).payload);
-        Pull::Lost { samples: samples as usize, next }
+        Pull::Lost { samples: samples.narrow(), next }
     }
 
     fn nothing(&mut self, needed: usize) -> Pull<'_> {
-        self.stood = Some(self.stood.unwrap_or(0) + needed as i64);
+        self.stood = Some(self.stood.unwrap_or(0) + Narrow::<i64>::narrow(needed));
         Pull::Nothing { samples: needed }
     }
 }

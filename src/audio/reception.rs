@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::sequence::{CLOCK_JUMP_SECONDS_MAX, Sequence};
+use super::sequence::Sequence;
 use crate::base::discard::Discard;
+use crate::base::narrow::{LowHalf, Narrow};
 use crate::wire::rtp::{RtpHeader, RtpTimestamp};
 
 /// A transit time that differs by more from the one before is a new clock, not jitter.
-const TRANSIT_JUMP_SECONDS_MAX: u32 = CLOCK_JUMP_SECONDS_MAX as u32;
+const TRANSIT_JUMP_SECONDS_MAX: u32 = 10;
 
 /// What a report block says about a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,7 @@ impl Reception {
         let fraction = (lost << 8).checked_div(expected).unwrap_or(0);
         Some(ReceptionReport {
             fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
-            cumulative_lost: self.lost().clamp(-0x80_0000, 0x7F_FFFF) as i32,
+            cumulative_lost: self.lost().clamp(-0x80_0000, 0x7F_FFFF).narrow(),
             extended_highest_sequence,
             jitter: self.jitter(),
         })
@@ -96,7 +97,7 @@ impl Reception {
 
     /// Packets expected but never received; negative by duplicates.
     pub fn lost(&self) -> i64 {
-        self.expected() as i64 - self.received as i64
+        self.expected().cast_signed() - self.received.cast_signed()
     }
 
     /// The highest sequence number with its wraps in the upper half; `None` before the first packet.
@@ -116,7 +117,7 @@ impl Reception {
 
     /// A.3, without the probation of A.1: the source is known before media is accepted from it.
     fn expected(&self) -> u64 {
-        (self.sequence.newest() + 1) as u64
+        (self.sequence.newest() + 1).cast_unsigned()
     }
 
     /// Another RTP clock from here on; the jitter so far is kept in time.
@@ -124,7 +125,8 @@ impl Reception {
     fn set_clock(&mut self, clock_hz: u32) {
         if clock_hz != self.clock_hz {
             let jitter_16 = u64::from(self.jitter_16) * u64::from(clock_hz);
-            self.jitter_16 = jitter_16.checked_div(u64::from(self.clock_hz)).unwrap_or(0) as u32;
+            let jitter_16 = jitter_16.checked_div(u64::from(self.clock_hz)).unwrap_or(0);
+            self.jitter_16 = u32::try_from(jitter_16).unwrap_or(u32::MAX);
             self.clock_hz = clock_hz;
             self.transit = None;
         }
@@ -137,7 +139,7 @@ impl Reception {
         let arrival = in_clock(now.saturating_duration_since(origin), self.clock_hz);
         let relative = arrival.wrapping_sub(timestamp.0);
         if let Some(before) = self.transit {
-            let difference = (relative.wrapping_sub(before.relative) as i32).unsigned_abs();
+            let difference = relative.wrapping_sub(before.relative).cast_signed().unsigned_abs();
             if difference < TRANSIT_JUMP_SECONDS_MAX.saturating_mul(self.clock_hz) {
                 self.jitter_16 =
                     (self.jitter_16 + difference).saturating_sub((self.jitter_16 + 8) >> 4);
@@ -151,7 +153,7 @@ impl Reception {
 fn in_clock(time: Duration, clock_hz: u32) -> u32 {
     let clock = u64::from(clock_hz);
     let units = time.as_secs() * clock + u64::from(time.subsec_nanos()) * clock / 1_000_000_000;
-    units as u32
+    units.low_half()
 }
 
 #[cfg(test)]

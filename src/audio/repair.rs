@@ -20,6 +20,7 @@ use super::sequence::{Place, Sequence};
 pub use super::shelf::Packet;
 use super::shelf::Shelf;
 use crate::base::discard::Discard;
+use crate::base::opaque::opaque;
 use crate::wire::rtp::RtpHeader;
 
 /// Packets held at once: 160 ms of 20 ms packets, more than the longest hold.
@@ -78,6 +79,8 @@ pub struct RepairWindow {
     reordered: u64,
     shelf: Shelf<Note>,
 }
+
+opaque!(RepairWindow);
 
 /// What is known of a packet that is held.
 #[derive(Clone, Copy)]

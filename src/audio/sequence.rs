@@ -15,6 +15,7 @@
 //! What to do with a packet that is late is left to those who ask.
 
 use crate::base::discard::Discard;
+use crate::base::narrow::{LowHalf, Narrow};
 use crate::wire::rtp::{RtpHeader, RtpTimestamp, SequenceNumber};
 
 /// The furthest a stream may jump ahead and be the same stream, MAX_DROPOUT of RFC 3550 A.1: 20 s
@@ -148,13 +149,13 @@ impl Sequence {
     /// The number of the newest packet with its wraps in the upper half (RFC 3550 §6.4.1); `None`
     /// before the first.
     pub fn extended_highest(&self) -> Option<u32> {
-        (self.next > 0).then_some((self.next - 1 - self.origin) as u32)
+        (self.next > 0).then_some((self.next - 1 - self.origin).cast_unsigned().low_half())
     }
 
     /// The number that follows; the first may be any.
     #[inline]
     fn expected(&self) -> SequenceNumber {
-        SequenceNumber((self.next - self.origin) as u16)
+        SequenceNumber((self.next - self.origin).cast_unsigned().low_half().low_half())
     }
 
     #[inline]
@@ -254,7 +255,7 @@ impl Sequence {
     fn skip(&mut self, packets: i64) {
         debug_assert!(packets >= 0, "indexes only grow");
         self.next += packets;
-        self.came = self.came.checked_shl(packets as u32).unwrap_or(0);
+        self.came = self.came.checked_shl(packets.narrow()).unwrap_or(0);
     }
 
     /// A packet of those before `next`.

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 
+use crate::base::narrow::Narrow;
 use crate::wire::rtp::RtpHeader;
 
 /// A packet, its payload in the clear.
@@ -97,7 +98,7 @@ impl<Note: Copy> Shelf<Note> {
         self.taken += length;
         self.payloads[begin..self.end].copy_from_slice(packet.payload);
         // Both are at most the length of the memory.
-        let (begin, length) = (begin as u16, length as u16);
+        let (begin, length) = (begin.narrow(), length.narrow());
         let place = self.held.partition_point(|held| held.index < index);
         debug_assert!(
             self.held.get(place).is_none_or(|held| held.index > index),
@@ -135,7 +136,7 @@ impl<Note: Copy> Shelf<Note> {
         {
             let (begin, length) = (usize::from(next.begin), usize::from(next.length));
             self.payloads.copy_within(begin..begin + length, self.end);
-            next.begin = self.end as u16;
+            next.begin = self.end.narrow();
             self.end += length;
         }
     }

@@ -8,6 +8,8 @@
 //! packet by packet, a seam of its own that both pay for (`tools/quality` has the latter, and
 //! `linecard-quality shorten period --milliseconds 100` makes the former). A pause costs nothing.
 
+use crate::base::narrow::TowardZero;
+
 use super::SAMPLES_PER_MS;
 
 /// Pitch periods that can be left out: 200 Hz down to 66 Hz.
@@ -74,7 +76,8 @@ pub fn leave_out_period(pcm: &mut [i16]) -> usize {
     let overlap = kept.min(lag);
     for i in 0..kept {
         let weight = ((i + 1) as f32 / (overlap + 1) as f32).min(1.0);
-        pcm[i] = (f32::from(pcm[i]) * (1.0 - weight) + f32::from(pcm[i + lag]) * weight) as i16;
+        pcm[i] =
+            (f32::from(pcm[i]) * (1.0 - weight) + f32::from(pcm[i + lag]) * weight).toward_zero();
     }
     kept
 }

@@ -27,6 +27,8 @@
 
 use super::SAMPLES_PER_MS;
 use super::noise_packets::{NOISE_SAMPLES, NoisePackets};
+use crate::base::narrow::Narrow;
+use crate::base::opaque::opaque;
 use crate::wire::comfort_noise::NoiseLevel;
 
 /// Silence is sent in full for so long before it is left to the far decoder, which learns there how
@@ -76,6 +78,8 @@ pub struct SilenceGate {
     noise_sent: usize,
     last: Option<Last>,
 }
+
+opaque!(SilenceGate);
 
 /// The last frame that was encoded.
 #[derive(Clone, Copy, Debug)]
@@ -159,8 +163,8 @@ fn silent_mean_square(pcm: &[i16]) -> Option<u32> {
         return None;
     }
     let energy: u32 = pcm.iter().map(|sample| u32::from(sample.unsigned_abs()).pow(2)).sum();
-    let mean_square = energy / pcm.len().max(1) as u32;
-    (energy <= MEAN_SQUARE_MAX * pcm.len() as u32).then_some(mean_square)
+    let mean_square = energy / Narrow::<u32>::narrow(pcm.len().max(1));
+    (energy <= MEAN_SQUARE_MAX * Narrow::<u32>::narrow(pcm.len())).then_some(mean_square)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! A tone begins and ends each time in [`RAMP_SAMPLES`], so that nobody hears a click, and its phase goes
 //! on in between. Nothing is allocated once a sound is made.
 
+use crate::base::narrow::Rounded;
+
 use std::f64::consts::TAU;
 use std::fmt;
 use std::sync::Arc;
@@ -261,7 +263,7 @@ impl Cadence {
                 Some(until_off) => {
                     let from_edge = until_off.min(self.at + 1).min(RAMP_SAMPLES);
                     let share = from_edge as f64 / RAMP_SAMPLES as f64;
-                    (oscillators.next() * share).round() as i16 // saturates
+                    (oscillators.next() * share).rounded()
                 }
             };
             self.at += 1;

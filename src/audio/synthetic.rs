@@ -32,7 +32,8 @@ impl Resonance {
 }
 
 /// So many samples of it at 8 kHz, peaks at three quarters of full scale.
-pub fn speech(samples: usize) -> Vec<i16> {
+#[expect(clippy::cast_possible_truncation, reason = "the loudest is three quarters of the most")]
+pub(crate) fn speech(samples: usize) -> Vec<i16> {
     let (mut noise, mut phase) = (0x2545_F491u32, 0.0);
     let mut resonances = [Resonance::default(); 3];
     let waveform: Vec<f64> = (0..samples)

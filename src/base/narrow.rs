@@ -34,7 +34,7 @@ narrow! {
     u32 => u8 u16 i16 i32 usize;
     i64 => u16 u32 u64 usize i32;
     i32 => u8 u16 u32 usize i16;
-    u128 => u64;
+    u128 => u32 u64 i64;
 }
 
 /// The low half of a number of twice the bits, whatever is above it.
@@ -87,7 +87,32 @@ macro_rules! rounded {
 
 rounded! {
     f32 => u8 i16 u32 i32;
-    f64 => u8 u16 i16 u32 i32 u64;
+    f64 => u8 u16 i16 u32 i32 u64 usize;
+}
+
+/// A measured number without its fraction; what lies outside at the nearest end, and no number at all as
+/// zero.
+pub trait TowardZero<To> {
+    /// The whole part.
+    fn toward_zero(self) -> To;
+}
+
+macro_rules! toward_zero {
+    ($($from:ty => $($to:ty)+;)+) => {
+        $($(
+            impl TowardZero<$to> for $from {
+                #[inline]
+                fn toward_zero(self) -> $to {
+                    self as $to
+                }
+            }
+        )+)+
+    };
+}
+
+toward_zero! {
+    f32 => i16;
+    f64 => u16 i16 u32 u64 usize;
 }
 
 /// In single precision.
@@ -106,6 +131,15 @@ mod tests {
         assert_eq!((byte, port), (255, 65_535));
         let sample: i16 = (-32_768_i32).narrow();
         assert_eq!(sample, -32_768);
+    }
+
+    #[test]
+    fn a_fraction_is_left_out_and_what_lies_outside_is_the_nearest_end() {
+        for (value, whole) in [(-0.9, 0), (1.9, 1), (-1.9, -1), (4e4, i16::MAX), (-4e4, i16::MIN)] {
+            assert_eq!(TowardZero::<i16>::toward_zero(value), whole);
+        }
+        assert_eq!(TowardZero::<i16>::toward_zero(f32::NAN), 0);
+        assert_eq!(TowardZero::<u32>::toward_zero(-1.0), 0);
     }
 
     #[test]

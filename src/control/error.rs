@@ -1,5 +1,7 @@
 //! Refusals of the control protocol.
 
+use crate::base::narrow::Narrow;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -34,7 +36,7 @@ impl ControlError {
 
     /// The refusal of a call that would load the cores too much.
     pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
-        let retry_after_ms = Some(retry_after.as_millis() as u64);
+        let retry_after_ms = Some(retry_after.as_millis().narrow());
         Self { retry_after_ms, ..Self::new(ErrorCode::Overloaded, message) }
     }
 

@@ -12,13 +12,6 @@
 //! [`credentials::local_ufrag_of`]; the agent says what to answer and when the nominated address
 //! changes. From then on the media process answers checks from that address by itself. An address
 //! is believed only from an authenticated check, never from SDP or from where RTP came.
-#![warn(
-    clippy::assertions_on_result_states,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    missing_debug_implementations
-)]
 
 pub mod agent;
 pub mod check;

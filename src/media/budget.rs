@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use super::load::Load;
+use crate::base::narrow::{TowardZero, single};
+use crate::base::opaque::opaque;
 use crate::control::message::{Codec, Format};
 use crate::os::account::Account;
 
@@ -95,6 +97,8 @@ pub struct Budget {
     gauge: Arc<Gauge>,
 }
 
+opaque!(Budget);
+
 impl Budget {
     /// A budget with a first guess: `codec` is the time that coding one second of one call took just
     /// now, both directions.
@@ -124,7 +128,7 @@ impl Budget {
 
     /// How busy the core has been in the last seconds: by this, calls get cheaper encoders.
     pub fn load(&self) -> Load {
-        Load::new(self.load as f32)
+        Load::new(single(self.load))
     }
 
     /// Time passed that was nobody's: the next window begins now.
@@ -144,8 +148,8 @@ const MILLION: f64 = 1e6;
 
 impl Gauge {
     fn publish(&self, cost_per_call: f64, load: f64) {
-        self.cost_per_call.store((cost_per_call * MILLION) as u32, Ordering::Relaxed);
-        self.load.store((load * MILLION) as u32, Ordering::Relaxed);
+        self.cost_per_call.store((cost_per_call * MILLION).toward_zero(), Ordering::Relaxed);
+        self.load.store((load * MILLION).toward_zero(), Ordering::Relaxed);
     }
 
     /// The share of the core that one transcoded call takes.

@@ -18,6 +18,8 @@ use crate::audio::opus::EncoderSettings;
 use crate::audio::sound::Sound;
 use crate::base::clock::WallAnchor;
 use crate::base::discard::DiscardCounters;
+use crate::base::narrow::Narrow;
+use crate::base::opaque::opaque;
 use crate::control::message::{
     CallName, CallStatistics, Codec, ControlError, LegParameters, LegStatistics, PlayEnd, Side,
 };
@@ -34,6 +36,8 @@ pub struct Call {
     created: Instant,
 }
 
+opaque!(Call);
+
 /// Legs that cannot be joined, given back so that their sockets can be closed.
 pub struct RefusedCall {
     /// Why.
@@ -41,6 +45,8 @@ pub struct RefusedCall {
     /// The legs.
     pub legs: [Leg; 2],
 }
+
+opaque!(RefusedCall);
 
 /// The stages of one direction as other formats want them.
 struct Stages {
@@ -296,7 +302,7 @@ impl Call {
         CallStatistics {
             call: self.name.clone(),
             thread,
-            age_ms: now.saturating_duration_since(self.created).as_millis() as u64,
+            age_ms: now.saturating_duration_since(self.created).as_millis().narrow(),
             a: self.leg_statistics(Side::A, now),
             b: self.leg_statistics(Side::B, now),
         }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::load::Load;
 use crate::audio::opus::OpusArena;
 use crate::base::clock::WallAnchor;
+use crate::base::opaque::opaque;
 use crate::base::random::Random;
 use crate::control::message::{PlayEnd, Side};
 use crate::media::kind::Kind;
@@ -30,6 +31,8 @@ pub struct Common {
     /// How busy the core is.
     pub load: Load,
 }
+
+opaque!(Common);
 
 /// What the packet line tells besides what it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,6 +29,8 @@ use crate::audio::noise_packets::NoisePackets;
 use crate::audio::opus::OpusArena;
 use crate::base::clock::WallAnchor;
 use crate::base::discard::{Discard, DiscardCounters};
+use crate::base::narrow::single;
+use crate::base::opaque::opaque;
 use crate::base::random::Random;
 use crate::base::timers::Timers;
 use crate::control::message::{Event, Side};
@@ -96,6 +98,8 @@ pub struct CoreParts {
     pub random: Random,
 }
 
+opaque!(CoreParts);
+
 /// A media thread without its thread.
 pub struct Core {
     thread: usize,
@@ -112,6 +116,8 @@ pub struct Core {
     budget: Budget,
     gauge: Arc<Gauge>,
 }
+
+opaque!(Core);
 
 impl Core {
     /// The sockets that a core for so many calls needs of its network.
@@ -206,7 +212,7 @@ impl Core {
     /// The load once every call talks that was made so far.
     fn expected_load(&self) -> Load {
         let weight = self.calls.all().map(Call::weight).fold(Weight::default(), Weight::plus);
-        Load::new(self.gauge.load_of(weight).max(self.gauge.load()) as f32)
+        Load::new(single(self.gauge.load_of(weight).max(self.gauge.load())))
     }
 
     /// The thread did not run for a while (a stopped process, a virtual machine that moved): `stale`

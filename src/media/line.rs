@@ -27,6 +27,7 @@ use super::leg::Leg;
 use super::leg::hearing::Continuity;
 use crate::audio::repair::Packet;
 use crate::base::discard::Discard;
+use crate::base::narrow::Narrow;
 use crate::control::message::Side;
 use crate::media::kind::Kind;
 use crate::wire::rtp::RtpPacket;
@@ -141,7 +142,7 @@ pub fn wake(call: &mut Call, now: Instant, common: &mut Common) {
             common.notices.push(Notice::ConsentExpired(side.other()));
         }
         if let Some(silent) = to.take_silence(now) {
-            let silent_ms = silent.as_millis() as u64;
+            let silent_ms = silent.as_millis().narrow();
             common.notices.push(Notice::MediaTimeout(side.other(), silent_ms));
         }
         if let Err(reason) = to.send_due_report(common, now) {

@@ -41,6 +41,7 @@ use self::ports::PortPool;
 use self::registry::{Limits, Registry};
 use self::thread::Thread;
 use crate::base::fault::Fault;
+use crate::base::narrow::Narrow;
 use crate::base::random;
 use crate::config::Media;
 use crate::control::message::ThreadDescription;
@@ -132,7 +133,7 @@ async fn start_threads(
     let (failed, failures) = mpsc::channel(threads.max(1));
     let (mut handles, mut cores) = (Vec::with_capacity(threads), Vec::with_capacity(threads));
     for (thread, core) in config.cores.iter().copied().enumerate() {
-        let port = config.browser_port.saturating_add(thread as u16);
+        let port = config.browser_port.saturating_add(thread.narrow());
         let browser = SocketAddr::new(config.address, port);
         let socket = bind_browser_port(browser).await?;
         let (handle, end) = reports

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use crate::base::narrow::Narrow;
 use crate::config::PortRange;
 use crate::os::sockets::{BoundSocket, Purpose};
 
@@ -60,7 +61,7 @@ impl PortPool {
     ) -> Self {
         let each = range.pairs() / parts;
         let free = (part * each..(part + 1) * each)
-            .map(|pair| (now, PortPair { rtp: range.first + 2 * pair as u16 }))
+            .map(|pair| (now, PortPair { rtp: range.first + 2 * Narrow::<u16>::narrow(pair) }))
             .collect();
         Self { address, bind, free, taken_elsewhere: 0 }
     }

@@ -27,6 +27,8 @@ use super::registry::audio::{recording_of, unreadable};
 use super::registry::{self, Client, Limits, Registry};
 use crate::audio::opus::OpusArena;
 use crate::base::clock::WallAnchor;
+use crate::base::narrow::Narrow;
+use crate::base::opaque::opaque;
 use crate::base::random;
 use crate::config::{Media, PortRange};
 use crate::control::message::{CallName, ControlError, Format, Side, ThreadDescription};
@@ -108,7 +110,7 @@ impl Network for MadeUpNetwork {
         }
         let index = self.free.pop().unwrap_or_else(|| {
             self.sockets.push(None);
-            SocketIndex::first(self.sockets.len() as u32 - 1)
+            SocketIndex::first(Narrow::<u32>::narrow(self.sockets.len()) - 1)
         });
         self.sockets[index.position()] = Some(socket.address());
         Ok(index)
@@ -168,6 +170,8 @@ pub struct Rig {
     pub gauge: Arc<Gauge>,
     events: Vec<CoreEvent>,
 }
+
+opaque!(Rig);
 
 impl Rig {
     /// A core for so many calls, with these codec states.
@@ -284,6 +288,8 @@ pub struct Process {
     lines: VecDeque<(Client, String)>,
     closed: Vec<Client>,
 }
+
+opaque!(Process);
 
 impl Process {
     /// A process of so many cores for so many calls each.
@@ -435,5 +441,5 @@ impl Process {
 
 /// Where a core's browsers send to.
 pub fn browser_address(thread: usize) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 10], 40_000 + thread as u16))
+    SocketAddr::from(([192, 0, 2, 10], 40_000 + Narrow::<u16>::narrow(thread)))
 }

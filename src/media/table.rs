@@ -1,10 +1,12 @@
 //! The calls of a thread, by key.
 
+use crate::base::narrow::Narrow;
+
 use super::call::Call;
 use super::channel::CallKey;
 
 /// The calls of a thread: a table whose places are used again with another generation.
-pub struct Calls {
+pub(super) struct Calls {
     places: Vec<Place>,
     free: Vec<u32>,
 }
@@ -16,21 +18,21 @@ struct Place {
 
 impl Calls {
     /// An empty table with places for `calls` calls.
-    pub fn new(calls: usize) -> Self {
+    pub(super) fn new(calls: usize) -> Self {
         Self {
             places: (0..calls).map(|_| Place { generation: 0, call: None }).collect(),
-            free: (0..calls as u32).rev().collect(),
+            free: (0..calls.narrow()).rev().collect(),
         }
     }
 
     /// The key that the next call gets.
-    pub fn next_key(&self) -> Option<CallKey> {
+    pub(super) fn next_key(&self) -> Option<CallKey> {
         let place = *self.free.last()?;
         Some(CallKey { place, generation: self.places[place as usize].generation })
     }
 
     /// Puts a call under the key from [`Self::next_key`], or back under its own.
-    pub fn insert(&mut self, key: CallKey, call: impl Into<Box<Call>>) {
+    pub(super) fn insert(&mut self, key: CallKey, call: impl Into<Box<Call>>) {
         if self.free.last() == Some(&key.place) {
             self.free.pop();
         }
@@ -44,19 +46,19 @@ impl Calls {
     }
 
     /// The call under a key.
-    pub fn find(&mut self, key: CallKey) -> Option<&mut Call> {
+    pub(super) fn find(&mut self, key: CallKey) -> Option<&mut Call> {
         let place = &mut self.places[key.place as usize];
         place.call.as_deref_mut().filter(|_| place.generation == key.generation)
     }
 
     /// Takes a call out; its place stays reserved until [`Self::insert`] or [`Self::free`].
-    pub fn take(&mut self, key: CallKey) -> Option<Box<Call>> {
+    pub(super) fn take(&mut self, key: CallKey) -> Option<Box<Call>> {
         let place = &mut self.places[key.place as usize];
         if place.generation == key.generation { place.call.take() } else { None }
     }
 
     /// Gives a place back: its next call gets another key.
-    pub fn free(&mut self, key: CallKey) {
+    pub(super) fn free(&mut self, key: CallKey) {
         let place = &mut self.places[key.place as usize];
         debug_assert!(place.call.is_none(), "a place is free once its call is gone");
         debug_assert_eq!(place.generation, key.generation, "a place is given back once");
@@ -66,12 +68,12 @@ impl Calls {
     }
 
     /// Every call, to be changed.
-    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Call> {
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Call> {
         self.places.iter_mut().filter_map(|place| place.call.as_deref_mut())
     }
 
     /// Every call.
-    pub fn all(&self) -> impl Iterator<Item = &Call> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Call> {
         self.places.iter().filter_map(|place| place.call.as_deref())
     }
 }

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const TRIAL_FRAMES: u32 = 50;
 
 /// One media thread.
-pub struct Thread<N> {
+pub(super) struct Thread<N> {
     core: Core,
     network: N,
     control: CoreEnd,
@@ -37,7 +37,7 @@ pub struct Thread<N> {
 impl<N: Network> Thread<N> {
     /// A thread for at most `calls` calls on its network, with its bound browser socket. To be made on
     /// the thread that runs it.
-    pub fn new(
+    pub(super) fn new(
         mut network: N,
         control: CoreEnd,
         browsers: BoundSocket,
@@ -61,7 +61,7 @@ impl<N: Network> Thread<N> {
     }
 
     /// Runs until the network fails.
-    pub fn run(mut self) -> io::Error {
+    pub(super) fn run(mut self) -> io::Error {
         loop {
             if let Err(error) = self.turn() {
                 return error;

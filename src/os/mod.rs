@@ -1,12 +1,5 @@
 //! The operating system's floor: the ring, sockets, wake-ups, the scheduler's account. Above it the loops of
 //! the processes use tokio's sockets and timers; the engines use none.
-#![warn(
-    clippy::assertions_on_result_states,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    missing_debug_implementations
-)]
 
 pub mod account;
 pub mod cores;

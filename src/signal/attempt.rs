@@ -4,6 +4,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::base::opaque::opaque;
 use crate::control::message::{CallName, Side};
 use crate::signal::directory::{Key, Part};
 use crate::signal::exchange::{ALLOW, Exchange};
@@ -34,6 +35,8 @@ pub struct Attempt {
     sent: Option<(Request, ClientTransactionId)>,
 }
 
+opaque!(Attempt);
+
 /// What is still to be expected of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttemptState {
@@ -59,6 +62,8 @@ pub struct Who {
     pub to: Uri,
 }
 
+opaque!(Who);
+
 /// What everybody is asked.
 pub struct Proposal {
     /// The call.
@@ -70,6 +75,8 @@ pub struct Proposal {
     /// Our offer.
     pub offer: String,
 }
+
+opaque!(Proposal);
 
 impl Attempt {
     /// Sends the INVITE as the call's attempt of this `number`. One that finds no room for its

@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use crate::base::opaque::opaque;
 use crate::config;
 use crate::signal::attempt::{Attempt, AttemptState, Proposal, Who};
 use crate::signal::exchange::Exchange;
@@ -21,6 +22,8 @@ pub struct Attempts {
     /// The refusal that counts so far.
     best: Option<Release>,
 }
+
+opaque!(Attempts);
 
 impl Attempts {
     /// Rings every browser of a user with the same offer.

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::base::opaque::opaque;
 use crate::control::message::BLOB_BYTES_MAX;
 use crate::signal::attempts::Attempts;
 use crate::signal::invite::Invite;
@@ -43,8 +44,13 @@ pub struct Blob<R, L, D> {
 
 /// The blob of a call that lives.
 pub type Written<'a> = Blob<&'a CallRecord, &'a Leg, &'a Dialog>;
+
+opaque!(Written<'_>);
+
 /// The blob of a call that our predecessor had.
 pub type Read = Blob<CallRecord, Leg, Dialog>;
+
+opaque!(Read);
 
 impl<'a> Written<'a> {
     /// Of the parts of a call as it is now.

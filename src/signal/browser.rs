@@ -15,6 +15,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::base::discard::Discard;
+use crate::base::opaque::opaque;
 use crate::base::random::Random;
 use crate::base::secret::Secret;
 use crate::control::message::{
@@ -79,6 +80,8 @@ pub struct BrowserMedia {
     #[serde(skip)]
     forgotten: Option<(Failure, u8)>,
 }
+
+opaque!(BrowserMedia);
 
 /// Codecs toward the browser in our order. Opus for its repair of loss, and G.711 for who has nothing
 /// else. Between browsers, which all have it (RFC 7874 §3), Opus goes through untouched and nothing

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use crate::base::opaque::opaque;
 use crate::control::message::{CallName, Side};
-use crate::signal::call::Call;
+use crate::signal::call::{Call, Invitation};
 use crate::signal::deadlines::Deadlines;
 use crate::signal::index::Index;
 use crate::signal::peer::Peer;
@@ -37,6 +38,8 @@ pub struct Calls {
     #[cfg(test)]
     pub(super) visited: std::cell::Cell<usize>,
 }
+
+opaque!(Calls, Call, Invitation);
 
 impl Calls {
     /// Takes a new call.

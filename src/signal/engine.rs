@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use crate::base::clock::WallAnchor;
+use crate::base::opaque::opaque;
 use crate::base::random::Random;
 use crate::config::{Config, Credential};
 use crate::control::message::{CallName, DeleteCall, Event, ListedCall};
@@ -59,6 +60,8 @@ pub struct Engine {
     /// When the calls of an absent media process are given up.
     media_given_up: Option<Instant>,
 }
+
+opaque!(Engine);
 
 /// A browser's connection.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::time::Instant;
 use tracing::warn;
 
 use crate::base::clock::WallAnchor;
+use crate::base::opaque::opaque;
 use crate::base::random::{Random, token};
 use crate::config::Config;
 use crate::control::message::{CallName, Datagram, LegChange, Park, SendDatagram, SendDigit, Side};
@@ -90,6 +91,8 @@ pub struct Exchange {
     /// What waits to leave.
     pub outputs: VecDeque<Output>,
 }
+
+opaque!(Exchange);
 
 impl Exchange {
     /// An exchange in which nothing has happened.

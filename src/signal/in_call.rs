@@ -9,7 +9,7 @@ use crate::signal::release::Release;
 use crate::wire::sip::{HeaderName, Method, Request, Response, SDP, Status};
 
 /// Answers a request in the dialog of `leg`.
-pub fn answer(
+pub(super) fn answer(
     request: &Request,
     call: &CallName,
     side: Side,

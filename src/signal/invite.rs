@@ -1,6 +1,7 @@
 //! The caller's INVITE and what it has been answered: provisional responses under one tag, our SDP
 //! once before the answer and again in it, and one final response.
 
+use crate::base::opaque::opaque;
 use crate::signal::exchange::{ALLOW, Exchange, PRODUCT};
 use crate::signal::release::Release;
 use crate::sip::dialog::Dialog;
@@ -22,6 +23,8 @@ pub struct Invite {
     /// Whether the caller has our SDP already.
     is_described: bool,
 }
+
+opaque!(Invite);
 
 /// What it has been answered so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

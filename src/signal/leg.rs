@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::opaque::opaque;
 use crate::control::message::{
     CallCreated, CallName, Codec, LegChange, LegParameters, MediaTimeout, Side,
 };
@@ -50,6 +51,8 @@ pub struct Leg {
     pub untold: LegChange,
 }
 
+opaque!(Leg);
+
 /// The media of a leg.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -59,6 +62,8 @@ pub enum LegMedia {
     /// Plain RTP, G.711.
     Trunk(Box<TrunkMedia>),
 }
+
+opaque!(LegMedia);
 
 /// How far we are with our BYE to a leg.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,7 +161,7 @@ mod lasting_flow {
 
     use crate::sip::transaction::Flow;
 
-    pub fn serialize<S: Serializer>(flow: &Option<Flow>, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(flow: &Option<Flow>, to: S) -> Result<S::Ok, S::Error> {
         match flow {
             Some(Flow::Udp(address)) => Some(*address),
             Some(Flow::Web(_)) | None => None,
@@ -164,7 +169,9 @@ mod lasting_flow {
         .serialize(to)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Flow>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Flow>, D::Error> {
         Ok(Option::<SocketAddr>::deserialize(from)?.map(Flow::Udp))
     }
 }

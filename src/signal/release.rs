@@ -1,6 +1,7 @@
 //! Why a call ends, or never begins: the SIP status for a caller who was not answered yet, the Q.850
 //! cause for whoever was, and words for the log and the record.
 
+use crate::base::narrow::Narrow;
 use crate::control::message::{ControlError, ErrorCode};
 use crate::dtls::Failure;
 use crate::sip::cause::Cause;
@@ -176,5 +177,5 @@ impl From<ControlError> for Release {
 
 /// Retry-After counts in seconds (RFC 3261 §20.33); who comes back too early is refused again.
 fn whole_seconds(ms: u64) -> u32 {
-    ms.div_ceil(1000).clamp(1, u64::from(RETRY_AFTER_S_MAX)) as u32
+    ms.div_ceil(1000).clamp(1, u64::from(RETRY_AFTER_S_MAX)).narrow()
 }

@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn a_response_without_a_tag_makes_no_dialog() {
         let trying = Response::to(&invite(), Status::TRYING);
-        assert!(Dialog::from_response(&invite(), &trying).is_err());
+        Dialog::from_response(&invite(), &trying).unwrap_err();
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::snapshot::{
 };
 use super::transform::{ENCRYPTED_FLAG, RTCP_HEADER_BYTES, RTCP_INDEX_BYTES, Transform};
 use crate::base::discard::Discard;
+use crate::base::narrow::LowHalf;
 use crate::wire::rtp::{RtpHeader, RtpPacket, SequenceNumber, Ssrc, header_length};
 
 /// Bytes that protection adds to RTP at most; RTCP grows by these and its index.
@@ -452,7 +453,7 @@ impl Source {
         SourceSnapshot {
             ssrc: self.ssrc,
             rtp_highest: self.rtp.as_ref().map(position),
-            rtcp_highest: self.rtcp.map(|window| window.highest() as u32),
+            rtcp_highest: self.rtcp.map(|window| window.highest().low_half()),
         }
     }
 }

@@ -2,13 +2,6 @@
 //! as children, starts either again when it dies, and ends them with itself. What the configuration
 //! leaves out for a first try it invents: a user when no file is given, a trunk that answers when
 //! none is configured.
-#![warn(
-    clippy::assertions_on_result_states,
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    missing_debug_implementations
-)]
 
 pub mod child;
 mod plan;

@@ -1,11 +1,5 @@
 //! Bytes ⇄ values, one RFC a file, no state. Everything here is total: any input gives a value or a
 //! named refusal, never a panic, and nothing is allocated from a length that a peer wrote.
-#![warn(
-    clippy::cast_possible_truncation,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    missing_debug_implementations
-)]
 
 pub mod coding;
 pub mod comfort_noise;

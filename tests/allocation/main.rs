@@ -1,6 +1,12 @@
 //! Nothing is allocated for a packet: reading, protecting and answering work in place, whatever the
 //! profile, and so does the packet line ([`line`]). The allocator of this test counts what its own
 //! thread asks for.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a wrong number fails its test"
+)]
 #![allow(unsafe_code, reason = "a counting allocator has to be one")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

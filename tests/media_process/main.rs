@@ -1,5 +1,10 @@
 //! The media process as its users meet it: the real binary, its control socket, real UDP.
-
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a wrong number fails its test"
+)]
 #![allow(clippy::unwrap_used)] // helpers of tests may fail as tests do
 
 mod exhaustion;

@@ -13,6 +13,8 @@
 //! placed by the old one. If it was a stall, the packets that follow at once bring the old base back, and
 //! until that is known the histogram is of the old one.
 
+use crate::base::narrow::Narrow;
+
 use super::MS;
 
 /// The base is the fastest packet of the present and the past interval of this length: short enough
@@ -85,7 +87,7 @@ impl Jitter {
             later += weight;
             later > TOO_LATE * self.total
         });
-        self.needed = (most.unwrap_or(0) as i64 + 1) * BIN;
+        self.needed = (Narrow::<i64>::narrow(most.unwrap_or(0)) + 1) * BIN;
     }
 
     /// The transit of the fastest packet lately.

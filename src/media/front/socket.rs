@@ -16,6 +16,7 @@ use tracing::warn;
 use super::json::{Front, Output};
 use crate::audio::sound::Recording;
 use crate::audio::wav;
+use crate::base::opaque::opaque;
 use crate::control::message::LINE_BYTES_MAX;
 use crate::media::channel::{CoreHandle, Reports, Token};
 use crate::media::registry::audio::{READING_MAX, recording_of, unreadable};
@@ -62,6 +63,8 @@ pub struct Control {
     lines: mpsc::Sender<FromClient>,
     files: mpsc::Sender<FileRead>,
 }
+
+opaque!(Control);
 
 impl Control {
     /// Serves `listener` and the cores' reports for ever, in a local task set.

@@ -26,6 +26,8 @@ use super::common::Common;
 use super::format::LegFormat;
 use crate::audio::opus::EncoderSettings;
 use crate::base::discard::{Discard, DiscardCounters};
+use crate::base::narrow::Narrow;
+use crate::base::opaque::opaque;
 use crate::control::message::{Direction, LegStatistics};
 use crate::media::kind::Kind;
 use crate::wire::rtcp::{self, Compound, Presence, RtcpPacket};
@@ -46,6 +48,8 @@ pub struct Leg {
     cname: Box<str>,
     silence: SilenceWatch,
 }
+
+opaque!(Leg);
 
 /// Tells when nothing was heard for too long.
 #[derive(Clone, Copy, Debug)]
@@ -231,7 +235,7 @@ impl Leg {
             direction: self.direction,
             silent_ms: hearing
                 .heard_at()
-                .map(|at| now.saturating_duration_since(at).as_millis() as u64),
+                .map(|at| now.saturating_duration_since(at).as_millis().narrow()),
             packets_received: hearing.counters.packets_received,
             bytes_received: hearing.counters.bytes_received,
             packets_sent: sending.outgoing.packets(),

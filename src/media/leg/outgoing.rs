@@ -207,13 +207,13 @@ impl Outgoing {
         if std::mem::replace(&mut self.reported, self.packets) == self.packets {
             return None;
         }
-        let passed_us = now.saturating_duration_since(at).as_micros() as u64;
-        let passed = (passed_us * u64::from(self.clock_hz) / 1_000_000) as u32;
+        let passed_us: u64 = now.saturating_duration_since(at).as_micros().narrow();
+        let passed = (passed_us * u64::from(self.clock_hz) / 1_000_000).low_half();
         Some(SenderInformation {
             ntp,
             rtp_timestamp: timestamp + passed,
-            packets: self.packets as u32,
-            bytes: self.bytes as u32,
+            packets: self.packets.low_half(),
+            bytes: self.bytes.low_half(),
         })
     }
 }

@@ -7,6 +7,7 @@ use super::connection::Connection;
 use super::sending::Sending;
 use crate::audio::dtmf::{self, EventPacket};
 use crate::base::discard::Discard;
+use crate::base::opaque::opaque;
 use crate::control::message::Direction;
 use crate::media::common::Common;
 use crate::media::format::SendFormat;
@@ -24,6 +25,8 @@ pub struct Outlet<'a> {
     sending: &'a mut Sending,
     direction: Direction,
 }
+
+opaque!(Outlet<'_>);
 
 impl<'a> Outlet<'a> {
     /// Opens a half.

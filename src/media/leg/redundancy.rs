@@ -11,6 +11,8 @@
 //! [`crate::audio::repair`].
 
 use crate::audio::repair::Packet;
+use crate::base::narrow::Narrow;
+use crate::base::opaque::opaque;
 use crate::wire::red::{
     self, BLOCK_BYTES_MAX, OVERHEAD_BYTES, RedPayload, RedundantBlock, TIMESTAMP_OFFSET_MAX,
 };
@@ -39,7 +41,7 @@ pub fn copies<'a>(
 ) -> impl Iterator<Item = Packet<'a>> + use<'a> {
     let payload_type = red.payload_type;
     let blocks = red.redundant();
-    let mut distance = blocks.len() as i16;
+    let mut distance: i16 = blocks.len().narrow();
     let mut offset_max = TIMESTAMP_OFFSET_MAX;
     blocks.filter_map(move |block| {
         let sequence_number = header.sequence_number + -distance;
@@ -67,6 +69,8 @@ pub struct Redundancy {
     previous: Option<(RtpHeader, usize)>,
     payload: [u8; BLOCK_BYTES_MAX],
 }
+
+opaque!(Redundancy);
 
 impl Redundancy {
     /// Wraps `audio` as `payload_type`, from now on.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
+use crate::base::narrow::{LowHalf, Narrow};
 use crate::base::random::Random;
 use crate::wire::rtcp::{ReportBlock, ReportBlocks};
 use crate::wire::rtp::Ssrc;
@@ -16,7 +17,7 @@ const FIRST: Duration = Duration::from_millis(500);
 
 /// What the far end last reported about what we send.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RemoteReport {
+pub(super) struct RemoteReport {
     /// Share lost since its report before, in 256ths.
     pub fraction_lost: u8,
     /// Packets lost in all.
@@ -27,7 +28,7 @@ pub struct RemoteReport {
 
 /// The RTCP state of a leg.
 #[derive(Clone, Debug)]
-pub struct Reports {
+pub(super) struct Reports {
     next: Instant,
     /// Middle 32 bits of the far end's last sender report, and its arrival.
     last_sender_report: Option<(u32, Instant)>,
@@ -39,7 +40,7 @@ pub struct Reports {
 
 impl Reports {
     /// Begins the schedule.
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             next: now + FIRST,
             last_sender_report: None,
@@ -50,25 +51,25 @@ impl Reports {
     }
 
     /// When a report is due.
-    pub const fn next_timeout(&self) -> Instant {
+    pub(super) const fn next_timeout(&self) -> Instant {
         self.next
     }
 
     /// Sets the next report, at half to one and a half times the interval (RFC 3550 §6.3.1), so
     /// that the reports of many calls never fall together.
-    pub fn schedule(&mut self, now: Instant, random: &mut Random) {
+    pub(super) fn schedule(&mut self, now: Instant, random: &mut Random) {
         self.next = now + INTERVAL.mul_f64(random.random_range(0.5..1.5));
     }
 
     /// Takes the far end's sender report in.
-    pub fn sender_report(&mut self, ntp: u64, now: Instant) {
-        self.last_sender_report = Some(((ntp >> 16) as u32, now));
+    pub(super) fn sender_report(&mut self, ntp: u64, now: Instant) {
+        self.last_sender_report = Some(((ntp >> 16).low_half(), now));
     }
 
     /// Takes the far end's report blocks in; those about other sources are passed over. `ntp` is the
     /// wall clock of `now`. Gives the report about ours if it covers packets that the one before did
     /// not: one about nothing says nothing about the path.
-    pub fn report_blocks(
+    pub(super) fn report_blocks(
         &mut self,
         blocks: ReportBlocks<'_>,
         ours: Ssrc,
@@ -87,9 +88,9 @@ impl Reports {
             }
             if block.last_sr != 0 {
                 // RFC 3550 §6.4.1: A - LSR - DLSR, in 1/65536 s. A negative one is clock noise.
-                let now = (ntp >> 16) as u32;
+                let now = (ntp >> 16).low_half();
                 let trip = now.wrapping_sub(block.last_sr).wrapping_sub(block.delay_since_last_sr);
-                let trip = (trip as i32).max(0) as u64;
+                let trip = u64::from(trip.cast_signed().max(0).cast_unsigned());
                 self.round_trip = Some(Duration::from_micros(trip * 1_000_000 / 65_536));
             }
         }
@@ -97,26 +98,26 @@ impl Reports {
     }
 
     /// The block's two fields about the far end's last sender report.
-    pub fn echo(&self, now: Instant) -> (u32, u32) {
+    pub(super) fn echo(&self, now: Instant) -> (u32, u32) {
         self.last_sender_report.map_or((0, 0), |(middle, arrival)| {
             let delay = now.saturating_duration_since(arrival);
-            (middle, (delay.as_micros() as u64 * 65_536 / 1_000_000) as u32)
+            (middle, (Narrow::<u64>::narrow(delay.as_micros()) * 65_536 / 1_000_000).low_half())
         })
     }
 
     /// What the far end last reported.
-    pub const fn remote(&self) -> Option<RemoteReport> {
+    pub(super) const fn remote(&self) -> Option<RemoteReport> {
         self.remote
     }
 
     /// Round trip by the far end's last report.
-    pub const fn round_trip(&self) -> Option<Duration> {
+    pub(super) const fn round_trip(&self) -> Option<Duration> {
         self.round_trip
     }
 }
 
 /// A report block from its parts.
-pub fn block(
+pub(super) fn block(
     ssrc: Ssrc,
     reception: crate::audio::reception::ReceptionReport,
     (last_sr, delay_since_last_sr): (u32, u32),

@@ -8,6 +8,7 @@ use super::outgoing::Outgoing;
 use super::redundancy::Redundancy;
 use crate::audio::dtmf::DigitSender;
 use crate::base::discard::Discard;
+use crate::base::opaque::opaque;
 use crate::media::format::SendFormat;
 use crate::media::kind::Kind;
 use crate::os::outbox::Outbox;
@@ -40,6 +41,8 @@ pub struct Sending {
     /// Repeats the packet before, where the far end understands it.
     redundancy: Option<Box<Redundancy>>,
 }
+
+opaque!(Sending);
 
 impl Sending {
     /// A half that has sent nothing.

@@ -20,7 +20,7 @@ use crate::os::sockets::BoundSocket;
 
 /// A call that is known by its name.
 #[derive(Debug)]
-pub struct Listed {
+pub(super) struct Listed {
     /// What its core calls it; `None` while it is being made.
     pub key: Option<CallKey>,
     /// The rest.
@@ -29,14 +29,14 @@ pub struct Listed {
 
 impl Listed {
     /// When it has outlived its controller for long enough; it has to be made before it can end.
-    pub fn orphaned_at(&self) -> Option<Instant> {
+    pub(super) fn orphaned_at(&self) -> Option<Instant> {
         self.key.and(self.entry.orphaned_at)
     }
 }
 
 /// What the registry knows of a call.
 #[derive(Debug)]
-pub struct Entry {
+pub(super) struct Entry {
     thread: usize,
     blob: String,
     legs: [EntryLeg; 2],
@@ -49,7 +49,7 @@ pub struct Entry {
 
 /// What the registry knows of a leg.
 #[derive(Clone, Debug)]
-pub struct EntryLeg {
+pub(super) struct EntryLeg {
     local: LocalAddresses,
     /// Boxed, as few look at it: a snapshot gives it back as it was asked for.
     format: Option<Box<Format>>,
@@ -59,7 +59,7 @@ pub struct EntryLeg {
 
 /// What an `update_leg` changes here, once the core has agreed.
 #[derive(Debug)]
-pub struct Changed {
+pub(super) struct Changed {
     leg: Side,
     format: Option<Box<Format>>,
     dscp: Option<Dscp>,
@@ -67,7 +67,7 @@ pub struct Changed {
 
 /// The leg that is to take another's place.
 #[derive(Debug)]
-pub struct Replacing {
+pub(super) struct Replacing {
     leg: Side,
     new: EntryLeg,
 }
@@ -79,7 +79,7 @@ impl Entry {
     }
 
     /// What the kernel dropped at its sockets.
-    pub fn receive_space_exhausted(&self) -> u64 {
+    pub(super) fn receive_space_exhausted(&self) -> u64 {
         self.legs.iter().map(EntryLeg::receive_space_exhausted).sum()
     }
 }

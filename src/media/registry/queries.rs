@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::calls::Entry;
 use super::{Pending, Place, Registry, Result, Ticket, refuse, wrong_reply};
+use crate::base::narrow::{Narrow, TowardZero};
 use crate::control::message::{
     CallName, ErrorCode, Outcome, ProcessStatistics, QueryCall, QueryProcess, Request,
     ThreadStatistics,
@@ -16,13 +17,13 @@ use crate::control::message::{
 use crate::media::channel::{Command as CoreCommand, Reply};
 
 /// A core is asked about calls this often at most: 1,000 times a second cost it under 1 % of its time.
-pub const QUERY_EVERY: Duration = Duration::from_millis(1);
+pub(super) const QUERY_EVERY: Duration = Duration::from_millis(1);
 /// What the process counts is asked for this often at most.
-pub const PROCESS_EVERY: Duration = Duration::from_millis(100);
+pub(super) const PROCESS_EVERY: Duration = Duration::from_millis(100);
 
 /// Questions that wait, and the last answers.
 #[derive(Debug)]
-pub struct Queries {
+pub(super) struct Queries {
     cores: Vec<CoreQueries>,
     process: Option<(Instant, ProcessStatistics)>,
     /// Who waits for the next one.
@@ -40,7 +41,7 @@ struct CoreQueries {
 
 impl Queries {
     /// None yet.
-    pub fn new(cores: usize, now: Instant) -> Self {
+    pub(super) fn new(cores: usize, now: Instant) -> Self {
         let core = || CoreQueries { from: now, waiting: Vec::new() };
         Self {
             cores: std::iter::repeat_with(core).take(cores).collect(),
@@ -51,12 +52,12 @@ impl Queries {
     }
 
     /// The controller changes something: it sees that in the next answer, whenever it asks.
-    pub fn forget_process(&mut self) {
+    pub(super) fn forget_process(&mut self) {
         self.process = None;
     }
 
     /// When questions that wait may be asked.
-    pub fn next_timeout(&self) -> Option<Instant> {
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
         let waiting = self.cores.iter().filter(|core| !core.waiting.is_empty());
         waiting.map(|core| core.from).min()
     }
@@ -140,7 +141,7 @@ impl Registry {
         let Some(threads) = self.queries.parts.iter().cloned().collect() else { return };
         self.queries.parts.clear();
         let process = ProcessStatistics {
-            age_ms: now.saturating_duration_since(self.started).as_millis() as u64,
+            age_ms: now.saturating_duration_since(self.started).as_millis().narrow(),
             calls_refused: self.calls_refused,
             refusals: self.refusals.clone(),
             threads,
@@ -163,7 +164,7 @@ impl Registry {
         let core = &self.cores[thread];
         let dropped: u64 = self.entries_of(thread).map(Entry::receive_space_exhausted).sum();
         let affordable = core.gauge.calls_within(self.limits.load).min(self.limits.calls as f64);
-        statistics.calls_max = affordable as u64;
+        statistics.calls_max = affordable.toward_zero();
         statistics.load_percent = core.gauge.load() * 1e2;
         statistics.call_load_percent = core.gauge.cost_per_call() * 1e2;
         statistics.port_pairs_free = core.ports.free() as u64;

@@ -8,6 +8,7 @@ use super::browser_address;
 use super::far_end::FarEnd;
 use super::script::Port;
 use super::witness::Witness;
+use crate::base::narrow::Narrow;
 use crate::control::message::{Format, IceCredentials, LegChange, Security, Source, Transport};
 use crate::media::channel::NewLeg;
 use crate::media::leg::connection::rtcp_beside;
@@ -94,6 +95,6 @@ impl Leg {
     /// Noise, digits and ticks leave without anything coming: one packet each 10 ms.
     pub(super) fn time_passes(&mut self, until: Instant, now: Instant) {
         let passed = until.saturating_duration_since(now);
-        self.allowance += passed.as_millis() as u64 / 5 + 1;
+        self.allowance += Narrow::<u64>::narrow(passed.as_millis()) / 5 + 1;
     }
 }

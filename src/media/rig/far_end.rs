@@ -1,6 +1,7 @@
 //! A far end of a script: makes the datagrams that it sends, good ones and others.
 
 use super::script::{Check, Content, Damage, Packet, Report, Seal};
+use crate::base::narrow::{LowHalf, Narrow};
 use crate::control::message::{Codec, Format, IceCredentials, Security};
 use crate::srtp::keys::{MasterKey, Profile};
 use crate::srtp::protect::{RTCP_GROWTH_BYTES_MAX, Sender};
@@ -62,12 +63,14 @@ impl FarEnd {
             }
             _ => source.clock_ms,
         };
-        let ssrc = Ssrc(self.name << 8 | place as u32);
+        let ssrc = Ssrc(self.name << 8 | Narrow::<u32>::narrow(place));
         let header = RtpHeader {
             marker: packet.marker,
             payload_type,
             sequence_number: SequenceNumber(source.number),
-            timestamp: RtpTimestamp((at_ms * i64::from(clock_hz) / 1_000) as u32),
+            timestamp: RtpTimestamp(
+                (at_ms * i64::from(clock_hz) / 1_000).cast_unsigned().low_half(),
+            ),
             ssrc,
         };
         let mut datagram = vec![0; 12];

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::base::discard::Discard;
+use crate::base::opaque::opaque;
 use crate::control::message::{Format, Security, Spacing};
 use crate::srtp::keys::MasterKey;
 use crate::srtp::protect::Receiver;
@@ -28,6 +29,8 @@ pub struct Witness {
     paced: VecDeque<Instant>,
     packets: u64,
 }
+
+opaque!(Witness);
 
 impl Witness {
     /// A witness of this source.

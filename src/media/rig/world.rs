@@ -22,6 +22,7 @@ use super::script::{
 use super::witness::Witness;
 use super::{Flying, Rig, browser_address};
 use crate::audio::opus::{ENCODERS_PER_CALL, OpusArena};
+use crate::base::opaque::opaque;
 use crate::config::PortRange;
 use crate::control::codec::{FromMedia, read_from_media, write_request};
 use crate::control::message::{CallName, Side, Source, ThreadDescription, ThreadStatistics};
@@ -88,6 +89,8 @@ pub struct World {
     ordered: VecDeque<(SocketAddr, Vec<u8>)>,
     counted: ThreadStatistics,
 }
+
+opaque!(World);
 
 /// Carries a script out from beginning to end.
 ///

@@ -3,6 +3,8 @@
 
 use crate::audio::SAMPLES_PER_MS;
 use crate::audio::dtmf::{EventRelay, RELAY_OUTPUTS_MAX, RelayOutput};
+use crate::base::narrow::Narrow;
+use crate::base::opaque::opaque;
 use crate::media::leg::outlet::Outlet;
 
 /// Two events do not begin at one time: a packet of 20 ms apart.
@@ -17,6 +19,8 @@ pub struct Events {
     /// Position at which the present event began; `None` before the first.
     onset: Option<u64>,
 }
+
+opaque!(Events);
 
 impl Default for Events {
     fn default() -> Self {
@@ -47,7 +51,7 @@ impl Events {
         let clocks_hz = (in_hz, out.event_clock_hz());
         if self.clocks_hz != clocks_hz && self.relay.next_timeout().is_none() {
             let samples = out.format().map_or(160, |format| format.packet_samples);
-            let packet_ms = (samples / SAMPLES_PER_MS) as u8;
+            let packet_ms = (samples / SAMPLES_PER_MS).narrow();
             self.clocks_hz = clocks_hz;
             self.relay = EventRelay::new(clocks_hz.0, clocks_hz.1, packet_ms);
         }
@@ -61,6 +65,8 @@ pub struct Outputs {
     outputs: [Option<RelayOutput>; RELAY_OUTPUTS_MAX],
     length: usize,
 }
+
+opaque!(Outputs);
 
 impl Outputs {
     /// Takes one more.

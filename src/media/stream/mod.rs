@@ -16,6 +16,7 @@ use self::pacing::Paced;
 use self::track::Track;
 use crate::audio::repair::{Continuity, Packet, Put, RepairWindow, Turn};
 use crate::base::discard::Discard;
+use crate::base::opaque::opaque;
 use crate::control::message::Side;
 use crate::media::format::{Meaning, Meanings, SendFormat};
 use crate::media::leg::outlet::Outlet;
@@ -31,6 +32,8 @@ pub struct Stream {
     pub track: Track,
 }
 
+opaque!(Stream);
+
 /// When packets in order have their turn.
 #[expect(
     clippy::large_enum_variant,
@@ -42,6 +45,8 @@ pub enum Order {
     /// At even intervals, after a delay.
     Paced(Box<Paced>),
 }
+
+opaque!(Order);
 
 impl Stream {
     /// A stream that hears `side` and waits for the legs' formats.

@@ -19,6 +19,7 @@ use crate::audio::playout::{DelayRange, PlayoutBuffer, Pull, Shorten};
 use crate::audio::repair::{Continuity, Packet, Turn};
 use crate::audio::shorten::{Loudness, leave_out_period};
 use crate::base::discard::Discard;
+use crate::base::opaque::opaque;
 use crate::control::message::{Codec, PlayoutStatistics};
 use crate::media::format::{Meaning, Meanings};
 use crate::media::leg::outlet::Outlet;
@@ -31,6 +32,8 @@ pub struct Paced {
     pub settings: (DelayRange, usize),
     loudness: Loudness,
 }
+
+opaque!(Paced);
 
 /// What came of a packet that was played.
 #[derive(Default)]

@@ -19,6 +19,8 @@ use crate::audio::opus::{EncoderSettings, OpusArena, OpusEncoder};
 use crate::audio::silence::Verdict;
 use crate::audio::sound::Sound;
 use crate::base::discard::Discard;
+use crate::base::narrow::Narrow;
+use crate::base::opaque::opaque;
 use crate::control::message::ControlError;
 use crate::media::format::SendFormat;
 use crate::media::leg::outlet::Outlet;
@@ -42,6 +44,8 @@ pub struct Player {
     /// The next packet begins a talkspurt.
     talkspurt: bool,
 }
+
+opaque!(Player);
 
 /// What a tick came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +135,7 @@ impl Player {
         let interval = Duration::from_micros(self.packet_samples as u64 * 125);
         let behind = now - self.due;
         if behind > BEHIND_MAX {
-            let skipped = (behind.as_micros() / interval.as_micros()) as u32;
+            let skipped = (behind.as_micros() / interval.as_micros()).narrow();
             self.pass(line, u64::from(skipped), now);
             self.due += interval * skipped;
         }

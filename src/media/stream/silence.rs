@@ -22,6 +22,7 @@ use crate::audio::SAMPLES_PER_MS;
 use crate::audio::noise::NoiseSource;
 use crate::audio::noise_packets::NOISE_SAMPLES;
 use crate::audio::silence::SilenceGate;
+use crate::base::opaque::opaque;
 use crate::wire::comfort_noise::NoiseLevel;
 
 /// So many packets of noise are sent before the far decoder is left alone, as libopus does with
@@ -85,6 +86,8 @@ pub enum Due {
     /// It is over.
     Over,
 }
+
+opaque!(Due);
 
 impl Noise {
     /// Noise as loud as a trunk said, with its first packet at `first` if we make them.

@@ -7,10 +7,11 @@
 
 use std::time::{Duration, Instant};
 
+use crate::base::narrow::Narrow;
 use crate::wire::rtp::RtpTimestamp;
 
 /// A jump of the sender's clock beyond this is not a pause but a new clock.
-const JUMP_MAX: i64 = 10 * SAMPLES_PER_SECOND as i64;
+const JUMP_MAX: i64 = 10 * SAMPLES_PER_SECOND.cast_signed();
 const SAMPLES_PER_SECOND: u64 = 8_000;
 /// Audio of our own that outlasts a pause is no new clock of the sender's: up to the longest packet
 /// sent, it is taken out of the next pause, so that the line never runs ahead for good.
@@ -50,10 +51,10 @@ impl Timeline {
     /// `clock_hz` is the clock of the packet's codec, a multiple of 8 kHz.
     #[inline]
     pub fn gap_before(&mut self, timestamp: RtpTimestamp, clock_hz: u32, now: Instant) -> u64 {
-        let per_sample = i64::from(clock_hz) / SAMPLES_PER_SECOND as i64;
+        let per_sample = i64::from(clock_hz) / SAMPLES_PER_SECOND.cast_signed();
         let by_clock = self.anchor.map(|anchor| {
             let passed = i64::from(timestamp.distance(anchor.timestamp)) / per_sample.max(1);
-            anchor.position as i64 + passed - self.end as i64
+            anchor.position.cast_signed() + passed - self.end.cast_signed()
         });
         // What nearly every packet does.
         if by_clock == Some(0) && self.owed == 0 {
@@ -65,20 +66,20 @@ impl Timeline {
 
     #[cold]
     fn gap_by(&mut self, by_clock: Option<i64>, timestamp: RtpTimestamp, now: Instant) -> u64 {
-        let owed = self.owed as i64;
+        let owed = self.owed.cast_signed();
         let overlap_max = OVERLAP_MAX + owed;
         let gap = match by_clock {
             Some(gap) if (-overlap_max..=JUMP_MAX).contains(&gap) => gap,
             // A clock that steps back: a position is never given twice.
             Some(gap) if (-JUMP_MAX..0).contains(&gap) => -owed,
             // What comes now was spoken since, as what came last was before it came.
-            _ => self.passed_beyond_end(now) as i64 - self.last_packet() - owed,
+            _ => self.passed_beyond_end(now).cast_signed() - self.last_packet() - owed,
         };
         // Overlapping audio follows directly.
-        self.owed = (-gap).max(0) as u64;
+        self.owed = (-gap).max(0).cast_unsigned();
         let position = self.end.saturating_add_signed(gap);
         self.anchor = Some(Anchor { timestamp, position });
-        gap.max(0) as u64
+        gap.max(0).cast_unsigned()
     }
 
     /// Adds audio that was played: sent, or about to be.
@@ -123,12 +124,12 @@ impl Timeline {
     }
 
     fn lasts(&self) -> u64 {
-        self.last_packet() as u64 + self.owed
+        self.last_packet().cast_unsigned() + self.owed
     }
 
     /// How long the last packet was, as far as is known: a pause is none.
     fn last_packet(&self) -> i64 {
-        self.last.map_or(0, |(_, samples)| samples.min(OVERLAP_MAX as u64) as i64)
+        self.last.map_or(0, |(_, samples)| samples.cast_signed().min(OVERLAP_MAX))
     }
 
     fn passed_beyond_end(&self, now: Instant) -> u64 {
@@ -136,7 +137,7 @@ impl Timeline {
             Some((last, _)) => now.saturating_duration_since(last),
             None => Duration::ZERO,
         };
-        passed.as_micros() as u64 * SAMPLES_PER_SECOND / 1_000_000
+        Narrow::<u64>::narrow(passed.as_micros()) * SAMPLES_PER_SECOND / 1_000_000
     }
 }
 

@@ -26,6 +26,8 @@ use crate::audio::opus::{self, Filled};
 use crate::audio::repair::{Packet, Turn};
 use crate::audio::silence::Verdict;
 use crate::base::discard::{Discard, DiscardCounters};
+use crate::base::narrow::Narrow;
+use crate::base::opaque::opaque;
 use crate::control::message::{Codec, Side};
 use crate::media::format::Meaning;
 use crate::media::leg::outlet::{Outlet, write_payload};
@@ -70,6 +72,8 @@ pub struct Track {
     /// What the far end was last told of it, where it makes the noise itself.
     noise_told: Option<NoiseLevel>,
 }
+
+opaque!(Track);
 
 /// Which of the packets that are full are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -304,7 +308,7 @@ impl Track {
     pub fn conceal(&mut self, samples: u64, next: Option<&[u8]>, now: Instant) -> Filled {
         self.timeline.advance(samples, now);
         match &mut self.voice {
-            Voice::Transcode(transcoder) => transcoder.fill(samples as usize, next),
+            Voice::Transcode(transcoder) => transcoder.fill(samples.narrow(), next),
             Voice::Relay(_) | Voice::Closed => Filled::Concealed,
         }
     }
@@ -447,7 +451,7 @@ impl Track {
         if missing == 0 || matches!(transcoder.encoder, Encoder::G711(_)) {
             return Ok(());
         }
-        noise.fill(transcoder, missing as usize);
+        noise.fill(transcoder, missing.narrow());
         self.timeline.advance(missing, out.now);
         self.send_full_packets(Packets::All, out)
     }
@@ -472,7 +476,7 @@ impl Track {
             return Ok(gap);
         }
         let short = gap.min(SHORT_SAMPLES_MAX);
-        noise.fill(transcoder, short as usize);
+        noise.fill(transcoder, short.narrow());
         self.timeline.advance(short, out.now);
         self.send_full_packets(Packets::All, out)?;
         Ok(gap - short)

@@ -9,6 +9,7 @@ use crate::audio::opus::{
 };
 use crate::audio::silence::{SilenceGate, Verdict};
 use crate::base::discard::Discard;
+use crate::base::opaque::opaque;
 use crate::control::message::{Codec, ControlError, ErrorCode};
 use crate::media::format::{Meanings, SendFormat};
 use crate::media::leg::outlet::write_payload;
@@ -31,12 +32,16 @@ pub struct Transcoder {
     pub assembly: Assembly,
 }
 
+opaque!(Transcoder);
+
 /// Audio that becomes packets: everything that a stream says passes here once.
 pub struct Assembly {
     packet_samples: usize,
     pcm: [i16; PENDING_SAMPLES_MAX],
     pending: usize,
 }
+
+opaque!(Assembly);
 
 /// Makes payloads.
 pub enum Encoder {
@@ -45,6 +50,8 @@ pub enum Encoder {
     /// G.711.
     G711(Law),
 }
+
+opaque!(Encoder);
 
 impl Transcoder {
     /// From what one leg accepts to what the other is sent. `settings` are for Opus, should it have to
@@ -292,4 +299,23 @@ fn law_of(codec: Codec) -> Law {
 
 fn no_capacity(full: crate::audio::opus::ArenaFull) -> ControlError {
     ControlError::new(ErrorCode::NoCapacity, full.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_libopus_does_not_encode_is_discarded_by_name_and_the_encoder_goes_on() {
+        let arena = OpusArena::new(1).unwrap();
+        let mut encoder = Encoder::Opus(
+            arena.encoder(EncoderSettings::default()).unwrap(),
+            SilenceGate::default(),
+        );
+        let (pcm, mut out) = ([1_000; 160], [0; 1_500]);
+        for (pcm, out) in [(&pcm[..], &mut [][..]), (&pcm[..159], &mut out[..])] {
+            assert_eq!(encoder.encode(Verdict::Encode, pcm, out), Err(Discard::EncoderFailed));
+        }
+        assert!(encoder.encode(Verdict::Encode, &pcm, &mut out).is_ok_and(|bytes| bytes > 2));
+    }
 }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::transcoder::{Encoder, Transcoder};
 use crate::audio::opus::{EncoderSettings, OpusArena, OpusEncoder};
+use crate::base::opaque::opaque;
 use crate::control::message::{Codec, ControlError, ErrorCode};
 use crate::media::format::{Meanings, SendFormat};
 
@@ -16,6 +17,8 @@ pub enum Voice {
     /// Decoded and encoded anew.
     Transcode(Box<Transcoder>),
 }
+
+opaque!(Voice);
 
 impl Voice {
     /// The stages that lead from what one leg accepts to what the other is sent; `settings` are for

@@ -1,5 +1,7 @@
 //! SRTP legs whose first packets nobody heard: what is authentic is heard.
 
+use serde_json::json;
+
 use super::*;
 use crate::control::message::{Security, Source, SourcePrefixes, SrtpKeys};
 use crate::srtp::keys::{MasterKey, Profile};
@@ -140,4 +142,48 @@ fn one_good_tag_proves_an_address_within_the_prefix_and_a_forged_one_does_not() 
     let (call, leg) = ("call".into(), Side::B);
     assert!(line.has_told(&Event::SourceLearnt { call, leg, remote: elsewhere }));
     assert_eq!(line.statistics(Side::B).remote, Some(elsewhere));
+}
+
+#[test]
+fn what_is_printed_of_a_call_and_of_what_made_it_holds_no_key_and_no_password() {
+    let key: Vec<u8> = (100..130).collect();
+    let base64 = {
+        use base64::Engine;
+        base64::engine::general_purpose::STANDARD.encode(&key)
+    };
+    let password = "thepasswordthatnobodysees";
+    let keys = json!({"kind": "srtp", "profile": "AES_CM_128_HMAC_SHA1_80", "send": base64, "receive": base64});
+    let leg = json!({
+        "transport": {"kind": "ice", "local_ufrag": "here", "local_password": password},
+        "security": keys
+    });
+    let parameters: LegParameters = serde_json::from_value(leg).unwrap();
+    let change: LegChange = serde_json::from_value(json!({
+        "security": keys, "ice": {"local_ufrag": "here", "local_password": password}
+    }))
+    .unwrap();
+    let new = || NewLeg { parameters: parameters.clone(), sockets: None };
+    let mut line = Line::of_legs([new(), new()]);
+    let update = Command::Update(line.key, Side::A, Box::new(change.clone()));
+    let create = Command::Create { name: "call".into(), legs: Box::new([new(), new()]) };
+    line.update(Side::A, change).unwrap();
+    let Ok(Reply::Snapshot(snapshot)) = line.rig.borrow_mut().command(Command::Snapshot(line.key))
+    else {
+        panic!("no snapshot")
+    };
+    let mut printed = vec![format!("{update:?} {create:?} {snapshot:?}")];
+    let mut rig = line.rig.borrow_mut();
+    let (call, common) = rig.core.line(line.key).unwrap();
+    let leg = &call.legs[0];
+    printed.push(format!("{call:?} {common:?} {leg:?} {:?} {:?}", leg.connection, leg.sending));
+    for printed in printed {
+        assert!(printed.len() > 50, "{printed}");
+        for secret in [password, &base64, "100, 101, 102", "[100, 101", "6465666768", "\\x65\\x66"]
+        {
+            assert!(
+                !printed.to_lowercase().contains(&secret.to_lowercase()),
+                "{secret}: {printed}"
+            );
+        }
+    }
 }

@@ -31,6 +31,8 @@ use tracing::{debug, warn};
 
 use self::admission::{Admission, Strangers};
 use crate::base::fault::Fault;
+use crate::base::narrow::Narrow;
+use crate::base::opaque::opaque;
 use crate::config::{Origin, Signal};
 use crate::signal::flow::{FlowEvent, FlowId, MESSAGE_BYTES_MAX};
 
@@ -93,6 +95,8 @@ pub struct Web {
     domain: String,
     allowed_origins: Vec<Origin>,
 }
+
+opaque!(Web);
 
 impl Web {
     /// Reads or makes the certificate and listens.
@@ -197,7 +201,7 @@ impl Front {
 
 fn set_options(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let milliseconds = TCP_USER_TIMEOUT.as_millis() as u32;
+    let milliseconds: u32 = TCP_USER_TIMEOUT.as_millis().narrow();
     rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds)?;
     Ok(rustix::net::sockopt::set_socket_keepalive(stream, true)?)
 }

@@ -5,6 +5,8 @@
 //! answer serves twice.
 
 use super::{Ha1, Role, hex, parse_hex, request_digest};
+use crate::base::narrow::Narrow;
+use crate::base::opaque::opaque;
 use crate::base::random::Random;
 use crate::wire::sip::{AuthParameters, Method, Request, Response, Uri, quote};
 use aws_lc_rs::hmac;
@@ -43,6 +45,8 @@ pub struct Challenger {
     /// The youngest nonce forgotten for want of room; it and all older ones are stale.
     forgotten: Option<NonceId>,
 }
+
+opaque!(Challenger);
 
 /// Milliseconds since the epoch, then random: ordered by age.
 type NonceId = [u8; 16];
@@ -123,7 +127,7 @@ impl Challenger {
     pub(super) fn nonce(&self, now: Instant, random: &mut Random) -> String {
         let mut id: NonceId = random.random();
         let age = now.saturating_duration_since(self.epoch);
-        id[..8].copy_from_slice(&(age.as_millis() as u64).to_be_bytes());
+        id[..8].copy_from_slice(&Narrow::<u64>::narrow(age.as_millis()).to_be_bytes());
         hex(&id) + &hex(&hmac::sign(&self.key, &id).as_ref()[..NONCE_MAC_BYTES])
     }
 

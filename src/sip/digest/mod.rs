@@ -12,6 +12,7 @@ mod tests;
 pub use answerer::{Answerer, Unanswerable};
 pub use challenger::{Challenger, NONCE_LIFETIME, USED_NONCES_MAX, Verdict};
 
+use crate::base::narrow::Narrow;
 use crate::wire::sip::{HeaderName, Status};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
@@ -129,7 +130,7 @@ fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     }
     for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
         let digit = |at: usize| char::from(pair[at]).to_digit(16);
-        *byte = (digit(0)? << 4 | digit(1)?) as u8;
+        *byte = (digit(0)? << 4 | digit(1)?).narrow();
     }
     Some(bytes)
 }

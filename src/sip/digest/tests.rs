@@ -223,7 +223,7 @@ fn secrets_are_not_shown() {
 
 #[test]
 fn ha1_reads_from_hex_only() {
-    assert!(Ha1::try_from("939e7578ed9e3c518a452acee763bce9".to_owned()).is_ok());
-    assert!(Ha1::try_from("939e".to_owned()).is_err());
-    assert!(Ha1::try_from("939e7578ed9e3c518a452acee763bcez".to_owned()).is_err());
+    Ha1::try_from("939e7578ed9e3c518a452acee763bce9".to_owned()).unwrap();
+    Ha1::try_from("939e".to_owned()).unwrap_err();
+    Ha1::try_from("939e7578ed9e3c518a452acee763bcez".to_owned()).unwrap_err();
 }

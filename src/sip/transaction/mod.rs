@@ -23,6 +23,7 @@ mod tests;
 pub use output::{ClientTransactionId, Failure, Flow, Output, ServerTransactionId};
 pub use timer::{RINGING_MAX, T1, T2, T4, TRANSACTION_LIFETIME, TRYING_DELAY};
 
+use crate::base::opaque::opaque;
 use crate::base::random::{Random, token};
 use crate::wire::sip::{
     HeaderName, Headers, Malformed, Message, Method, Parameters, Reason, Request, Response, SentBy,
@@ -88,6 +89,8 @@ pub struct Transactions {
     outputs: VecDeque<Output>,
     malformed: [u64; Malformed::ALL.len()],
 }
+
+opaque!(Transactions);
 
 impl Transactions {
     /// `udp` and `web` are what our Vias say we listen on, on each kind of flow. `random` makes the

@@ -124,10 +124,10 @@ fn every_truncation_is_discarded() {
         let packet = protected(&mut sender, &rtp(SSRC, 1));
         let report = protected_rtcp(&mut sender, &rtcp(SSRC));
         for length in 0..packet.len() {
-            assert!(unprotected(&mut receiver, &packet[..length]).is_err());
+            unprotected(&mut receiver, &packet[..length]).unwrap_err();
         }
         for length in 0..report.len() {
-            assert!(unprotected_rtcp(&mut receiver, &report[..length]).is_err());
+            unprotected_rtcp(&mut receiver, &report[..length]).unwrap_err();
         }
         assert!(receiver.active.iter().all(Option::is_none));
     }
@@ -142,7 +142,7 @@ fn forged_sequence_numbers_do_not_move_the_roll_over_counter() {
         for sequence_number in [0x0000, 0x7fef, 0x7ff0, 0x7ff1, 0xffff] {
             let mut forged = protected(&mut pair(profile).0, &rtp(SSRC, sequence_number));
             *forged.last_mut().unwrap() ^= 1;
-            assert!(unprotected(&mut receiver, &forged).is_err());
+            unprotected(&mut receiver, &forged).unwrap_err();
             assert_eq!(receiver.position(SSRC), sender.position());
         }
         let next = protected(&mut sender, &rtp(SSRC, 0xfff1));
@@ -179,8 +179,8 @@ fn a_late_packet_of_the_round_before_is_accepted_once() {
         .into_iter()
         .map(|sequence_number| protected(&mut sender, &rtp(SSRC, sequence_number)))
         .collect();
-    assert!(unprotected(&mut receiver, &packets[0]).is_ok());
-    assert!(unprotected(&mut receiver, &packets[2]).is_ok());
+    unprotected(&mut receiver, &packets[0]).unwrap();
+    unprotected(&mut receiver, &packets[2]).unwrap();
     assert_eq!(unprotected(&mut receiver, &packets[1]), Ok(rtp(SSRC, 0xffff)));
     assert_eq!(unprotected(&mut receiver, &packets[1]), Err(Discard::Replayed));
     assert_eq!(receiver.position(SSRC), Some(PacketIndex::new(1, SequenceNumber(0))));
@@ -276,8 +276,8 @@ fn no_source_can_be_replayed_after_others_took_its_place() {
         let ssrc = sender.ssrc();
         let packet = protected(sender, &rtp(ssrc, 7));
         let report = protected_rtcp(sender, &rtcp(ssrc));
-        assert!(unprotected(&mut receiver, &packet).is_ok());
-        assert!(unprotected_rtcp(&mut receiver, &report).is_ok());
+        unprotected(&mut receiver, &packet).unwrap();
+        unprotected_rtcp(&mut receiver, &report).unwrap();
         sent.push((packet, report));
     }
     // Twice, so that a source that came back by a replay would show.
@@ -290,8 +290,8 @@ fn no_source_can_be_replayed_after_others_took_its_place() {
         let ssrc = sender.ssrc();
         let packet = protected(sender, &rtp(ssrc, 8));
         let report = protected_rtcp(sender, &rtcp(ssrc));
-        assert!(unprotected(&mut receiver, &packet).is_ok());
-        assert!(unprotected_rtcp(&mut receiver, &report).is_ok());
+        unprotected(&mut receiver, &packet).unwrap();
+        unprotected_rtcp(&mut receiver, &report).unwrap();
     }
     let mut another = Sender::new(&key, Ssrc(99));
     let packet = protected(&mut another, &rtp(Ssrc(99), 1));
@@ -306,10 +306,10 @@ fn the_sources_in_use_keep_their_windows() {
     for other in 0..10 {
         let late = protected(&mut live, &rtp(SSRC, 2 * other));
         let packet = protected(&mut live, &rtp(SSRC, 2 * other + 1));
-        assert!(unprotected(&mut receiver, &packet).is_ok());
+        unprotected(&mut receiver, &packet).unwrap();
         let ssrc = Ssrc(u32::from(other));
         let packet = protected(&mut Sender::new(&key, ssrc), &rtp(ssrc, 1));
-        assert!(unprotected(&mut receiver, &packet).is_ok());
+        unprotected(&mut receiver, &packet).unwrap();
         assert!(unprotected(&mut receiver, &late).is_ok(), "late, but not replayed");
     }
 }
@@ -386,9 +386,9 @@ fn a_report_heard_first_leaves_the_round_of_rtp_open() {
         let packets = packets_from(&mut sender, 65_530, 1, 10, 1);
         sender.rtcp_index_next = 77;
         let report = protected_rtcp(&mut sender, &rtcp(SSRC));
-        assert!(unprotected_rtcp(&mut receiver, &report).is_ok());
+        unprotected_rtcp(&mut receiver, &report).unwrap();
         assert_eq!(receiver.position(SSRC), None);
-        assert!(unprotected(&mut receiver, &packets[0]).is_ok());
+        unprotected(&mut receiver, &packets[0]).unwrap();
         assert_eq!(receiver.position(SSRC), sender.position());
     }
 }
@@ -422,7 +422,7 @@ fn a_receiver_that_missed_more_than_half_a_round_goes_on() {
             for start in [0u64, 0x100, 0x7fff, 0x8000, 0xffff] {
                 let (mut sender, mut receiver) = pair(profile);
                 let first = protected(&mut sender, &rtp(SSRC, start as u16));
-                assert!(unprotected(&mut receiver, &first).is_ok());
+                unprotected(&mut receiver, &first).unwrap();
                 let next = start + missed + 1;
                 // The sender's own way there.
                 for index in (start + 0x1000..next).step_by(0x1000) {
@@ -445,10 +445,10 @@ fn a_retired_source_that_sent_half_a_round_meanwhile_goes_on() {
     let mut receiver = Receiver::new(&key);
     let mut returning = Sender::new(&key, SSRC);
     let first = protected(&mut returning, &rtp(SSRC, 5));
-    assert!(unprotected(&mut receiver, &first).is_ok());
+    unprotected(&mut receiver, &first).unwrap();
     for ssrc in (0..ACTIVE_SOURCES_MAX as u32).map(Ssrc) {
         let packet = protected(&mut Sender::new(&key, ssrc), &rtp(ssrc, 1));
-        assert!(unprotected(&mut receiver, &packet).is_ok());
+        unprotected(&mut receiver, &packet).unwrap();
     }
     assert_eq!(receiver.position(SSRC).map(PacketIndex::value), Some(5), "known, though retired");
     for index in (0x1000..0xa000).step_by(0x1000) {
@@ -508,7 +508,7 @@ fn a_resumed_sender_uses_no_index_that_was_used() {
     for profile in Profile::ALL {
         let (mut sender, mut receiver) = pair(profile);
         for packet in packets_from(&mut sender, 0xff00, 1, 0, 200) {
-            assert!(unprotected(&mut receiver, &packet).is_ok());
+            unprotected(&mut receiver, &packet).unwrap();
         }
         protected_rtcp(&mut sender, &rtcp(SSRC));
         let snapshot = sender.snapshot(SequenceNumber(0xffc8));
@@ -517,10 +517,10 @@ fn a_resumed_sender_uses_no_index_that_was_used() {
 
         // It goes on after the snapshot, before it ends.
         for packet in packets_from(&mut sender, 0xffc8, 1, 0, 500) {
-            assert!(unprotected(&mut receiver, &packet).is_ok());
+            unprotected(&mut receiver, &packet).unwrap();
         }
         let report = protected_rtcp(&mut sender, &rtcp(SSRC));
-        assert!(unprotected_rtcp(&mut receiver, &report).is_ok());
+        unprotected_rtcp(&mut receiver, &report).unwrap();
 
         let mut resumed = Sender::resume(&master(profile), &snapshot, MARGIN).unwrap();
         let highest = resumed.position().unwrap();
@@ -592,8 +592,8 @@ fn a_resumed_receiver_accepts_nothing_old_and_goes_on() {
             let late = protected(sender, &rtp(ssrc, 0xffff));
             let packet = protected(sender, &rtp(ssrc, 0));
             let report = protected_rtcp(sender, &rtcp(ssrc));
-            assert!(unprotected(&mut receiver, &packet).is_ok());
-            assert!(unprotected_rtcp(&mut receiver, &report).is_ok());
+            unprotected(&mut receiver, &packet).unwrap();
+            unprotected_rtcp(&mut receiver, &report).unwrap();
             old.push((late, packet, report));
         }
         let snapshot = receiver.snapshot();
@@ -624,11 +624,11 @@ fn a_receiver_resumed_from_an_old_snapshot_finds_the_round() {
     for profile in Profile::ALL {
         let (mut sender, mut receiver) = pair(profile);
         let first = protected(&mut sender, &rtp(SSRC, 0xf000));
-        assert!(unprotected(&mut receiver, &first).is_ok());
+        unprotected(&mut receiver, &first).unwrap();
         let snapshot = receiver.snapshot();
         let packets = packets_from(&mut sender, 0xf000 + 0x4000, 0x3c00, 3, 1);
         let mut resumed = Receiver::resume(&master(profile), &snapshot).unwrap();
-        assert!(unprotected(&mut resumed, &packets[0]).is_ok());
+        unprotected(&mut resumed, &packets[0]).unwrap();
         assert_eq!(resumed.position(SSRC), sender.position());
     }
 }
