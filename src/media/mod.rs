@@ -40,12 +40,14 @@ use self::front::socket::Control;
 use self::ports::PortPool;
 use self::registry::{Limits, Registry};
 use self::thread::Thread;
+use crate::audio::noise_packets::NoisePackets;
 use crate::base::fault::Fault;
 use crate::base::random;
 use crate::config::Media;
 use crate::control::message::ThreadDescription;
 use crate::os::cores;
 use crate::os::directory;
+use crate::os::process;
 use crate::os::ring::{Ring, RingLimits};
 use crate::os::sockets::{self, BoundSocket, Purpose};
 
@@ -65,6 +67,7 @@ pub fn run(config: &Media) -> Result<(), Fault> {
     if let Err(error) = cores::keep_off(&config.cores) {
         warn!(%error, "the control thread cannot be kept off the media threads' cores");
     }
+    make_noise()?;
     runtime.block_on(async {
         let listener = listen(&config.control).await?;
         let reports = Reports::new()
@@ -93,6 +96,19 @@ pub fn run(config: &Media) -> Result<(), Fault> {
             Fault::new(what, "a media thread", "start again; report this with the kernel's version")
         })
     })
+}
+
+/// Has the packets of comfort noise made meanwhile: calls that this process takes up do not wait for
+/// them, nor does who takes them up, even where every thread runs until it waits (SCHED_FIFO).
+fn make_noise() -> Result<(), Fault> {
+    let make = || {
+        process::step_back();
+        NoisePackets::shared().make(std::thread::yield_now);
+    };
+    match std::thread::Builder::new().name("noise".to_owned()).spawn(make) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Fault::new(error, "a thread", "raise the limit of threads")),
+    }
 }
 
 async fn told_to_end() {
