@@ -100,6 +100,7 @@ pub enum Pages {
 /// A running media process with one thread.
 pub struct Linecard {
     settings: LinecardSettings,
+    socket: PathBuf,
     /// Ends with this.
     started: Option<Started>,
     process: Process,
@@ -169,6 +170,7 @@ impl Linecard {
         let settings = settings.clone();
         let mut engine = Self {
             settings,
+            socket,
             started,
             process,
             control,
@@ -321,6 +323,15 @@ impl Engine for Linecard {
         Some(self.counted.clone())
     }
 
+    fn control(&self) -> Option<&Path> {
+        Some(&self.socket)
+    }
+
+    fn call_load_percent(&mut self) -> Option<f64> {
+        let process = self.request("query_process", &json!({})).ok()?;
+        process["threads"][0]["call_load_percent"].as_f64()
+    }
+
     fn settings(&self) -> Map<String, Value> {
         let choice = "its own choice for what the browser offers, in-band FEC among it";
         let encoder = self.settings.rung.map_or(choice, Rung::name);
@@ -468,7 +479,8 @@ fn local_ufrag(number: u16) -> String {
     format!("call{number}")
 }
 
-fn name_of(number: u16) -> String {
+/// The name of a call in the control protocol.
+pub fn name_of(number: u16) -> String {
     format!("load-{number}")
 }
 

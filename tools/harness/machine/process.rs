@@ -11,6 +11,8 @@ use crate::machine::Priority;
 /// Above the engine: who measures must not be late because of what it measures.
 const GENERATOR_PRIORITY: u32 = 20;
 const ENGINE_PRIORITY: u32 = 10;
+/// Below the engine: who only watches has to wait.
+const OBSERVER_PRIORITY: u32 = 5;
 
 /// A process that is measured.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +100,11 @@ pub fn engine_program(
 /// Gives this thread the generator's priority.
 pub fn raise_generator(priority: Priority) -> Result<(), String> {
     raise(priority, GENERATOR_PRIORITY)
+}
+
+/// Gives this thread a priority below both, and above what else the machine does.
+pub fn raise_observer(priority: Priority) -> Result<(), String> {
+    raise(priority, OBSERVER_PRIORITY)
 }
 
 /// Gives this thread the priority that an engine has.

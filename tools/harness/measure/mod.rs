@@ -9,3 +9,4 @@ pub mod percentiles;
 pub mod progress;
 pub mod run;
 pub mod search;
+pub mod set_up;

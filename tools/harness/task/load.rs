@@ -30,6 +30,7 @@ const SEARCH_STEP: Duration = Duration::from_secs(5);
 pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
     check_writable(arguments.json.as_deref(), arguments.page.as_deref())?;
     check_red(arguments)?;
+    check_queries(arguments)?;
     let cores = cores(&arguments.machine)?;
     let tuned = Tuned::set(cores, arguments.machine.priority, arguments.machine.delivery)?;
     let mut bench = Bench {
@@ -61,6 +62,14 @@ pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
     Ok(if run.starved.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Whether somebody can ask this engine.
+fn check_queries(arguments: &LoadArguments) -> Result<(), String> {
+    if arguments.queries.is_some() && arguments.engine != EngineChoice::Linecard {
+        return Err("--queries asks linecard: write --engine linecard, or leave one out".to_owned());
+    }
+    Ok(())
+}
+
 /// Whether what is asked for about RED can be had.
 fn check_red(arguments: &LoadArguments) -> Result<(), String> {
     if arguments.red == Red::None
@@ -85,6 +94,7 @@ fn load_of(arguments: &LoadArguments) -> Load {
         impairments: arguments.impairments.impairments(),
         calls_per_second: arguments.offered,
         refusals_allowed: arguments.offered.is_some(),
+        queries: arguments.queries,
         admission: match arguments.offered {
             Some(_) => Admission::Default,
             None => Admission::Lifted,
