@@ -234,6 +234,25 @@ fn what_queries_cost_is_told_beside_what_calls_cost_without() {
     }
 }
 
+#[test]
+fn a_killed_engine_is_followed_by_one_that_everybody_hears_again() {
+    let report = load("kill", &["--calls", "4", "--kill"]);
+    let deaths = report["deaths"].as_array().unwrap();
+    assert!(deaths.len() >= 5, "{report:#}");
+    for death in deaths {
+        // Who is not heard again has a hole as long as was waited.
+        for hole in death["longest_hole_ms"].as_array().unwrap() {
+            assert!((0.0..1_900.0).contains(&hole.as_f64().unwrap()), "{report:#}");
+        }
+        let [ended, served, resumed] = ["ended_ms", "served_ms", "resumed_ms"]
+            .map(|field| death["succession"][field].as_f64().unwrap());
+        assert!(0.0 < ended && ended < served && served < resumed, "{report:#}");
+    }
+    assert_eq!(report["packets_unread"], 0, "{report:#}");
+    let name = if report["starved"] == true { "starved_figures" } else { "figures" };
+    assert!(report[name]["browser_hole_ms"].is_number(), "{report:#}");
+}
+
 /// Whatever way it receives, it passes everything on: only then can its costs be compared.
 #[test]
 fn the_bare_forwarder_passes_every_datagram_on() {
@@ -327,6 +346,8 @@ fn a_mistake_is_answered_with_what_to_write() {
         (["load", "--burst", "4"], "--loss <PERCENT>"),
         (["load", "--queries", "40000"], "0..=30000"),
         (["load", "--engine=none", "--queries=5"], "--queries asks linecard"),
+        (["load", "--engine=none", "--kill"], "--kill is for linecard"),
+        (["load", "--search", "--kill"], "cannot be used with"),
         (["load", "--red", "maybe"], "[possible values: none, accept, both]"),
         (["load", "--rung", "fast"], "write one of silk_48k_fec"),
         (["load", "--engine", "asterisk"], "ng://127.0.0.1:2223"),

@@ -25,6 +25,7 @@ Examples:
   tools/load --calls 500 --offered 100              more than are taken: what is refused, and how soon
   tools/load --calls 20 --loss 5 --burst 2          what is left of holes
   tools/load --calls 250 --queries 10000            what it costs to be watched
+  tools/load --calls 20 --kill                      the hole that a killed media process leaves
   tools/load --calls 4 --stall 200 --seconds 15     whether the stall leaves a delay behind
   tools/load --engine rtpengine --calls 30          the same load on Debian's rtpengine
 A run in which the harness was late itself is told, and is no result.";
@@ -163,6 +164,10 @@ pub struct LoadArguments {
     /// Offers the calls at this many a second and measures those that are accepted
     #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub offered: Option<u32>,
+    /// Kills linecard (SIGKILL) five times in mid-call, starts another at once that goes on with the calls
+    /// from snapshots a second old, and says for how long nobody heard anything
+    #[arg(long, conflicts_with_all = ["search", "offered", "queries", "page", "control", "seconds"])]
+    pub kill: bool,
     /// Asks linecard for statistics so many times a second meanwhile, as observers of its control socket
     /// do, from the generator's core; the cost is then the media thread's alone. 0: they are connected
     /// and ask nothing

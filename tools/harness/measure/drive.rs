@@ -151,7 +151,8 @@ fn measure(
     Ok(Measured { accounts, elapsed, resident_bytes, queries, call_load_percent })
 }
 
-fn wait(time: Duration, mut say: impl FnMut(f64)) -> Result<(), String> {
+/// Waits, unless somebody interrupts it.
+pub fn wait(time: Duration, mut say: impl FnMut(f64)) -> Result<(), String> {
     let began = Instant::now();
     loop {
         check_interrupted()?;

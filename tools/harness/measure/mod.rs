@@ -3,6 +3,7 @@
 
 pub mod capacity;
 pub mod drive;
+pub mod kill;
 pub mod load;
 pub mod outcome;
 pub mod percentiles;
