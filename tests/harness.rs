@@ -178,6 +178,86 @@ fn g711_is_relayed() {
     }
 }
 
+/// How often is the machine's matter, and in the report; that nobody is harmed is not.
+#[test]
+fn an_observer_is_answered_while_calls_are_carried() {
+    let report = load("queries", &["--calls", "4", "--seconds", "2", "--queries", "700"]);
+    let run = run_of(&report);
+    assert_eq!(run["queries"]["asked_per_second"], 700, "{report:#}");
+    assert!(run["queries"]["answered_per_second"].as_f64().unwrap() > 10.0, "{report:#}");
+    assert!(run["call_load_percent"].as_f64().unwrap() > 0.0, "{report:#}");
+    for direction in ["browser_to_trunk", "trunk_to_browser"] {
+        assert_eq!(run[direction]["loss_percent"], 0.0, "{report:#}");
+    }
+}
+
+#[test]
+fn what_queries_cost_is_told_beside_what_calls_cost_without() {
+    let directory = std::env::temp_dir();
+    let [json, page] = ["json", "html"]
+        .map(|kind| directory.join(format!("linecard-queries-{}.{kind}", std::process::id())));
+    let [json_path, page_path] = [&json, &page].map(|path| path.to_str().unwrap());
+    let output = harness(&[
+        "compare",
+        "--part",
+        "queries",
+        "--calls",
+        "4",
+        "--seconds",
+        "1",
+        "--turns",
+        "1",
+        "--priority",
+        "normal",
+        "--json",
+        json_path,
+        "--page",
+        page_path,
+    ]);
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(&json).unwrap()).unwrap();
+    let drawn = std::fs::read_to_string(&page).unwrap();
+    for path in [json, page] {
+        std::fs::remove_file(path).unwrap();
+    }
+    let starved = report["starved"].as_bool().unwrap();
+    assert_eq!(output.status.success(), !starved, "{}", stderr(&output));
+    let queries = &report["queries"];
+    let fixed = ["asked_per_second", "calls", "turns"].map(|field| count(queries, field));
+    assert_eq!(fixed, [10_000, 4, 1], "{report:#}");
+    let figures = &queries[if starved { "starved_figures" } else { "figures" }];
+    assert!(figures.get("calls_carried").is_none(), "with a number nothing is searched for");
+    let figure = &figures["cpu_ms_per_call_second"];
+    if !starved {
+        let [without, with, ratio] =
+            ["without", "with", "ratio"].map(|name| figure[name].as_f64().unwrap());
+        assert!((ratio - with / without).abs() < 1e-9, "{report:#}");
+        assert_eq!(figures["answered_per_second"]["without"], 0.0, "{report:#}");
+    }
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    for shown in [&printed, &drawn] {
+        assert!(shown.contains("10000 questions a second: 4 calls, 1 turns"), "{shown}");
+    }
+}
+
+#[test]
+fn a_killed_engine_is_followed_by_one_that_everybody_hears_again() {
+    let report = load("kill", &["--calls", "4", "--kill"]);
+    let deaths = report["deaths"].as_array().unwrap();
+    assert!(deaths.len() >= 5, "{report:#}");
+    for death in deaths {
+        // Who is not heard again has a hole as long as was waited.
+        for hole in death["longest_hole_ms"].as_array().unwrap() {
+            assert!((0.0..1_900.0).contains(&hole.as_f64().unwrap()), "{report:#}");
+        }
+        let [ended, served, resumed] = ["ended_ms", "served_ms", "resumed_ms"]
+            .map(|field| death["succession"][field].as_f64().unwrap());
+        assert!(0.0 < ended && ended < served && served < resumed, "{report:#}");
+    }
+    assert_eq!(report["packets_unread"], 0, "{report:#}");
+    let name = if report["starved"] == true { "starved_figures" } else { "figures" };
+    assert!(report[name]["browser_hole_ms"].is_number(), "{report:#}");
+}
+
 /// Whatever way it receives, it passes everything on: only then can its costs be compared.
 #[test]
 fn the_bare_forwarder_passes_every_datagram_on() {
@@ -269,6 +349,10 @@ fn a_mistake_is_answered_with_what_to_write() {
         (["load", "--browser", "stereo"], "[possible values: narrowband, fullband, pcmu]"),
         (["load", "--loss", "80"], "write a number from 0 to 50, e.g. 5"),
         (["load", "--burst", "4"], "--loss <PERCENT>"),
+        (["load", "--queries", "40000"], "0..=30000"),
+        (["load", "--engine=none", "--queries=5"], "--queries asks linecard"),
+        (["load", "--engine=none", "--kill"], "--kill is for linecard"),
+        (["load", "--search", "--kill"], "cannot be used with"),
         (["load", "--red", "maybe"], "[possible values: none, accept, both]"),
         (["load", "--rung", "fast"], "write one of silk_48k_fec"),
         (["load", "--engine", "asterisk"], "ng://127.0.0.1:2223"),
@@ -277,6 +361,7 @@ fn a_mistake_is_answered_with_what_to_write() {
         (["compare", "--part=stall", "--against=/bin/true"], "narrowband, fullband and relay"),
         (["compare", "--against", "/nowhere/linecard"], "name a linecard program"),
         (["compare", "--turns", "3"], "--against <PROGRAM>"),
+        (["compare", "--part=stall", "--calls=3"], "--part queries alone"),
         (["compare", "--page", "/nowhere/page"], "--page /nowhere/page"),
         (["load", "--control", "/nowhere"], "is linecard media running?"),
         (["load", "--rung=celt_48k_red", "--red=none"], "write --red accept"),

@@ -11,7 +11,7 @@
 //! In: a level. Out: the packets of it, one after another. How long they are sent and when the far
 //! decoder is left alone is decided in [`crate::media`].
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use super::SAMPLES_PER_MS;
 use super::noise::NoiseSource;
@@ -51,50 +51,54 @@ const SETTINGS: EncoderSettings = EncoderSettings {
 /// and a decoder left alone 1 more.
 const LOST_DB: u8 = 3;
 
-/// The packets of every level.
+/// The packets of every level; none of any, until they are made.
 pub struct NoisePackets {
-    packets: Vec<Box<[u8]>>,
+    packets: OnceLock<Vec<Box<[u8]>>>,
 }
 
 opaque!(NoisePackets);
 
 impl NoisePackets {
-    /// The process's own, made when first asked for, in about 25 ms.
+    /// The process's own.
     pub fn shared() -> &'static Self {
-        static SHARED: LazyLock<NoisePackets> = LazyLock::new(NoisePackets::encode);
+        static SHARED: NoisePackets = NoisePackets { packets: OnceLock::new() };
         &SHARED
     }
 
-    /// The packet of the level nearest to `level`, for the `number`th time. `None` only where not even
-    /// one encoder could be had.
+    /// Makes them, unless they are there, in about 33 ms: too long for a packet that waits. `between` is
+    /// called after each: others may run then.
+    pub fn make(&self, between: impl FnMut()) {
+        self.packets.get_or_init(|| encode(between));
+    }
+
+    /// The packet of the level nearest to `level`, for the `number`th time. `None` until they are made,
+    /// and where not even one encoder could be had.
     pub fn packet(&self, level: NoiseLevel, number: usize) -> Option<&[u8]> {
         let below_loudest = level.to_byte().clamp(LOUDEST, QUIETEST) - LOUDEST;
         let level = usize::from((below_loudest + STEP / 2) / STEP);
-        self.packets.get(level * PACKETS + number % PACKETS).map(AsRef::as_ref)
+        self.packets.get()?.get(level * PACKETS + number % PACKETS).map(AsRef::as_ref)
     }
+}
 
-    fn encode() -> Self {
-        let Some(mut encoder) =
-            OpusArena::new(1).ok().and_then(|arena| arena.encoder(SETTINGS).ok())
-        else {
-            return Self { packets: Vec::new() };
-        };
-        let mut source = NoiseSource::default();
-        let mut encode = |level: u8| {
-            let (mut pcm, mut packet) = ([0; NOISE_SAMPLES], [0; PACKET_BYTES_MAX]);
-            source.fill(NoiseLevel::new(level - LOST_DB), &mut pcm);
-            let bytes = encoder.encode(&pcm, &mut packet).unwrap_or(0);
-            Box::from(&packet[..bytes])
-        };
-        (0..SETTLING_FRAMES).for_each(|_| drop(encode(LOUDEST)));
-        let mut packets = Vec::with_capacity(LEVELS * PACKETS);
-        for level in (LOUDEST..=QUIETEST).step_by(usize::from(STEP)) {
-            (0..STEP_FRAMES).for_each(|_| drop(encode(level)));
-            let of_level = (0..FRAMES_MAX).map(|_| encode(level));
-            packets.extend(of_level.filter(|packet| has_no_voice(packet)).take(PACKETS));
-        }
-        Self { packets }
+fn encode(mut between: impl FnMut()) -> Vec<Box<[u8]>> {
+    let encoder = OpusArena::new(1).ok().and_then(|arena| arena.encoder(SETTINGS).ok());
+    let Some(mut encoder) = encoder else { return Vec::new() };
+    let mut source = NoiseSource::default();
+    let mut encode = |level: u8| {
+        let (mut pcm, mut packet) = ([0; NOISE_SAMPLES], [0; PACKET_BYTES_MAX]);
+        source.fill(NoiseLevel::new(level - LOST_DB), &mut pcm);
+        let bytes = encoder.encode(&pcm, &mut packet).unwrap_or(0);
+        between();
+        Box::from(&packet[..bytes])
+    };
+    (0..SETTLING_FRAMES).for_each(|_| drop(encode(LOUDEST)));
+    let mut packets = Vec::with_capacity(LEVELS * PACKETS);
+    for level in (LOUDEST..=QUIETEST).step_by(usize::from(STEP)) {
+        (0..STEP_FRAMES).for_each(|_| drop(encode(level)));
+        let of_level = (0..FRAMES_MAX).map(|_| encode(level));
+        packets.extend(of_level.filter(|packet| has_no_voice(packet)).take(PACKETS));
     }
+    packets
 }
 
 /// The first bit of a SILK frame says whether its encoder took it for speech (RFC 6716 §4.2.3).
@@ -108,6 +112,11 @@ mod tests {
     use crate::audio::ladder::Rung;
     use crate::audio::synthetic::speech;
 
+    fn made() -> &'static NoisePackets {
+        NoisePackets::shared().make(|| {});
+        NoisePackets::shared()
+    }
+
     fn level_db(pcm: &[i16]) -> f64 {
         let energy: f64 = pcm.iter().map(|sample| f64::from(*sample).powi(2)).sum();
         -20.0 * ((energy / pcm.len() as f64).sqrt() / 32_768.0).max(1e-9).log10()
@@ -116,8 +125,8 @@ mod tests {
     #[test]
     fn every_packet_says_that_there_is_no_voice_and_has_its_level() {
         let arena = OpusArena::new(1).unwrap();
-        let noise = NoisePackets::shared();
-        assert_eq!(noise.packets.len(), LEVELS * PACKETS);
+        let noise = made();
+        assert_eq!(noise.packets.get().unwrap().len(), LEVELS * PACKETS);
         for level in LOUDEST..=QUIETEST {
             let mut decoder = arena.decoder().unwrap();
             let mut heard = Vec::new();
@@ -137,8 +146,16 @@ mod tests {
     }
 
     #[test]
+    fn there_are_none_until_they_are_made() {
+        let noise = NoisePackets { packets: OnceLock::new() };
+        assert_eq!(noise.packet(NoiseLevel::new(50), 0), None);
+        noise.make(|| {});
+        assert_eq!(noise.packet(NoiseLevel::new(50), 0), made().packet(NoiseLevel::new(50), 0));
+    }
+
+    #[test]
     fn a_level_beyond_the_last_is_the_last() {
-        let noise = NoisePackets::shared();
+        let noise = made();
         let packet = |level| noise.packet(NoiseLevel::new(level), 5).unwrap();
         assert_eq!(packet(0), packet(LOUDEST));
         assert_eq!(packet(127), packet(QUIETEST));
@@ -148,7 +165,7 @@ mod tests {
     /// without audio and its own decoder's noise, with one packet and one without audio every 400 ms.
     #[test]
     fn a_decoder_goes_on_with_the_noise_at_its_level_on_every_rung() {
-        let noise = NoisePackets::shared();
+        let noise = made();
         let arena = OpusArena::new(1).unwrap();
         for rung in Rung::ALL {
             for level in [35, 40, 45, 50, 55, 60, 65, 70] {

@@ -25,7 +25,6 @@ use super::leg::consent::answer_check;
 use super::line::{self, Incoming};
 use super::load::Load;
 use super::table::Calls;
-use crate::audio::noise_packets::NoisePackets;
 use crate::audio::opus::OpusArena;
 use crate::base::clock::WallAnchor;
 use crate::base::discard::{Discard, DiscardCounters};
@@ -138,7 +137,6 @@ impl Core {
         now: Instant,
     ) -> io::Result<Self> {
         let CoreParts { thread, calls, browsers, codecs, codec_time, gauge, wall, random } = parts;
-        NoisePackets::shared(); // is made here, not in the first call's time
         let browsers = network.add(browsers)?;
         let mut owners = vec![Owner::Nobody; Self::sockets(calls)];
         owners[browsers.position()] = Owner::Browsers;

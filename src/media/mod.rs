@@ -23,14 +23,14 @@ pub mod stream;
 mod table;
 mod thread;
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use self::channel::{CoreEnd, CoreHandle, Reports};
@@ -39,7 +39,8 @@ use self::front::json::Front;
 use self::front::socket::Control;
 use self::ports::PortPool;
 use self::registry::{Limits, Registry};
-use self::thread::Thread;
+use self::thread::{Thread, TimedCodecs};
+use crate::audio::noise_packets::NoisePackets;
 use crate::base::fault::Fault;
 use crate::base::narrow::Narrow;
 use crate::base::random;
@@ -47,12 +48,14 @@ use crate::config::Media;
 use crate::control::message::ThreadDescription;
 use crate::os::cores;
 use crate::os::directory;
+use crate::os::process;
 use crate::os::ring::{Ring, RingLimits};
 use crate::os::sockets::{self, BoundSocket, Purpose};
 
-/// How long a port that a killed predecessor held may take to be free, and how often it is tried.
+/// How long a port that a killed predecessor held may take to be free, and how often it is tried: the kernel
+/// takes 30 to 45 ms, in which nobody hears the predecessor's calls.
 const PORT_FREED_MAX: Duration = Duration::from_secs(3);
-const PORT_TRIED_EVERY: Duration = Duration::from_millis(50);
+const PORT_TRIED_EVERY: Duration = Duration::from_millis(1);
 
 /// Runs the media process until it is told to end (SIGTERM, SIGINT) or a thread fails.
 pub fn run(config: &Media) -> Result<(), Fault> {
@@ -65,6 +68,7 @@ pub fn run(config: &Media) -> Result<(), Fault> {
     if let Err(error) = cores::keep_off(&config.cores) {
         warn!(%error, "the control thread cannot be kept off the media threads' cores");
     }
+    make_noise()?;
     runtime.block_on(async {
         let listener = listen(&config.control).await?;
         let reports = Reports::new()
@@ -93,6 +97,19 @@ pub fn run(config: &Media) -> Result<(), Fault> {
             Fault::new(what, "a media thread", "start again; report this with the kernel's version")
         })
     })
+}
+
+/// Has the packets of comfort noise made meanwhile: calls that this process takes up do not wait for
+/// them, nor does who takes them up, even where every thread runs until it waits (SCHED_FIFO).
+fn make_noise() -> Result<(), Fault> {
+    let make = || {
+        process::step_back();
+        NoisePackets::shared().make(std::thread::yield_now);
+    };
+    match std::thread::Builder::new().name("noise".to_owned()).spawn(make) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Fault::new(error, "a thread", "raise the limit of threads")),
+    }
 }
 
 async fn told_to_end() {
@@ -132,14 +149,20 @@ async fn start_threads(
     let threads = config.cores.len();
     let (failed, failures) = mpsc::channel(threads.max(1));
     let (mut handles, mut cores) = (Vec::with_capacity(threads), Vec::with_capacity(threads));
+    // They prepare themselves side by side, while the ports are waited for.
+    let mut starting = Vec::with_capacity(threads);
     for (thread, core) in config.cores.iter().copied().enumerate() {
-        let port = config.browser_port.saturating_add(thread.narrow());
-        let browser = SocketAddr::new(config.address, port);
-        let socket = bind_browser_port(browser).await?;
         let (handle, end) = reports
             .connect(thread)
             .map_err(|error| Fault::new(error, "eventfd", "raise the limit of open files"))?;
-        start_thread(core, end, socket.clone(), config.calls_per_core, failed.clone()).await?;
+        let started = start_thread(core, end, config.calls_per_core, failed.clone())?;
+        starting.push((core, handle, started));
+    }
+    for (thread, (core, handle, started)) in starting.into_iter().enumerate() {
+        let port = config.browser_port.saturating_add(thread.narrow());
+        let browser = SocketAddr::new(config.address, port);
+        let socket = bind_browser_port(browser).await?;
+        started.go(socket.clone()).await?;
         let part = (thread, threads);
         let (address, range) = (config.address, config.trunk_ports);
         let ports = PortPool::new(address, range, part, BoundSocket::bind, Instant::now());
@@ -170,27 +193,41 @@ async fn bind_browser_port(address: SocketAddr) -> Result<BoundSocket, Fault> {
     }
 }
 
-async fn start_thread(
+/// A thread that prepares itself, and then waits for its browser port.
+struct Starting {
+    place: String,
+    core: usize,
+    port: std::sync::mpsc::Sender<BoundSocket>,
+    /// Whether it is pinned, or why it is none.
+    ready: oneshot::Receiver<io::Result<bool>>,
+}
+
+fn start_thread(
     core: usize,
     end: CoreEnd,
-    socket: BoundSocket,
     calls: usize,
     failed: mpsc::Sender<String>,
-) -> Result<(), Fault> {
-    let (ready, started) = tokio::sync::oneshot::channel();
+) -> Result<Starting, Fault> {
+    let (is_ready, ready) = oneshot::channel();
+    let (port, bound) = std::sync::mpsc::channel();
     let number = end.thread;
     let body = move || {
         let pinned = core_affinity::set_for_current(core_affinity::CoreId { id: core });
-        let ring = Ring::new(Core::sockets(calls), RingLimits::THREAD, end.wake.clone());
-        let thread = ring.and_then(|ring| Thread::new(ring, end, socket, calls));
-        match thread {
+        let prepare = || {
+            let ring = Ring::new(Core::sockets(calls), RingLimits::THREAD, end.wake.clone())?;
+            let codecs = TimedCodecs::new(calls)?;
+            // Nobody binds it any more: the process ends.
+            let port = bound.recv().map_err(io::Error::other)?;
+            Thread::new(ring, end, port, codecs)
+        };
+        match prepare() {
             Ok(thread) => {
-                let _ = ready.send(Ok(pinned));
+                let _ = is_ready.send(Ok(pinned));
                 let error = thread.run();
                 let _ = failed.blocking_send(format!("media thread {number}: {error}"));
             }
             Err(error) => {
-                let _ = ready.send(Err(error));
+                let _ = is_ready.send(Err(error));
             }
         }
     };
@@ -199,20 +236,30 @@ async fn start_thread(
         .name(format!("media-{number}"))
         .spawn(body)
         .map_err(|error| Fault::new(error, &place, "raise the limit of threads"))?;
-    match started.await {
-        Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) => Err(Fault::new(
-            "the core is not there, or not allowed for this process",
-            format!("core {core}, [media].cores"),
-            "name cores that `nproc` and the container's CPU set allow",
-        )),
-        Ok(Err(error)) => Err(Fault::new(
-            format!("io_uring or memory refused: {error}"),
-            place,
-            "allow io_uring (sysctl kernel.io_uring_disabled=0, the container's seccomp profile) \
-             and raise the limit of locked memory",
-        )),
-        Err(_) => Err(Fault::new("the thread ended as it began", place, "report this")),
+    Ok(Starting { place, core, port, ready })
+}
+
+impl Starting {
+    /// Gives it its port, and waits until it runs.
+    async fn go(self, port: BoundSocket) -> Result<(), Fault> {
+        let Self { place, core, .. } = self;
+        // One that failed before says why.
+        let _ = self.port.send(port);
+        match self.ready.await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(Fault::new(
+                "the core is not there, or not allowed for this process",
+                format!("core {core}, [media].cores"),
+                "name cores that `nproc` and the container's CPU set allow",
+            )),
+            Ok(Err(error)) => Err(Fault::new(
+                format!("io_uring or memory refused: {error}"),
+                place,
+                "allow io_uring (sysctl kernel.io_uring_disabled=0, the container's seccomp profile) \
+                 and raise the limit of locked memory",
+            )),
+            Err(_) => Err(Fault::new("the thread ended as it began", place, "report this")),
+        }
     }
 }
 

@@ -72,7 +72,7 @@ impl PortPool {
         let mut refusal = None;
         for _ in 0..self.free.len() {
             let Some((_, pair)) = self.free.pop_front_if(|(from, _)| *from <= now) else { break };
-            match self.bind_pair(pair) {
+            match self.bind_pair(pair, Purpose::Leg) {
                 Ok(sockets) => return Ok((pair, sockets)),
                 Err(error) => {
                     let taken = error.kind() == io::ErrorKind::AddrInUse;
@@ -97,7 +97,7 @@ impl PortPool {
         let pair = PortPair { rtp: local.port() };
         let is_it = |(_, free): &(Instant, PortPair)| *free == pair;
         let place = self.free.iter().position(is_it).filter(|_| local.ip() == self.address)?;
-        let bound = self.bind_pair(pair);
+        let bound = self.bind_pair(pair, Purpose::NamedLeg);
         match &bound {
             Ok(_) => drop(self.free.remove(place)),
             Err(error) => {
@@ -112,8 +112,8 @@ impl PortPool {
         local.ip() == self.address && self.free.iter().any(|(_, free)| free.rtp == local.port())
     }
 
-    fn bind_pair(&self, pair: PortPair) -> io::Result<[BoundSocket; 2]> {
-        let bind = |port| (self.bind)(SocketAddr::new(self.address, port), Purpose::Leg);
+    fn bind_pair(&self, pair: PortPair, purpose: Purpose) -> io::Result<[BoundSocket; 2]> {
+        let bind = |port| (self.bind)(SocketAddr::new(self.address, port), purpose);
         let rtp = bind(pair.rtp)?;
         Ok([rtp, bind(pair.rtcp())?])
     }

@@ -25,6 +25,7 @@ use super::front::json::{Front, Output};
 use super::ports::PortPool;
 use super::registry::audio::{recording_of, unreadable};
 use super::registry::{self, Client, Limits, Registry};
+use crate::audio::noise_packets::NoisePackets;
 use crate::audio::opus::OpusArena;
 use crate::base::clock::WallAnchor;
 use crate::base::narrow::Narrow;
@@ -186,6 +187,7 @@ impl Rig {
         wall: WallAnchor,
         now: Instant,
     ) -> io::Result<Self> {
+        NoisePackets::shared().make(|| {});
         let gauge = Arc::new(Gauge::default());
         let parts = CoreParts {
             thread,

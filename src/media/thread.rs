@@ -35,21 +35,20 @@ pub(super) struct Thread<N> {
 }
 
 impl<N: Network> Thread<N> {
-    /// A thread for at most `calls` calls on its network, with its bound browser socket. To be made on
-    /// the thread that runs it.
+    /// A thread on its network, with its bound browser socket. To be made on the thread that runs it.
     pub(super) fn new(
         mut network: N,
         control: CoreEnd,
         browsers: BoundSocket,
-        calls: usize,
+        codecs: TimedCodecs,
     ) -> io::Result<Self> {
-        let codecs = OpusArena::new(calls)?;
+        let TimedCodecs { calls, codecs, codec_time } = codecs;
         let now = Instant::now();
         let parts = CoreParts {
             thread: control.thread,
             calls,
             browsers,
-            codec_time: time_codec(&codecs),
+            codec_time,
             codecs,
             gauge: control.gauge.clone(),
             wall: WallAnchor::now(),
@@ -140,6 +139,22 @@ impl<N: Network> Thread<N> {
                 self.core.event_lost();
             }
         }
+    }
+}
+
+/// Codec states of so many calls, and what one takes here.
+pub(super) struct TimedCodecs {
+    calls: usize,
+    codecs: Rc<OpusArena>,
+    codec_time: Duration,
+}
+
+impl TimedCodecs {
+    /// To be made on the core that they are for.
+    pub(super) fn new(calls: usize) -> io::Result<Self> {
+        let codecs = OpusArena::new(calls)?;
+        let codec_time = time_codec(&codecs);
+        Ok(Self { calls, codecs, codec_time })
     }
 }
 

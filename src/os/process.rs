@@ -1,10 +1,15 @@
-//! What a process settles for itself at start: no core dumps, and its end when its supervisor ends.
+//! What a process settles for itself at start: no core dumps, its end when its supervisor ends, and who
+//! goes first.
 
 use std::io;
 
 use rustix::process::{
     DumpableBehavior, Pid, Signal, getppid, set_dumpable_behavior, set_parent_process_death_signal,
+    setpriority_process,
 };
+
+/// Of setpriority(2).
+const NICEST: i32 = 19;
 
 /// Keeps keys and passwords in memory out of core files and from other processes of the same user.
 pub fn forbid_core_dumps() -> io::Result<()> {
@@ -20,6 +25,12 @@ pub fn end_on_panic() {
         report(panic);
         std::process::abort();
     }));
+}
+
+/// Lets other threads go before this one, as far as the kernel's scheduler allows.
+pub fn step_back() {
+    // Nobody is refused to be nicer. The kernel takes it for the calling thread alone.
+    let _ = setpriority_process(None, NICEST);
 }
 
 /// Whether the process that should be watched is there.

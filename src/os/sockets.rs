@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -20,6 +21,10 @@ const SHARED_RECEIVE_BYTES: usize = 4 << 20;
 /// Receive buffer of a leg's port: some 80 datagrams with the kernel's bookkeeping, more than any
 /// stall worth keeping.
 const LEG_RECEIVE_BYTES: usize = 32 << 10;
+/// How often a port that was named is tried, a tenth of a second in all: what follows waits behind it. Its
+/// turn comes after the shared port, which takes the longest part of that.
+const NAMED_TRIES: u32 = 100;
+const NAMED_TRIED_EVERY: Duration = Duration::from_millis(1);
 /// How many stale datagrams are taken off a socket at once: more than the shared port holds.
 const DISCARDED_MAX: usize = 20_000;
 /// What SO_MEMINFO tells, `SK_MEMINFO_*` of linux/sock_diag.h, and which of it the drops are.
@@ -33,6 +38,9 @@ pub enum Purpose {
     Shared,
     /// One leg's RTP or RTCP port: connected to its remote once that is known.
     Leg,
+    /// The same where somebody was told of this port: it is waited for as long as a killed process takes
+    /// to be taken apart.
+    NamedLeg,
 }
 
 /// A bound UDP socket, held by the thread that receives on it and by whoever asks what the kernel dropped
@@ -55,9 +63,12 @@ impl BoundSocket {
         // The kernel caps this at net.core.rmem_max without complaint.
         socket.set_recv_buffer_size(match purpose {
             Purpose::Shared => SHARED_RECEIVE_BYTES,
-            Purpose::Leg => LEG_RECEIVE_BYTES,
+            Purpose::Leg | Purpose::NamedLeg => LEG_RECEIVE_BYTES,
         })?;
-        socket.bind(&address.into())?;
+        match purpose {
+            Purpose::NamedLeg => bind_when_free(&socket, address)?,
+            Purpose::Shared | Purpose::Leg => socket.bind(&address.into())?,
+        }
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
         let bound = Self { address, descriptor: Some(Arc::new(socket.into())) };
         // Refused in some containers; the call works without.
@@ -101,6 +112,19 @@ impl BoundSocket {
     }
 }
 
+/// Binds a port that the kernel may be about to free: a killed process's io_uring goes after the process.
+fn bind_when_free(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    for _ in 0..NAMED_TRIES {
+        match socket.bind(&address.into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                std::thread::sleep(NAMED_TRIED_EVERY);
+            }
+            bound => return bound,
+        }
+    }
+    socket.bind(&address.into())
+}
+
 /// Throws away what waits at a socket, and says how much.
 pub fn discard_waiting(socket: &OwnedFd) -> u64 {
     let mut scratch = [0_u8; 1];
@@ -137,6 +161,24 @@ mod tests {
     use std::net::UdpSocket;
 
     use super::*;
+
+    #[test]
+    fn a_port_that_was_named_is_waited_for_and_another_is_not() {
+        let bind = |address: SocketAddr, purpose| BoundSocket::bind(address, purpose);
+        let held = bind("127.0.0.1:0".parse().unwrap(), Purpose::Leg).unwrap();
+        let address = held.address();
+        let in_use = |bound: io::Result<BoundSocket>| {
+            assert_eq!(bound.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        };
+        in_use(bind(address, Purpose::Leg));
+        in_use(bind(address, Purpose::NamedLeg));
+        let holder = std::thread::spawn(move || {
+            std::thread::sleep(10 * NAMED_TRIED_EVERY);
+            drop(held);
+        });
+        assert_eq!(bind(address, Purpose::NamedLeg).unwrap().address(), address);
+        holder.join().unwrap();
+    }
 
     #[test]
     fn datagrams_without_room_at_a_socket_are_counted_and_it_receives_again() {

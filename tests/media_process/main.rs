@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests may fail as tests do
 
 mod exhaustion;
+mod kill;
 mod memory;
 mod pause;
 mod play;
@@ -15,7 +16,7 @@ mod play;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -69,26 +70,45 @@ impl Media {
                 port + 1 + 2 * pairs,
             );
             std::fs::write(&config, text).unwrap();
-            let child = Command::new("sh")
-                .args(["-c", &format!("{limits}\nexec \"$0\" \"$@\"")])
-                .arg(env!("CARGO_BIN_EXE_linecard"))
-                .arg("media")
-                .arg("--config")
-                .arg(&config)
-                .stderr(Stdio::null())
-                .stdin(Stdio::piped())
-                .spawn()
-                .unwrap();
-            let media = Self { child, directory };
-            let until = Instant::now() + PATIENCE;
-            while Instant::now() < until {
-                if UnixStream::connect(media.socket()).is_ok() {
-                    return media;
-                }
-                std::thread::sleep(Duration::from_millis(10));
+            let media = Self { child: Self::spawn(limits, &config), directory };
+            if media.is_served() {
+                return media;
             }
         }
         panic!("the media process did not start");
+    }
+
+    fn spawn(limits: &str, config: &Path) -> Child {
+        Command::new("sh")
+            .args(["-c", &format!("{limits}\nexec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_linecard"))
+            .arg("media")
+            .arg("--config")
+            .arg(config)
+            .stderr(Stdio::null())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Kills it (SIGKILL) and starts another at once in its place: same configuration, same ports.
+    fn succeed(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.child = Self::spawn("", &self.directory.join("linecard.toml"));
+        assert!(self.is_served(), "no other media process started");
+    }
+
+    /// Waits until somebody serves the control socket.
+    fn is_served(&self) -> bool {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            if UnixStream::connect(self.socket()).is_ok() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        false
     }
 
     fn socket(&self) -> PathBuf {

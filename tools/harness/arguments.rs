@@ -15,12 +15,17 @@ use crate::machine::{Delivery, Priority};
 /// The most calls: each has an address of its own, and our engine a port pair.
 const CALLS_MAX: i64 = 6_000;
 
+/// The most questions a second: an engine has sixty-four connections, of 500 each.
+const QUERIES_MAX: i64 = 30_000;
+
 const LOAD_EXAMPLES: &str = "\
 Examples:
   tools/load --calls 300                            300 calls for ten seconds
   tools/load --search --page load.html              what a core carries, and a page with plots
   tools/load --calls 500 --offered 100              more than are taken: what is refused, and how soon
   tools/load --calls 20 --loss 5 --burst 2          what is left of holes
+  tools/load --calls 250 --queries 10000            what it costs to be watched
+  tools/load --calls 20 --kill                      the hole that a killed media process leaves
   tools/load --calls 4 --stall 200 --seconds 15     whether the stall leaves a delay behind
   tools/load --engine rtpengine --calls 30          the same load on Debian's rtpengine
 A run in which the harness was late itself is told, and is no result.";
@@ -48,7 +53,7 @@ pub enum Task {
     #[command(name = "load", override_usage = "tools/load [OPTIONS]", after_help = LOAD_EXAMPLES)]
     Load(LoadArguments),
     /// Runs linecard and Debian's rtpengine under the same load, in turns, and writes them side by side:
-    /// about twenty minutes, or five for each part at most
+    /// under thirty minutes, or five for each part at most, eight for queries
     #[command(
         name = "compare",
         override_usage = "tools/compare [OPTIONS]",
@@ -76,14 +81,16 @@ pub struct CompareArguments {
     /// relay, in under ten minutes
     #[arg(long, value_name = "PROGRAM")]
     pub against: Option<PathBuf>,
-    /// Turns of each of the two; the figures are medians
-    #[arg(long, requires = "against", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=15))]
-    pub turns: u8,
-    /// Seconds measured in a turn
-    #[arg(long, requires = "against", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=60))]
-    pub seconds: u16,
-    /// Calls in every turn; four fifths of what the other program is likely to carry unless given
-    #[arg(long, requires = "against", value_parser = clap::value_parser!(u16).range(1..=CALLS_MAX))]
+    /// Turns of each of two programs, or with and without queries; the figures are medians of five unless
+    /// given
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=15))]
+    pub turns: Option<u8>,
+    /// Seconds measured in such a turn; 8 of a program, 5 of queries unless given
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=60))]
+    pub seconds: Option<u16>,
+    /// Calls in every such turn; four fifths of what the other program is likely to carry, or of what is
+    /// found to be carried without queries, unless given
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=CALLS_MAX))]
     pub calls: Option<u16>,
     /// Only this part; say it again for more
     #[arg(long, value_enum, value_name = "PART")]
@@ -111,11 +118,13 @@ pub enum Part {
     Rungs,
     /// No engine at all: datagrams passed on, with each way of receiving them.
     Sockets,
+    /// Ours with 10,000 questions of observers a second, beside none.
+    Queries,
 }
 
 impl Part {
     /// In the order they are done.
-    pub const ALL: [Part; 8] = [
+    pub const ALL: [Part; 9] = [
         Part::Narrowband,
         Part::Fullband,
         Part::Relay,
@@ -124,6 +133,7 @@ impl Part {
         Part::Overload,
         Part::Rungs,
         Part::Sockets,
+        Part::Queries,
     ];
     /// Of the short version.
     pub const QUICK: [Part; 4] = [Part::Narrowband, Part::Fullband, Part::Relay, Part::Rungs];
@@ -154,6 +164,15 @@ pub struct LoadArguments {
     /// Offers the calls at this many a second and measures those that are accepted
     #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub offered: Option<u32>,
+    /// Kills linecard (SIGKILL) five times in mid-call, starts another at once that goes on with the calls
+    /// from snapshots a second old, and says for how long nobody heard anything
+    #[arg(long, conflicts_with_all = ["search", "offered", "queries", "page", "control", "seconds"])]
+    pub kill: bool,
+    /// Asks linecard for statistics so many times a second meanwhile, as observers of its control socket
+    /// do, from the generator's core; the cost is then the media thread's alone. 0: they are connected
+    /// and ask nothing
+    #[arg(long, value_name = "PER_SECOND", value_parser = clap::value_parser!(u32).range(0..=QUERIES_MAX))]
+    pub queries: Option<u32>,
     /// linecard, rtpengine (Debian's, started here), ng://HOST:PORT (a running rtpengine), none
     /// (browsers and trunks send to each other), or forward (datagrams are passed on and nothing else:
     /// the price of the sockets; forward:STRATEGY:SOCKETS says how, e.g. forward:one-shot:shared)

@@ -18,14 +18,11 @@
 //!  page       what was found out, as JSON and as a page with plots
 //!  task       the commands
 //! ```
-#![cfg_attr(
-    test,
-    allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_possible_wrap,
-        clippy::cast_sign_loss,
-        reason = "a wrong number fails its test"
-    )
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "system calls want their own integers, and nothing but figures is made of the rest"
 )]
 
 mod arguments;

@@ -147,7 +147,10 @@ impl Noise {
         self.next = Some(at + duration_of(assembly.packet_samples()));
         let missing = assembly.packet_samples() - assembly.pending();
         match (&mut self.kind, &mut transcoder.encoder) {
-            (Kind::Told { .. }, Encoder::Opus(encoder, gate)) => {
+            // Until the packets are made, in the process's first moments, noise is encoded.
+            (Kind::Told { level, sent, .. }, Encoder::Opus(encoder, gate))
+                if gate.noise_packets().packet(*level, *sent).is_some() =>
+            {
                 encoder.interrupt();
                 self.packet(gate, at)
             }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use linecard::audio::g711::{self, Law};
+use linecard::audio::noise_packets::NoisePackets;
 use linecard::audio::opus::{
     EncoderSettings, OpusArena, OpusDecoder, OpusEncoder, PACKET_SAMPLES_MAX,
 };
@@ -49,6 +50,7 @@ impl CodecLoop<'_> {
             return Err(format!("core {core}, the engine's, is not ours to use"));
         }
         raise_as_engine(self.priority)?;
+        NoisePackets::shared().make(|| {});
         let calls = usize::from(self.calls);
         let arena = OpusArena::new(calls).map_err(|error| error.to_string())?;
         let full = |_| "the arena has too few states".to_owned();

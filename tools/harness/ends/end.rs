@@ -64,6 +64,15 @@ pub struct End {
     matcher: Matcher,
     heard: u64,
     opened: Opened,
+    silence: Silence,
+}
+
+/// How long nothing was heard at a time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Silence {
+    /// When the last packet came.
+    since_ns: Option<i64>,
+    longest_ns: i64,
 }
 
 /// Of the packets that came, those whose payload was looked at.
@@ -121,6 +130,13 @@ pub enum Answer {
     Unknown,
 }
 
+impl Silence {
+    fn end(&mut self, at_ns: i64) {
+        let since_ns = self.since_ns.replace(at_ns).unwrap_or(at_ns);
+        self.longest_ns = self.longest_ns.max(at_ns - since_ns);
+    }
+}
+
 impl End {
     /// An end that has sent nothing yet.
     pub fn new(settings: EndSettings) -> Self {
@@ -143,6 +159,7 @@ impl End {
             matcher,
             heard: 0,
             opened: Opened::default(),
+            silence: Silence::default(),
         }
     }
 
@@ -247,6 +264,7 @@ impl End {
             _ => return Heard::Control,
         }
         self.heard += 1;
+        self.silence.end(at_ns);
         let header = match RtpPacket::parse(datagram) {
             Ok(packet) => packet.header,
             Err(_) => return Heard::Bad,
@@ -315,6 +333,13 @@ impl End {
     /// What comes back to this end, beyond packets in order.
     pub fn anomalies(&self) -> crate::ends::matching::Anomalies {
         self.matcher.seen
+    }
+
+    /// The longest time in which no packet came, of those that ended since this was asked last or have
+    /// not ended yet.
+    pub fn take_longest_silence_ns(&mut self, now_ns: i64) -> i64 {
+        let since_ns = self.silence.since_ns.unwrap_or(now_ns);
+        std::mem::take(&mut self.silence.longest_ns).max(now_ns - since_ns)
     }
 
     /// What was looked at.

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use linecard::base::discard::Discard;
 use linecard::base::random::{self, Random};
@@ -57,10 +57,20 @@ pub enum Order {
     Add(Box<[EndSettings; 2]>),
     /// Packets sent from one wall-clock time to another count.
     Measure([i64; 2]),
+    /// Tells how long nothing came.
+    Silences(Sender<Silences>),
     /// Sends no more, and goes on to receive.
     StopSending,
     /// Ends the thread.
     End,
+}
+
+/// What each end heard nothing for, at most, since this was asked last.
+pub struct Silences {
+    /// In microseconds, browsers' and trunks'.
+    pub longest_us: [Vec<u32>; 2],
+    /// How late packets were handed to the kernel since then.
+    pub late_us: Vec<u32>,
 }
 
 /// Both sockets of the far ends.
@@ -239,6 +249,10 @@ impl Generator {
                 match self.orders.try_recv() {
                     Ok(Order::Add(ends)) => self.add(*ends),
                     Ok(Order::Measure(measured_ns)) => self.measured_ns = measured_ns,
+                    Ok(Order::Silences(to)) => {
+                        self.drain(usize::MAX)?;
+                        let _ = to.send(self.take_silences());
+                    }
                     Ok(Order::StopSending) => sends = false,
                     Ok(Order::End) | Err(TryRecvError::Disconnected) => {
                         self.drain(usize::MAX)?;
@@ -424,6 +438,16 @@ impl Generator {
             self.seen.backlog_max = self.seen.backlog_max.max(waiting);
         }
         Ok(())
+    }
+
+    fn take_silences(&mut self) -> Silences {
+        let now_ns = wall_ns();
+        let mut longest_us = [Vec::new(), Vec::new()];
+        for (number, end) in self.ends.iter_mut().enumerate() {
+            let us = end.take_longest_silence_ns(now_ns) / 1_000;
+            longest_us[number % 2].push(us.clamp(0, i64::from(u32::MAX)) as u32);
+        }
+        Silences { longest_us, late_us: std::mem::take(&mut self.seen.late_us) }
     }
 
     fn finish(mut self) -> Seen {

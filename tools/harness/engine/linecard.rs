@@ -15,6 +15,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use linecard::audio::ladder::Rung;
 use linecard::wire::stun::{self, BindingRequest, Role, TransactionId};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{CallPlace, CallRequest, Counted, Engine, Heard, NoCall};
@@ -27,7 +28,7 @@ const PROTOCOLS: RangeInclusive<u64> = 1..=2;
 const ANSWER_TIME: Duration = Duration::from_secs(3);
 /// For the process to serve its socket, and to end.
 const PATIENCE: Duration = Duration::from_secs(10);
-const POLL: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(1);
 /// Below the ports that the kernel hands out by itself (net.ipv4.ip_local_port_range), which the
 /// load generator's sockets take. Pairs that another program holds are passed over.
 const TRUNK_PORTS: &str = "20000-31999";
@@ -100,6 +101,7 @@ pub enum Pages {
 /// A running media process with one thread.
 pub struct Linecard {
     settings: LinecardSettings,
+    socket: PathBuf,
     /// Ends with this.
     started: Option<Started>,
     process: Process,
@@ -109,6 +111,19 @@ pub struct Linecard {
     mute: bool,
     /// By the calls that ended.
     counted: [Counted; 2],
+    /// Of the calls, taken last.
+    snapshots: Vec<Value>,
+}
+
+/// How another process came in the place of one that was killed: milliseconds since then.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Succession {
+    /// The kernel had ended the killed one.
+    pub ended_ms: f64,
+    /// The other one greeted its controller: it has its ports.
+    pub served_ms: f64,
+    /// It had taken up every call.
+    pub resumed_ms: f64,
 }
 
 /// What this needs to know of a media process, of any version that it can drive.
@@ -157,40 +172,76 @@ impl Linecard {
             (None, None) => return Err("no media process".to_owned()),
         };
         let mut started = started;
-        let connection = connect(&socket, started.as_mut())?;
-        let peer = rustix::net::sockopt::socket_peercred(&connection)
-            .map_err(|error| at(&socket, error.into()))?;
-        let process = Process::new(peer.pid.as_raw_nonzero().get().unsigned_abs());
-        let mut control = BufReader::new(connection);
-        let mut line = String::new();
-        control.read_line(&mut line).map_err(|error| at(&socket, error))?;
-        let greeting =
-            Greeting::read(&line).map_err(|problem| format!("{}: {problem}", socket.display()))?;
+        let (process, control, greeting) = controlled(&socket, started.as_mut())?;
         let settings = settings.clone();
         let mut engine = Self {
             settings,
+            socket,
             started,
             process,
             control,
             greeting,
             mute: false,
             counted: Default::default(),
+            snapshots: Vec::new(),
         };
         engine.request("take_control", &json!({})).map_err(|refusal| refusal.message)?;
         Ok(engine)
     }
 
+    /// Takes a snapshot of each of so many calls.
+    pub fn take_snapshots(&mut self, calls: u16) -> Result<(), String> {
+        self.snapshots.clear();
+        for number in 0..calls {
+            let snapshot = self.request("snapshot", &json!({"call": name_of(number)}));
+            self.snapshots.push(snapshot.map_err(|refusal| refusal.message)?);
+        }
+        Ok(())
+    }
+
+    /// Kills the process that was started (SIGKILL), starts another at once and gives it the calls.
+    pub fn die_and_succeed(&mut self) -> Result<Succession, String> {
+        let started = self.started.as_mut().ok_or("the process is not ours to kill")?;
+        let killed = Instant::now();
+        let passed_ms = || killed.elapsed().as_secs_f64() * 1e3;
+        started
+            .child
+            .kill()
+            .and_then(|()| started.child.wait())
+            .map_err(|error| error.to_string())?;
+        let ended_ms = passed_ms();
+        started.child = Started::run(&started.directory, &self.settings)?;
+        (self.process, self.control, self.greeting) = controlled(&self.socket, Some(started))?;
+        let served_ms = passed_ms();
+        self.request("take_control", &json!({})).map_err(|refusal| refusal.message)?;
+        // They are asked for one behind the other, not each when the one before is answered.
+        let line = |snapshot| json!({"id": 1, "command": "create_call", "arguments": snapshot});
+        let lines: Vec<String> = std::mem::take(&mut self.snapshots)
+            .into_iter()
+            .map(|it| line(it).to_string())
+            .collect();
+        let text = lines.join("\n") + "\n";
+        self.control.get_mut().write_all(text.as_bytes()).map_err(|error| error.to_string())?;
+        for _ in lines {
+            self.answer("create_call").map_err(|refusal| refusal.message)?;
+        }
+        Ok(Succession { ended_ms, served_ms, resumed_ms: passed_ms() })
+    }
+
     /// One request and its result; events in between are passed over.
     fn request(&mut self, command: &str, arguments: &Value) -> Result<Value, Refusal> {
-        let about = |problem: &dyn std::fmt::Display| Refusal {
-            code: String::new(),
-            message: format!("{command}: {problem}"),
-        };
         if self.mute {
             return Err(no_answer());
         }
         let line = json!({"id": 1, "command": command, "arguments": arguments}).to_string() + "\n";
-        self.control.get_mut().write_all(line.as_bytes()).map_err(|error| about(&error))?;
+        let written = self.control.get_mut().write_all(line.as_bytes());
+        written.map_err(|error| about(command, &error))?;
+        self.answer(command)
+    }
+
+    /// The result of a request that was written.
+    fn answer(&mut self, command: &str) -> Result<Value, Refusal> {
+        let about = |problem: &dyn std::fmt::Display| about(command, problem);
         loop {
             let mut line = String::new();
             match self.control.read_line(&mut line) {
@@ -282,6 +333,10 @@ struct Refusal {
     message: String,
 }
 
+fn about(command: &str, problem: &dyn std::fmt::Display) -> Refusal {
+    Refusal { code: String::new(), message: format!("{command}: {problem}") }
+}
+
 fn no_answer() -> Refusal {
     let message = format!("no answer within {} s", ANSWER_TIME.as_secs());
     Refusal { code: NO_ANSWER.to_owned(), message }
@@ -319,6 +374,15 @@ impl Engine for Linecard {
 
     fn counted(&self) -> Option<[Counted; 2]> {
         Some(self.counted.clone())
+    }
+
+    fn control(&self) -> Option<&Path> {
+        Some(&self.socket)
+    }
+
+    fn call_load_percent(&mut self) -> Option<f64> {
+        let process = self.request("query_process", &json!({})).ok()?;
+        process["threads"][0]["call_load_percent"].as_f64()
     }
 
     fn settings(&self) -> Map<String, Value> {
@@ -368,8 +432,7 @@ impl Counted {
 
 impl Started {
     fn spawn(settings: &LinecardSettings) -> Result<Self, String> {
-        let LinecardSettings { core, priority, calls, pages, .. } = settings;
-        let program = settings.program.clone().map_or_else(program_beside, Ok)?;
+        let LinecardSettings { core, calls, .. } = settings;
         let name = format!("linecard-load-{}-{}", std::process::id(), free_port()?);
         let directory = std::env::temp_dir().join(name);
         fs::DirBuilder::new()
@@ -385,21 +448,27 @@ impl Started {
             settings.admission.configuration()
         );
         fs::write(&config, text).map_err(|error| at(&config, error))?;
+        let child = Self::run(&directory, settings)?;
+        Ok(Self { child, directory })
+    }
+
+    /// Runs it with what its directory holds.
+    fn run(directory: &Path, settings: &LinecardSettings) -> Result<Child, String> {
+        let program = settings.program.clone().map_or_else(program_beside, Ok)?;
         let log = directory.join("log");
         let log_file = fs::File::create(&log).map_err(|error| at(&log, error))?;
-        let mut command = engine_program(&program, None, *priority);
-        if *pages == Pages::Small {
+        let mut command = engine_program(&program, None, settings.priority);
+        if settings.pages == Pages::Small {
             command.env("MIMALLOC_ALLOW_THP", "0");
         }
-        let child = command
+        command
             .args(["media", "--config"])
-            .arg(&config)
+            .arg(directory.join("linecard.toml"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log_file)
             .spawn()
-            .map_err(|error| at(&program, error))?;
-        Ok(Self { child, directory })
+            .map_err(|error| at(&program, error))
     }
 }
 
@@ -413,6 +482,23 @@ pub fn program_beside() -> Result<PathBuf, String> {
         let place = program.display();
         Err(format!("{place} is not there; build it with: cargo build --release --bin linecard"))
     }
+}
+
+/// A connection to it, greeted.
+fn controlled(
+    socket: &Path,
+    started: Option<&mut Started>,
+) -> Result<(Process, BufReader<UnixStream>, Greeting), String> {
+    let connection = connect(socket, started)?;
+    let peer = rustix::net::sockopt::socket_peercred(&connection)
+        .map_err(|error| at(socket, error.into()))?;
+    let process = Process::new(peer.pid.as_raw_nonzero().get().unsigned_abs());
+    let mut control = BufReader::new(connection);
+    let mut line = String::new();
+    control.read_line(&mut line).map_err(|error| at(socket, error))?;
+    let greeting =
+        Greeting::read(&line).map_err(|problem| format!("{}: {problem}", socket.display()))?;
+    Ok((process, control, greeting))
 }
 
 fn connect(socket: &Path, mut started: Option<&mut Started>) -> Result<UnixStream, String> {
@@ -468,7 +554,8 @@ fn local_ufrag(number: u16) -> String {
     format!("call{number}")
 }
 
-fn name_of(number: u16) -> String {
+/// The name of a call in the control protocol.
+pub fn name_of(number: u16) -> String {
     format!("load-{number}")
 }
 

@@ -5,9 +5,11 @@ pub mod bencode;
 pub mod forwarder;
 pub mod linecard;
 pub mod loopback;
+pub mod observer;
 pub mod rtpengine;
 
 use std::net::SocketAddrV4;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -110,6 +112,17 @@ pub trait Engine {
     /// What it counted on the browsers' side and on the trunks', of the calls that were ended; `None`
     /// when it tells nothing.
     fn counted(&self) -> Option<[Counted; 2]> {
+        None
+    }
+
+    /// Where an observer can ask it for statistics; `None` when nobody can.
+    fn control(&self) -> Option<&Path> {
+        None
+    }
+
+    /// What one of its calls takes of its core by its own measure, in percent; `None` when it does not
+    /// tell.
+    fn call_load_percent(&mut self) -> Option<f64> {
         None
     }
 

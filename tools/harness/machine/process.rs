@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::machine::Priority;
@@ -11,6 +11,8 @@ use crate::machine::Priority;
 /// Above the engine: who measures must not be late because of what it measures.
 const GENERATOR_PRIORITY: u32 = 20;
 const ENGINE_PRIORITY: u32 = 10;
+/// Below the engine: who only watches has to wait.
+const OBSERVER_PRIORITY: u32 = 5;
 
 /// A process that is measured.
 #[derive(Clone, Copy, Debug)]
@@ -54,16 +56,24 @@ impl Process {
             fs::read_dir(&tasks).map_err(|error| format!("{}: {error}", tasks.display()))?;
         let mut accounts = Accounts::default();
         for task in listed.flatten() {
-            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-            let mut fields = text.split_whitespace().map(|field| field.parse::<f64>());
-            let mut field_ms = || fields.next().and_then(Result::ok).unwrap_or(0.0) / 1e6;
-            let (ran_ms, waited_ms) = (field_ms(), field_ms());
+            let Schedule { ran_ms, waited_ms } = schedule_of(&task.path());
             accounts.ran_ms += ran_ms;
             if ran_ms > accounts.busiest_ms {
                 (accounts.busiest_ms, accounts.waited_ms) = (ran_ms, waited_ms);
             }
         }
         Ok(accounts)
+    }
+
+    /// How long its threads of these names together were ready and waited for a core, since it began.
+    pub fn waited_ms(&self, is_one: impl Fn(&str) -> bool) -> Result<f64, String> {
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.pid));
+        let listed =
+            fs::read_dir(&tasks).map_err(|error| format!("{}: {error}", tasks.display()))?;
+        let name = |task: &Path| fs::read_to_string(task.join("comm")).unwrap_or_default();
+        let tasks = listed.flatten().map(|task| task.path());
+        let these = tasks.filter(|task| is_one(name(task).trim()));
+        Ok(these.map(|task| schedule_of(&task).waited_ms).sum())
     }
 
     /// Resident bytes.
@@ -74,6 +84,25 @@ impl Process {
         let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         Ok(kilobytes.ok_or_else(|| format!("{path}: no VmRSS"))? * 1024)
     }
+}
+
+/// Of a thread, since it began.
+struct Schedule {
+    ran_ms: f64,
+    waited_ms: f64,
+}
+
+/// What the scheduler accounted (schedstat: time on a core and time ready without one, in nanoseconds).
+fn schedule_of(task: &Path) -> Schedule {
+    let text = fs::read_to_string(task.join("schedstat")).unwrap_or_default();
+    let mut fields = text.split_whitespace().map(|field| field.parse::<f64>());
+    let mut field_ms = || fields.next().and_then(Result::ok).unwrap_or(0.0) / 1e6;
+    Schedule { ran_ms: field_ms(), waited_ms: field_ms() }
+}
+
+/// How long this thread was ready and waited for a core, since it began.
+pub fn this_thread_waited_ms() -> f64 {
+    schedule_of(Path::new("/proc/thread-self")).waited_ms
 }
 
 /// A program that will run as an engine runs: on `core` if given, at the priority. However this
@@ -98,6 +127,11 @@ pub fn engine_program(
 /// Gives this thread the generator's priority.
 pub fn raise_generator(priority: Priority) -> Result<(), String> {
     raise(priority, GENERATOR_PRIORITY)
+}
+
+/// Gives this thread a priority below both, and above what else the machine does.
+pub fn raise_observer(priority: Priority) -> Result<(), String> {
+    raise(priority, OBSERVER_PRIORITY)
 }
 
 /// Gives this thread the priority that an engine has.

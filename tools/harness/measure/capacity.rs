@@ -59,9 +59,16 @@ pub fn find(
     guess: u16,
     browser: BrowserKind,
     precision: Precision,
+    measure: impl FnMut(u16) -> Result<Option<Run>, String>,
+) -> Result<Capacity, String> {
+    find_by(Search::new(guess, calls_max(browser), precision), measure)
+}
+
+/// The same by a search that has begun.
+pub fn find_by(
+    mut search: Search,
     mut measure: impl FnMut(u16) -> Result<Option<Run>, String>,
 ) -> Result<Capacity, String> {
-    let mut search = Search::new(guess, calls_max(browser), precision);
     let mut curve = Vec::new();
     let mut starved = false;
     while let Some(calls) = search.next() {

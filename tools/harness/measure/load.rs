@@ -26,6 +26,9 @@ pub struct Load {
     pub calls_per_second: Option<u32>,
     /// Goes on when a call is refused: the load of those that were accepted is measured.
     pub refusals_allowed: bool,
+    /// Questions an observer asks the engine each second; with none of them it is connected all the
+    /// same, and figures are the media thread's alone. `None`: nobody observes.
+    pub queries: Option<u32>,
     /// Whether our engine may refuse calls for its core's sake.
     pub admission: Admission,
 }

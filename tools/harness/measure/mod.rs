@@ -3,9 +3,11 @@
 
 pub mod capacity;
 pub mod drive;
+pub mod kill;
 pub mod load;
 pub mod outcome;
 pub mod percentiles;
 pub mod progress;
 pub mod run;
 pub mod search;
+pub mod set_up;

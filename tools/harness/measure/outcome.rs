@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::ends::generator::Seen;
 use crate::engine::Counted;
 use crate::machine::process::Accounts;
@@ -11,6 +13,19 @@ use crate::measure::percentiles::{Percentiles, Refusals};
 const LATE_MS_MAX: f64 = 2.0;
 /// The share of time that the engine may have waited for its own core: more is somebody else's delay.
 const WAITED_PERCENT_MAX: f64 = 5.0;
+
+/// The share of its questions that an observer has to be answered: less is the harness's fault or
+/// that of the core it has in common with who answers.
+const ANSWERED_PERCENT_MIN: f64 = 95.0;
+
+/// What an observer asked.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Queries {
+    /// That many times a second, if it could.
+    pub asked_per_second: u32,
+    /// So often it was answered.
+    pub answered_per_second: f64,
+}
 
 /// What a run saw, before it is summed up.
 pub struct Outcome {
@@ -28,8 +43,25 @@ pub struct Outcome {
     pub accounts: Accounts,
     /// The measured time, by the clock.
     pub elapsed: Duration,
+    /// What an observer asked and was answered during it.
+    pub queries: Option<Queries>,
+    /// What a call takes of the core, by the engine's own measure at the end of it; asked where an
+    /// observer asks.
+    pub call_load_percent: Option<f64>,
     /// Of the engine, before the first call and with all of them.
     pub resident_bytes: [u64; 2],
+}
+
+impl Queries {
+    fn starved(self) -> Option<String> {
+        let Self { asked_per_second, answered_per_second } = self;
+        let least = f64::from(asked_per_second) * ANSWERED_PERCENT_MIN / 1e2;
+        (answered_per_second < least).then(|| {
+            format!(
+                "of {asked_per_second} questions a second {answered_per_second:.0} were answered"
+            )
+        })
+    }
 }
 
 impl Outcome {
@@ -59,7 +91,7 @@ impl Outcome {
                  programs used"
             ))
         } else {
-            None
+            self.queries.and_then(Queries::starved)
         }
     }
 

@@ -48,6 +48,14 @@ pub fn quantile_ms(sorted_us: &[u32], share: f64) -> Option<f64> {
     Some(f64::from(*us) / 1e3)
 }
 
+/// Of an even number it lies between the two in the middle.
+pub fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let count = values.len();
+    let (low, high) = (values.get(count.checked_sub(1)? / 2)?, values.get(count / 2)?);
+    Some((low + high) / 2.0)
+}
+
 /// Refusals of calls.
 #[derive(Clone, Debug, Serialize)]
 pub struct Refusals {

@@ -10,7 +10,7 @@ use crate::ends::matching::Anomalies;
 use crate::ends::material::BrowserKind;
 use crate::engine::Counted;
 use crate::measure::load::Load;
-use crate::measure::outcome::Outcome;
+use crate::measure::outcome::{Outcome, Queries};
 use crate::measure::percentiles::{Percentiles, Refusals, quantile_ms};
 
 /// Steps of the delay over time.
@@ -161,6 +161,11 @@ pub struct Run {
     pub core_percent: Option<f64>,
     /// Calls that would take a whole core at this cost.
     pub calls_at_this_cost: Option<f64>,
+    /// What one call takes of the core by the engine's own measure; asked where an observer asks.
+    pub call_load_percent: Option<f64>,
+    /// What an observer asked and was answered; absent where there was none. With it CPU time is that
+    /// of the media thread: who answers has another core.
+    pub queries: Option<Queries>,
     /// Datagrams in, toward the engine.
     pub packets_in_per_second: f64,
     /// Of the engine, with all calls.
@@ -189,8 +194,12 @@ impl Run {
     pub fn of(load: &Load, settings: Map<String, Value>, outcome: Outcome) -> Self {
         let Outcome { accepted, seen, accounts, elapsed, resident_bytes, .. } = &outcome;
         let (calls, seconds) = (f64::from(*accepted), elapsed.as_secs_f64());
-        let measured = accounts.ran_ms > 0.0 && *accepted > 0;
-        let cpu_ms = accounts.ran_ms / (calls * seconds);
+        let ran_ms = match outcome.queries {
+            Some(_) => accounts.busiest_ms,
+            None => accounts.ran_ms,
+        };
+        let measured = ran_ms > 0.0 && *accepted > 0;
+        let cpu_ms = ran_ms / (calls * seconds);
         let [browser_to_trunk, trunk_to_browser] = [0, 1].map(|at| &seen.directions[at]);
         let sent = browser_to_trunk.sent + trunk_to_browser.sent;
         let mut late_us = seen.late_us.clone();
@@ -204,8 +213,10 @@ impl Run {
             seconds,
             refused: outcome.refusals(),
             cpu_ms_per_call_second: measured.then_some(cpu_ms),
-            core_percent: measured.then_some(accounts.ran_ms / 10.0 / seconds),
+            core_percent: measured.then_some(ran_ms / 10.0 / seconds),
             calls_at_this_cost: measured.then_some(1_000.0 / cpu_ms),
+            call_load_percent: outcome.call_load_percent,
+            queries: outcome.queries,
             packets_in_per_second: sent as f64 / seconds,
             resident_bytes: after,
             resident_bytes_per_call: measured
@@ -290,6 +301,8 @@ pub mod tests {
             cpu_ms_per_call_second: Some(2.0),
             core_percent: Some(4.0),
             calls_at_this_cost: Some(500.0),
+            call_load_percent: Some(0.25),
+            queries: None,
             packets_in_per_second: 2_000.0,
             resident_bytes: 30_000_000,
             resident_bytes_per_call: Some(70_000),

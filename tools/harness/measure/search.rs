@@ -1,5 +1,6 @@
 //! The search for an engine's capacity: the largest number of calls that it carries within the bounds.
-//! Sans-IO: asks for runs and is told how they went. Doubles until a run fails, then halves the rest.
+//! Sans-IO: asks for runs and is told how they went. Doubles until a run fails, then halves the rest; near
+//! a good guess it goes by eighths until it has both, a run that is carried and one that is not.
 
 /// A run that is within these bounds is carried.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
@@ -28,10 +29,18 @@ impl Precision {
     pub const COARSE: Self = Self(0.08);
 }
 
+/// How far it goes in a step before both sides are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Strides {
+    Doubling,
+    Eighths,
+}
+
 /// A search under way.
 #[derive(Clone, Debug)]
 pub struct Search {
     precision: Precision,
+    strides: Strides,
     next: u16,
     most: u16,
     carried: u16,
@@ -41,7 +50,13 @@ pub struct Search {
 impl Search {
     /// Begins with a guess; asks for `most` calls at most.
     pub fn new(guess: u16, most: u16, precision: Precision) -> Self {
-        Self { precision, next: guess.clamp(1, most), most, carried: 0, failed: None }
+        let strides = Strides::Doubling;
+        Self { precision, strides, next: guess.clamp(1, most), most, carried: 0, failed: None }
+    }
+
+    /// Begins with a guess that is likely to be close, and comes as close as it can.
+    pub fn near(guess: u16, most: u16) -> Self {
+        Self { strides: Strides::Eighths, ..Self::new(guess, most, Precision::FINE) }
     }
 
     /// The run that is needed next; `None`: the search is over.
@@ -67,10 +82,13 @@ impl Search {
         } else if !within {
             self.failed = Some(self.failed.map_or(asked, |failed| failed.min(asked)));
         }
-        self.next = match self.failed {
-            Some(failed) => self.carried + (failed - self.carried) / 2,
-            None => self.carried.saturating_mul(2).min(self.most),
+        self.next = match (self.strides, self.failed) {
+            (Strides::Eighths, Some(failed)) if self.carried == 0 => failed - (failed / 8).max(1),
+            (_, Some(failed)) => self.carried + (failed - self.carried) / 2,
+            (Strides::Eighths, None) => self.carried + (self.carried / 8).max(1),
+            (Strides::Doubling, None) => self.carried.saturating_mul(2),
         };
+        self.next = self.next.min(self.most);
     }
 
     /// The most calls that were carried.
@@ -119,6 +137,27 @@ mod tests {
         search.record(310, true);
         assert_eq!(search.next(), None);
         assert_eq!(search.capacity(), 310);
+    }
+
+    #[test]
+    fn near_a_guess_it_never_goes_far_beyond() {
+        for capacity in [250, 300, 320, 400] {
+            let (mut search, mut asked) = (Search::near(300, 2_000), Vec::new());
+            while let Some(calls) = search.next() {
+                asked.push(calls);
+                search.record(calls, calls <= capacity);
+            }
+            let found = search.capacity();
+            assert!(found <= capacity && f64::from(capacity - found) <= f64::from(found) * 0.03);
+            assert!(asked.len() <= 7, "{asked:?}");
+            let most = (capacity * 9 / 8).max(300);
+            assert!(asked.iter().all(|calls| *calls <= most), "{asked:?}");
+        }
+        let mut search = Search::near(3, 2_000);
+        while let Some(calls) = search.next() {
+            search.record(calls, false);
+        }
+        assert_eq!(search.capacity(), 0);
     }
 
     proptest! {

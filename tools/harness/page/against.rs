@@ -18,10 +18,11 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use super::plot::{Plot, Scale, Series, escape};
-use super::results::{Circumstances, median};
+use super::results::Circumstances;
 use super::{STYLE, Subject, cell, plots_of, rows_table};
 use crate::ends::material::BrowserKind;
 use crate::measure::capacity::believed;
+use crate::measure::percentiles::median;
 use crate::measure::run::Run;
 
 /// Whose figures come first and second in every pair here.

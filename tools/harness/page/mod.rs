@@ -2,6 +2,7 @@
 
 pub mod against;
 pub mod plot;
+pub mod queries;
 pub mod results;
 pub mod text;
 
@@ -97,6 +98,11 @@ pub fn render(object: &Value, results: &Results) -> String {
     out.push_str(&loss_table(&results.loss));
     out.push_str(&rung_table(object));
     out.push_str(&socket_table(object));
+    if let Some(queries) = object.get("queries") {
+        let title = escape(&queries::title(queries));
+        let table = rows_table(&queries::HEADS, &queries::rows(queries));
+        let _ = write!(out, "<h2>{title}</h2>{table}");
+    }
     out.push_str(&results.overload.as_ref().map_or(String::new(), overload));
     for line in &results.left_out {
         let _ = write!(out, "<p>Left out: {}</p>", escape(line));
@@ -133,6 +139,7 @@ pub fn lines(object: &Value) -> Vec<String> {
         let title = format!("{name}: CPU, ms per call-second");
         lines.push(format!("{title:<48}{ours:>14}{codecs:>14}"));
     }
+    lines.extend(object.get("queries").into_iter().flat_map(queries::lines));
     for sockets in list(object, "sockets") {
         let [strategy, layout, calls, ms] = SOCKETS.map(|(field, _)| cell(&sockets[field]));
         let title =

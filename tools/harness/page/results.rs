@@ -8,7 +8,8 @@
 //!    stall, overload: { title, linecard: run, peer: run }
 //!    loss:            [ the same for each rate ]
 //!    rungs:           [ our engine and the codecs alone on each rung ]
-//!    sockets:         [ a bare forwarder with each way of receiving ] }
+//!    sockets:         [ a bare forwarder with each way of receiving ]
+//!    queries:         { ours without and with questions of observers, see queries.rs } }
 //! ```
 //!
 //! What was not measured is not there; a run that was starved is null.
@@ -22,8 +23,10 @@ use crate::baseline::forward::{Layout, Strategy};
 use crate::ends::material::BrowserKind;
 use crate::machine::{self, Cores, Delivery, Priority, Tuned};
 use crate::measure::capacity::{Capacity, USUAL_LOAD};
+use crate::measure::percentiles::median;
 use crate::measure::run::Run;
 use crate::measure::search::Bounds;
+use crate::page::queries::Questioned;
 
 /// What our engine begins a call with when the browser offers RED, as Chromium does. Fixed here, so
 /// that the engine and the bare codec loop do the same.
@@ -230,6 +233,8 @@ pub struct Results {
     pub rungs: Vec<RungFigures>,
     /// Ways of receiving.
     pub sockets: Vec<SocketFigures>,
+    /// What observers cost.
+    pub queries: Option<Questioned>,
     /// What could not be measured because the harness was starved.
     pub starved: Vec<String>,
     /// What was left out.
@@ -311,6 +316,9 @@ impl Results {
                 object[field] = pair.object();
             }
         }
+        if let Some(queries) = &self.queries {
+            object["queries"] = queries.object();
+        }
         if !self.loss.is_empty() {
             object["loss"] = self.loss.iter().map(Pair::object).collect();
         }
@@ -367,9 +375,12 @@ impl Results {
         let compared = compared.flat_map(move |known| &known.figures[who as usize].at_usual_load);
         let pairs = self.stall.iter().chain(&self.loss).chain(&self.overload);
         let rungs = self.rungs.iter().filter(move |_| who == Who::Linecard);
+        let questioned = self.queries.iter().filter(move |_| who == Who::Linecard);
+        let questioned = questioned.flat_map(|queries| queries.runs.iter().flatten());
         compared
             .chain(pairs.filter_map(move |pair| pair.runs[who as usize].as_ref()))
             .chain(rungs.filter_map(|rung| rung.run.as_ref()))
+            .chain(questioned.filter_map(Option::as_ref))
     }
 }
 
@@ -401,14 +412,6 @@ fn codec_settings(rung: Option<Rung>, browser: BrowserKind, payload: &str) -> Va
         settings["encoder_settings"] = json!(rung.settings());
     }
     settings
-}
-
-/// Of an even number it lies between the two in the middle.
-pub fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    let count = values.len();
-    let (low, high) = (values.get(count.checked_sub(1)? / 2)?, values.get(count / 2)?);
-    Some((low + high) / 2.0)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::ends::impairment::OnPurpose;
 use crate::engine::Counted;
+use crate::measure::outcome::Queries;
 use crate::measure::percentiles::{Percentiles, Refusals};
 use crate::measure::run::{Direction, Run};
 
@@ -28,6 +29,10 @@ pub fn text(run: &Run) -> String {
         for (name, counted) in ["browsers", "trunks"].into_iter().zip(counted) {
             lines.extend(counted_lines(name, counted));
         }
+    }
+    if let Some(Queries { asked_per_second, answered_per_second }) = run.queries {
+        let asked = format!("{asked_per_second}, {answered_per_second:.0}");
+        lines.push(row("questions asked and answered, 1/s", &asked));
     }
     let late = delays(run.generator_late_ms);
     lines.push(row("generator late, ms, p50 / p99 / p99.9 / max", &late));
@@ -131,6 +136,7 @@ mod tests {
         run.counted = Some([Counted::default(), Counted { late: 7, ..Counted::default() }]);
         run.impairments.loss_percent = 5.0;
         run.resident_bytes_per_call = None;
+        run.queries = Some(Queries { asked_per_second: 100, answered_per_second: 99.4 });
         run.starved = Some("late".to_owned());
         let text = text(&run);
         let line = |name: &str| {
@@ -143,6 +149,7 @@ mod tests {
         assert!(line("holes left").ends_with("3 of 12"));
         assert!(line("duplicates, reordered").ends_with("0, 0, 0, 2"));
         assert!(line("trunks: lost").ends_with("0, 0, 7, 0"));
+        assert!(line("questions").ends_with("100, 99"));
         assert!(line("STARVED").ends_with("late"));
     }
 }

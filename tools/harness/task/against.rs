@@ -28,6 +28,9 @@ use crate::page::results::{Circumstances, RUNG};
 
 /// Enough that a packet seldom has the engine to itself: gives the load of the turns.
 const PROBE_CALLS: u16 = 100;
+/// Turns of each program, and what is measured in one, unless it was said.
+const TURNS: u8 = 5;
+const SECONDS: u16 = 8;
 /// Setting more of them up takes longer than the turn.
 const CALLS_MAX: u16 = 700;
 /// Enough calls to share what a process uses once.
@@ -116,13 +119,14 @@ impl Bench<'_> {
             Some(calls) => calls,
             None => self.usual_calls(browser, &material)?,
         };
-        let measured = Duration::from_secs(self.arguments.seconds.into());
+        let turns = self.arguments.turns.unwrap_or(TURNS);
+        let measured = Duration::from_secs(self.arguments.seconds.unwrap_or(SECONDS).into());
         let load = Load { calls, measured, ..light(browser) };
         let measured = Duration::from_secs(1);
         let memory_load = Load { calls: MEMORY_CALLS.min(calls), measured, ..light(browser) };
         let payload = material.description(browser);
         let mut runs = [Vec::new(), Vec::new()];
-        for turn in 0..self.arguments.turns {
+        for turn in 0..turns {
             if self.began.elapsed().as_secs() > SECONDS_MAX {
                 let title = browser.title();
                 let left = format!("{title}: turns from the {}th on: no time", turn + 1);
@@ -132,7 +136,6 @@ impl Bench<'_> {
             let order = if turn % 2 == 0 { [0, 1] } else { [1, 0] };
             for at in order {
                 let name = against::NAMES[at];
-                let turns = self.arguments.turns;
                 self.progress.part = format!("{part}turn {} of {turns}, {name}: ", turn + 1);
                 let mut run = self.measure(at, &load, &material, Pages::Usual)?;
                 self.note_starved(name, &run);

@@ -1,6 +1,8 @@
 //! `tools/compare`: our media process and Debian's rtpengine under the same load, on the same core, in
 //! turns, in one run.
 
+mod queries;
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -67,12 +69,14 @@ pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, String> {
     if let Some(program) = &arguments.against {
         return against(arguments, program);
     }
+    check_turns(arguments)?;
     check_writable(arguments.json.as_deref(), Some(&arguments.page))?;
     let cores = cores(&arguments.machine)?;
     let tuned = Tuned::set(cores, arguments.machine.priority, arguments.machine.delivery)?;
     let mut laboratory = Laboratory {
         cores,
         tuned: &tuned,
+        arguments,
         quick: arguments.quick,
         began: Instant::now(),
         progress: Progress::new(),
@@ -98,9 +102,26 @@ pub fn compare(arguments: &CompareArguments) -> Result<ExitCode, String> {
     Ok(if starved { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// The parts that run rtpengine have their own number of turns.
+fn check_turns(arguments: &CompareArguments) -> Result<(), String> {
+    let CompareArguments { turns, seconds, calls, part, .. } = arguments;
+    let given = [
+        ("--turns", turns.is_some()),
+        ("--seconds", seconds.is_some()),
+        ("--calls", calls.is_some()),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((option, _)) if part.as_slice() != [Part::Queries] => {
+            Err(format!("{option} goes with --against <PROGRAM>, or with --part queries alone"))
+        }
+        _ => Ok(()),
+    }
+}
+
 struct Laboratory<'a> {
     cores: Cores,
     tuned: &'a Tuned,
+    arguments: &'a CompareArguments,
     quick: bool,
     began: Instant,
     progress: Progress,
@@ -123,6 +144,7 @@ impl Laboratory<'_> {
             Part::Overload => self.overload(),
             Part::Rungs => self.rungs(),
             Part::Sockets => self.sockets(),
+            Part::Queries => self.queries(),
         }
     }
 

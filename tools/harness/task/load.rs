@@ -30,6 +30,8 @@ const SEARCH_STEP: Duration = Duration::from_secs(5);
 pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
     check_writable(arguments.json.as_deref(), arguments.page.as_deref())?;
     check_red(arguments)?;
+    check_queries(arguments)?;
+    check_kill(arguments)?;
     let cores = cores(&arguments.machine)?;
     let tuned = Tuned::set(cores, arguments.machine.priority, arguments.machine.delivery)?;
     let mut bench = Bench {
@@ -39,6 +41,9 @@ pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
         progress: Progress::new(),
     };
     let load = load_of(arguments);
+    if arguments.kill {
+        return bench.kill(&load, &tuned);
+    }
     let (capacity, run) = if arguments.search {
         bench.search_and_measure(&load)?
     } else {
@@ -59,6 +64,22 @@ pub fn load(arguments: &LoadArguments) -> Result<ExitCode, String> {
         write_json(path, &object(cores, &tuned, searched, &run))?;
     }
     Ok(if run.starved.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Only what is ours goes on from snapshots.
+fn check_kill(arguments: &LoadArguments) -> Result<(), String> {
+    if arguments.kill && arguments.engine != EngineChoice::Linecard {
+        return Err("--kill is for linecard: write --engine linecard, or leave one out".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether somebody can ask this engine.
+fn check_queries(arguments: &LoadArguments) -> Result<(), String> {
+    if arguments.queries.is_some() && arguments.engine != EngineChoice::Linecard {
+        return Err("--queries asks linecard: write --engine linecard, or leave one out".to_owned());
+    }
+    Ok(())
 }
 
 /// Whether what is asked for about RED can be had.
@@ -85,6 +106,7 @@ fn load_of(arguments: &LoadArguments) -> Load {
         impairments: arguments.impairments.impairments(),
         calls_per_second: arguments.offered,
         refusals_allowed: arguments.offered.is_some(),
+        queries: arguments.queries,
         admission: match arguments.offered {
             Some(_) => Admission::Default,
             None => Admission::Lifted,
@@ -111,11 +133,11 @@ fn object(cores: Cores, tuned: &Tuned, searched: Option<&Capacity>, run: &Run) -
 }
 
 /// What the runs of one command share.
-struct Bench<'a> {
-    arguments: &'a LoadArguments,
-    around: Surroundings,
-    material: Material,
-    progress: Progress,
+pub struct Bench<'a> {
+    pub arguments: &'a LoadArguments,
+    pub around: Surroundings,
+    pub material: Material,
+    pub progress: Progress,
 }
 
 impl Bench<'_> {
@@ -176,6 +198,24 @@ impl Bench<'_> {
     }
 }
 
+/// Our media process.
+pub fn linecard(
+    arguments: &LoadArguments,
+    around: Surroundings,
+    load: &Load,
+) -> Result<Linecard, String> {
+    Linecard::start(&LinecardSettings {
+        control: arguments.control.clone(),
+        program: None,
+        core: around.cores.engine,
+        priority: around.priority,
+        calls: load.calls,
+        admission: load.admission,
+        rung: arguments.rung,
+        pages: Pages::Usual,
+    })
+}
+
 /// What is to be loaded.
 fn engine(
     arguments: &LoadArguments,
@@ -184,16 +224,7 @@ fn engine(
 ) -> Result<Box<dyn Engine>, String> {
     let Surroundings { cores: Cores { engine: core, .. }, priority } = around;
     Ok(match arguments.engine {
-        EngineChoice::Linecard => Box::new(Linecard::start(&LinecardSettings {
-            control: arguments.control.clone(),
-            program: None,
-            core,
-            priority,
-            calls: load.calls,
-            admission: load.admission,
-            rung: arguments.rung,
-            pages: Pages::Usual,
-        })?),
+        EngineChoice::Linecard => Box::new(linecard(arguments, around, load)?),
         EngineChoice::Rtpengine(address) => {
             Box::new(Rtpengine::start(&RtpengineSettings { address, core, priority })?)
         }

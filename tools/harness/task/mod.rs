@@ -2,6 +2,7 @@
 
 pub mod against;
 pub mod compare;
+pub mod kill;
 pub mod load;
 pub mod probe;
 

@@ -27,6 +27,7 @@ pub fn light(browser: BrowserKind) -> Load {
         impairments: Impairments::default(),
         calls_per_second: Some(capacity::calls_per_second(browser)),
         refusals_allowed: true,
+        queries: None,
         admission: Admission::Lifted,
     }
 }
