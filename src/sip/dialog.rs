@@ -3,8 +3,8 @@
 
 use super::transaction::MAX_FORWARDS;
 use crate::wire::sip::{
-    BadHeader, CSeq, HeaderName, Headers, Method, NameAddr, Request, Response, SipScheme, Status,
-    Uri,
+    BadHeader, CSeq, Contacts, HeaderName, Headers, Method, NameAddr, Request, Response, SipScheme,
+    Status, Uri,
 };
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,11 @@ impl DialogId {
     pub fn of_response(headers: &Headers) -> Option<Self> {
         let to = headers.to().ok()?;
         Self::new(headers.call_id().ok()?, headers.from().ok()?.tag()?, Some(to.tag()?))
+    }
+
+    /// The same where To has no tag, as before RFC 3261 (§12.1.2).
+    fn of_untagged(headers: &Headers) -> Option<Self> {
+        Self::new(headers.call_id().ok()?, headers.from().ok()?.tag()?, None)
     }
 
     fn new(call_id: &str, local_tag: &str, remote_tag: Option<&str>) -> Option<Self> {
@@ -101,10 +106,16 @@ impl From<BadHeader> for DialogRefusal {
 }
 
 impl Dialog {
-    /// The dialog our INVITE got into with a 101–299 response that has a To tag
-    /// (RFC 3261 §12.1.2). A response without Contact leaves the Request-URI as the target.
+    /// The dialog our INVITE got into with a 101–299 response (RFC 3261 §12.1.2). A provisional one
+    /// needs a To tag; a 2xx makes a dialog whatever it lacks, because it must be acknowledged and
+    /// can only be ended in its dialog (§13.2.2.4). Without a Contact that can be asked the
+    /// Request-URI stays the target.
     pub fn from_response(invite: &Request, response: &Response) -> Result<Self, BadHeader> {
-        let id = DialogId::of_response(&response.headers).ok_or(BadHeader(HeaderName::To))?;
+        let id = match DialogId::of_response(&response.headers) {
+            None if response.status.is_success() => DialogId::of_untagged(&response.headers),
+            id => id,
+        };
+        let id = id.ok_or(BadHeader(HeaderName::To))?;
         let mut dialog = Self {
             id,
             stage: Stage::Early,
@@ -112,12 +123,15 @@ impl Dialog {
             remote: response.headers.to()?,
             contact: invite.headers.contact()?,
             remote_target: invite.uri.clone(),
-            route_set: route_of_response(response)?,
+            route_set: Vec::new(),
             local_cseq: invite.headers.cseq()?.number,
             remote_cseq: None,
             secure: is_secure(&invite.uri),
         };
-        dialog.absorb_response(response)?;
+        if response.status.is_provisional() {
+            dialog.route_set = route_of_response(response)?;
+        }
+        dialog.absorb_response(response);
         Ok(dialog)
     }
 
@@ -157,16 +171,16 @@ impl Dialog {
     }
 
     /// Takes a further response to an INVITE or UPDATE of ours: the newest Contact and, with the 2xx
-    /// that ends an early dialog, the route set anew (RFC 3261 §12.2.1.2, §13.2.2.4).
-    pub fn absorb_response(&mut self, response: &Response) -> Result<(), BadHeader> {
-        if response.headers.first(&HeaderName::Contact).is_some() {
-            self.remote_target = target(response.headers.contact()?.uri);
+    /// that ends an early dialog, the route set anew (RFC 3261 §12.2.1.2, §13.2.2.4). A field that
+    /// does not read changes nothing: the 2xx is owed its ACK all the same.
+    pub fn absorb_response(&mut self, response: &Response) {
+        if let Some(contact) = contact_of(&response.headers) {
+            self.remote_target = contact;
         }
         if response.status.is_success() && self.stage == Stage::Early {
-            self.route_set = route_of_response(response)?;
+            self.route_set = route_of_response(response).unwrap_or_default();
             self.stage = Stage::Confirmed;
         }
-        Ok(())
     }
 
     /// Checks a request of theirs and takes its CSeq; a re-INVITE or UPDATE also moves the remote
@@ -230,6 +244,12 @@ impl Dialog {
             _ => (self.remote_target.clone(), self.route_set.clone()),
         }
     }
+}
+
+/// Where a response says its sender is: of several Contacts the first that SIP reaches.
+fn contact_of(headers: &Headers) -> Option<Uri> {
+    let Ok(Contacts::List(contacts)) = headers.contacts() else { return None };
+    contacts.into_iter().map(|contact| contact.uri).find(|uri| uri.as_sip().is_some()).map(target)
 }
 
 /// Record-Route of a response, first hop first.
@@ -331,9 +351,9 @@ mod tests {
         assert_eq!(dialog.stage, Stage::Early);
         let mut answer = response(Status::OK);
         answer.headers.push(HeaderName::RecordRoute, "<sip:p2;lr>");
-        dialog.absorb_response(&answer).unwrap();
+        dialog.absorb_response(&answer);
         assert_eq!(dialog.route_set, ["<sip:p2;lr>".parse().unwrap()]);
-        dialog.absorb_response(&response(Status::OK)).unwrap();
+        dialog.absorb_response(&response(Status::OK));
         assert_eq!(dialog.route_set.len(), 1);
     }
 
@@ -346,9 +366,31 @@ mod tests {
     }
 
     #[test]
-    fn a_response_without_a_tag_makes_no_dialog() {
+    fn a_provisional_response_without_a_tag_makes_no_dialog() {
         let trying = Response::to(&invite(), Status::TRYING);
         Dialog::from_response(&invite(), &trying).unwrap_err();
+        let ringing = Response::to(&invite(), Status::RINGING);
+        Dialog::from_response(&invite(), &ringing).unwrap_err();
+    }
+
+    #[test]
+    fn a_2xx_makes_a_dialog_whatever_it_lacks() {
+        let untagged = Response::to(&invite(), Status::OK);
+        let mut dialog = Dialog::from_response(&invite(), &untagged).unwrap();
+        assert_eq!(dialog.id.remote_tag, "");
+        assert_eq!(dialog.request(Method::Bye).uri, invite().uri);
+        assert_eq!(fields(&dialog.ack(7), HeaderName::To), ["<sip:bob@example.com>"]);
+
+        let mut two = response(Status::OK);
+        two.headers.set(HeaderName::Contact, "<tel:+15550123>, <sip:gw@192.0.2.7>");
+        let dialog = Dialog::from_response(&invite(), &two).unwrap();
+        assert_eq!(dialog.remote_target.to_string(), "sip:gw@192.0.2.7");
+
+        let mut garbled = response(Status::OK);
+        garbled.headers.set(HeaderName::Contact, "<<");
+        garbled.headers.push(HeaderName::RecordRoute, "nowhere");
+        let dialog = Dialog::from_response(&invite(), &garbled).unwrap();
+        assert_eq!((dialog.remote_target, dialog.route_set), (invite().uri, Vec::new()));
     }
 
     #[test]
