@@ -169,7 +169,7 @@ events! {
         /// Its final statistics, unless its thread is gone.
         statistics: Option<Box<CallStatistics>>,
     },
-    "`why`: `deleted` (to every connection but the one that asked), `orphaned` (its `orphan_ms` is over)";
+    "`why`: `deleted` (to every connection but the one that asked), `orphaned` (its `orphan_ms` is over), `stopped` (this process was told to end, SIGTERM or SIGINT)";
 
     "controller_replaced" => ControllerReplaced {},
     "another connection took control by force. The one that had it hears this last and is closed";
@@ -192,6 +192,8 @@ pub enum CallEnd {
     Deleted,
     /// Its controller's connection was gone for `orphan_ms`.
     Orphaned,
+    /// The process was told to end.
+    Stopped,
     /// A reason that this client does not know.
     #[serde(other)]
     Unknown,

@@ -82,11 +82,10 @@ pub fn run(config: &Media) -> Result<(), Fault> {
         let ended = serving
             .run_until(async {
                 tokio::select! {
-                    error = Control::serve(front, handles, reports, listener) => {
-                        Err(Some(format!("the control thread: {error}")))
+                    ended = Control::serve(front, handles, reports, listener, told_to_end()) => {
+                        ended.map_err(|error| Some(format!("the control thread: {error}")))
                     }
                     failure = failures.recv() => Err(failure),
-                    () = told_to_end() => Ok(()),
                 }
             })
             .await;

@@ -364,6 +364,14 @@ impl Process {
         self.run();
     }
 
+    /// It is told to end: so do its calls.
+    pub fn end_all(&mut self) {
+        while !self.front.end_all(self.now) {
+            self.run();
+        }
+        self.run();
+    }
+
     /// The next line toward a connection.
     pub fn poll_line(&mut self) -> Option<(Client, String)> {
         self.lines.pop_front()

@@ -147,6 +147,14 @@ impl Front {
         self.drain(now);
     }
 
+    /// The process was told to end: so do its calls. To be said again until `true`: all are over and
+    /// told.
+    pub fn end_all(&mut self, now: Instant) -> bool {
+        let is_done = self.registry.end_all(now);
+        self.drain(now);
+        is_done
+    }
+
     /// Whether a connection's request is still being carried out.
     pub fn is_busy(&self, client: Client) -> bool {
         self.connections.get(&client).is_some_and(|connection| connection.is_busy)

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -29,6 +30,8 @@ const OUTGOING_MAX: usize = 4096;
 const CONNECTIONS_MAX: usize = 64;
 /// How long the last line of a connection that is closed may take to leave.
 const LAST_LINE_MAX: Duration = Duration::from_millis(100);
+/// For the calls of a process that was told to end.
+const ENDING_MAX: Duration = Duration::from_secs(1);
 /// Reports taken in one turn before connections are served.
 const REPORTS_A_TURN: usize = 1024;
 
@@ -67,30 +70,34 @@ pub struct Control {
 opaque!(Control);
 
 impl Control {
-    /// Serves `listener` and the cores' reports for ever, in a local task set.
+    /// Serves `listener` and the cores' reports in a local task set, until `told_to_end`: then every
+    /// call ends, and whoever is connected hears its final statistics.
     pub async fn serve(
         front: Front,
         cores: Vec<CoreHandle>,
         reports: Reports,
         listener: UnixListener,
-    ) -> std::io::Error {
+        told_to_end: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
         // Each connection has one line here at most.
         let (lines, mut from_clients) = mpsc::channel(CONNECTIONS_MAX);
-        let wake = match reports.wake.waiter() {
-            Ok(wake) => wake,
-            Err(error) => return error,
-        };
+        let wake = reports.wake.waiter()?;
         let (files, mut files_read) = mpsc::channel(READING_MAX);
         let mut this = Self { front, cores, reports, connections: HashMap::new(), lines, files };
+        let mut told_to_end = pin!(told_to_end);
+        let mut given_up: Option<Instant> = None;
         loop {
-            let timeout = this.front.next_timeout();
+            let timeout = this.front.next_timeout().into_iter().chain(given_up).min();
             tokio::select! {
+                () = &mut told_to_end, if given_up.is_none() => {
+                    given_up = Some(Instant::now() + ENDING_MAX);
+                }
                 ready = wake.readable() => match ready {
                     Ok(mut ready) => {
                         ready.clear_ready();
                         this.take_reports();
                     }
-                    Err(error) => return error,
+                    Err(error) => return Err(error),
                 },
                 Some(said) = from_clients.recv() => this.take(said),
                 Some((token, recording)) = files_read.recv() => {
@@ -106,7 +113,28 @@ impl Control {
                 },
                 () = sleep_until(timeout) => this.front.handle_timeout(Instant::now()),
             }
+            let now = Instant::now();
+            let is_over = given_up.is_some_and(|at| this.front.end_all(now) || at <= now);
             this.deliver();
+            if is_over {
+                this.leave().await;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Closes every connection, after what it was sent.
+    async fn leave(self) {
+        drop(self.lines);
+        let writers = self.connections.into_values().map(|connection| connection.writer);
+        let writers: Vec<AbortHandle> = writers.collect();
+        let until = tokio::time::Instant::now() + LAST_LINE_MAX;
+        // A writer ends by itself once it has written what it had.
+        while writers.iter().any(|writer| !writer.is_finished()) {
+            if tokio::time::Instant::now() >= until {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 

@@ -27,6 +27,9 @@ pub(super) struct Listed {
     pub entry: Box<Entry>,
 }
 
+/// Calls that end at once when the process does: well within the cores' and the connections' queues.
+const ENDING_AT_ONCE: usize = 256;
+
 impl Listed {
     /// When it has outlived its controller for long enough; it has to be made before it can end.
     pub(super) fn orphaned_at(&self) -> Option<Instant> {
@@ -411,6 +414,18 @@ impl Registry {
         for call in due {
             self.end(&call, None, CallEnd::Orphaned, now);
         }
+    }
+
+    /// The process was told to end: so do its calls, some at a time, and everybody hears their final
+    /// statistics. `true`: none is left, and every core has answered.
+    pub fn end_all(&mut self, now: Instant) -> bool {
+        let room = ENDING_AT_ONCE.saturating_sub(self.asked.len());
+        let made = self.calls.iter().filter(|(_, listed)| listed.key.is_some());
+        let next: Vec<CallName> = made.take(room).map(|(call, _)| call.clone()).collect();
+        for call in &next {
+            self.end(call, None, CallEnd::Stopped, now);
+        }
+        self.calls.is_empty() && self.asked.is_empty()
     }
 
     pub(super) fn list_calls(&self, list: &ListCalls) -> Outcome {
