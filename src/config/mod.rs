@@ -8,6 +8,7 @@ mod sections;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::Table;
 
@@ -164,6 +165,8 @@ pub struct User {
     pub credential: Credential,
     /// `numbers`: calls from trunks to these ring this user, beside its name. Default none.
     pub numbers: Vec<String>,
+    /// `call_max_s`: the longest that a call of this user lasts. Default four hours.
+    pub call_max: Duration,
 }
 
 /// How a user proves who it is.
@@ -182,6 +185,8 @@ pub struct Trunk {
     pub name: String,
     /// `address`: where its SIP is sent, and the only address it is accepted from.
     pub address: SocketAddr,
+    /// `call_max_s`: the longest that a call over this trunk lasts. Default four hours.
+    pub call_max: Duration,
     /// What is asked of its media, and done for it.
     pub terms: TrunkTerms,
 }

@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use toml::{Table, Value};
 
@@ -164,8 +165,9 @@ pub(super) fn user_section(
     let numbers = section
         .list("numbers", NUMBERS, |value| value.as_str().and_then(self::name))
         .unwrap_or_default();
+    let call_max = call_max(&mut section);
     section.finish();
-    Some(User { name: name?, credential: password.or(ha1)?, numbers })
+    Some(User { name: name?, credential: password.or(ha1)?, numbers, call_max })
 }
 
 pub(super) fn trunk_section(
@@ -200,9 +202,17 @@ pub(super) fn trunk_section(
         Some(false) | None => ComfortNoise::NotOffered,
     };
     let source = media_within(&mut section);
+    let call_max = call_max(&mut section);
     section.finish();
     let terms = TrunkTerms { codecs, playout, comfort_noise, source };
-    Some(Trunk { name: name?, address: address?, terms })
+    Some(Trunk { name: name?, address: address?, call_max, terms })
+}
+
+/// The longest that a call lasts: one that nobody ends is somebody's bill.
+fn call_max(section: &mut Section<'_>) -> Duration {
+    const SECONDS: &str = "seconds from 1 to 86400, e.g. 14400";
+    let seconds = section.number("call_max_s", SECONDS, 1..=86_400).map_or(14_400, Narrow::narrow);
+    Duration::from_secs(seconds)
 }
 
 /// No prefix at all is as if the key were absent.

@@ -220,7 +220,7 @@ impl Engine {
 
     /// What makes a call impossible whoever asks for it.
     fn refusal(&self, request: &Request) -> Option<Response> {
-        if self.calls.len() >= CALLS_MAX {
+        if self.is_stopping || self.calls.len() >= CALLS_MAX {
             return Some(overloaded(request));
         }
         let status = match (request.headers.max_forwards(), &request.uri) {

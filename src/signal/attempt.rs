@@ -11,9 +11,12 @@ use crate::signal::exchange::{ALLOW, Exchange};
 use crate::signal::leg::next_hop;
 use crate::signal::peer::Peer;
 use crate::signal::release::Release;
-use crate::sip::dialog::Dialog;
+use crate::signal::session_timer::SessionTimer;
+use crate::sip::dialog::{Dialog, DialogId};
 use crate::sip::transaction::{ClientTransactionId, Flow};
-use crate::wire::sip::{CSeq, HeaderName, Method, NameAddr, Reason, Request, Response, SDP, Uri};
+use crate::wire::sip::{
+    CSeq, HeaderName, Headers, Method, NameAddr, Reason, Request, Response, SDP, Status, Uri,
+};
 
 /// A trunk that has said nothing at all for this long is given up for the next one.
 pub const TRUNK_SILENCE_MAX: Duration = Duration::from_secs(4);
@@ -31,9 +34,21 @@ pub struct Attempt {
     /// Until when a trunk may say nothing.
     pub silent_until: Option<Instant>,
     /// Dialogs that a 1xx began, oldest first.
-    pub early: Vec<Dialog>,
+    pub early: Vec<EarlyDialog>,
+    /// The session timer that a trunk is proposed.
+    pub timer: SessionTimer,
     sent: Option<(Request, ClientTransactionId)>,
 }
+
+/// A dialog that a 1xx began.
+pub struct EarlyDialog {
+    /// The dialog.
+    pub dialog: Dialog,
+    /// The RSeq of the last reliable response in it (RFC 3262 §4).
+    reliable: Option<u32>,
+}
+
+opaque!(EarlyDialog);
 
 opaque!(Attempt);
 
@@ -48,6 +63,15 @@ pub enum AttemptState {
     GivenUp,
     /// It took the call.
     Answered,
+}
+
+/// What of a provisional response a successor of ours would have to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// Nothing.
+    Nothing,
+    /// An early dialog, new or further on.
+    Dialog,
 }
 
 /// Who is asked.
@@ -95,36 +119,125 @@ impl Attempt {
         headers.push(HeaderName::CSeq, CSeq { number: 1, method: Method::Invite });
         headers.push(HeaderName::Contact, exchange.address.contact(flow));
         headers.push(HeaderName::Allow, ALLOW);
+        let timer = SessionTimer::default();
+        if matches!(flow, Flow::Udp(_)) {
+            // Both mean nothing to a browser's library, which would have to know them.
+            timer.propose(headers);
+            headers.push(HeaderName::Supported, "100rel");
+        }
         let invite = invite.with_body(SDP, proposal.offer.as_str());
         exchange.directory.enter(Key::Tag(tag), call, Part::Leg(Side::B));
-        let transaction = exchange.request(invite.clone(), flow, call, Part::Attempt(number));
-        let silent_until = matches!(flow, Flow::Udp(_)).then(|| exchange.now + TRUNK_SILENCE_MAX);
-        Self {
-            peer,
-            flow,
-            state: if transaction.is_some() { AttemptState::Asked } else { AttemptState::Over },
-            silent_until: silent_until.filter(|_| transaction.is_some()),
-            early: Vec::new(),
-            sent: transaction.map(|transaction| (invite, transaction)),
+        let state = AttemptState::Over;
+        let mut attempt =
+            Self { peer, flow, state, silent_until: None, early: Vec::new(), timer, sent: None };
+        attempt.send(number, call, invite, exchange);
+        attempt
+    }
+
+    fn send(&mut self, number: usize, call: &CallName, invite: Request, exchange: &mut Exchange) {
+        let Some(transaction) =
+            exchange.request(invite.clone(), self.flow, call, Part::Attempt(number))
+        else {
+            self.state = AttemptState::Over;
+            return;
+        };
+        self.state = AttemptState::Asked;
+        self.silent_until =
+            matches!(self.flow, Flow::Udp(_)).then(|| exchange.now + TRUNK_SILENCE_MAX);
+        self.sent = Some((invite, transaction));
+    }
+
+    /// Asks once more with what the refusal says would do: a longer session interval (RFC 4028 §7.3).
+    /// `false`: it says nothing that we could do.
+    pub fn ask_again(
+        &mut self,
+        number: usize,
+        refusal: &Response,
+        call: &CallName,
+        exchange: &mut Exchange,
+    ) -> bool {
+        let Some((invite, _)) = &self.sent else { return false };
+        if self.state != AttemptState::Asked
+            || refusal.status != Status::SESSION_INTERVAL_TOO_SMALL
+            || !self.timer.raised_by(refusal)
+        {
+            return false;
         }
+        let mut invite = invite.clone();
+        let number_before = invite.headers.cseq().map_or(1, |cseq| cseq.number);
+        let cseq = CSeq { number: number_before + 1, method: Method::Invite };
+        invite.headers.set(HeaderName::CSeq, cseq);
+        let mut proposed = Headers::new();
+        self.timer.propose(&mut proposed);
+        let expires = proposed.first(&HeaderName::SessionExpires).unwrap_or_default();
+        invite.headers.set(HeaderName::SessionExpires, expires);
+        self.send(number, call, invite, exchange);
+        true
     }
 
     /// Takes the dialog that a 1xx or 2xx is in. `None` for a response that makes none.
     pub fn dialog_of(&self, response: &Response) -> Option<Dialog> {
         let (invite, _) = self.sent.as_ref()?;
-        Dialog::from_response(invite, response).ok()
+        let fresh = Dialog::from_response(invite, response).ok()?;
+        let early = self.early.iter().find(|early| early.dialog.id == fresh.id);
+        Some(match early {
+            // What was asked and answered in it counts on.
+            Some(early) => {
+                let mut dialog = early.dialog.clone();
+                dialog.absorb_response(response);
+                dialog
+            }
+            None => fresh,
+        })
     }
 
-    /// Notes a provisional response: the silence is over. `true` when it began an early dialog.
-    pub fn proceeding(&mut self, response: &Response) -> bool {
+    /// Notes a provisional response: the silence is over. `None`: it repeats a reliable one, or
+    /// overtook one that is still to come, and means nothing now (RFC 3262 §4).
+    pub fn proceeding(&mut self, response: &Response, exchange: &mut Exchange) -> Option<Noted> {
         self.silent_until = None;
-        let Some(dialog) = self.dialog_of(response) else { return false };
-        let is_new = self.early.iter().all(|early| early.id != dialog.id)
-            && self.early.len() < EARLY_DIALOGS_MAX;
-        if is_new {
-            self.early.push(dialog);
+        let Some(dialog) = self.dialog_of(response) else { return Some(Noted::Nothing) };
+        let known = self.early.iter().position(|early| early.dialog.id == dialog.id);
+        let at = match known {
+            Some(at) => at,
+            None if self.early.len() >= EARLY_DIALOGS_MAX => return Some(Noted::Nothing),
+            None => {
+                self.early.push(EarlyDialog { dialog, reliable: None });
+                self.early.len() - 1
+            }
+        };
+        if response.headers.lists(&HeaderName::Require, "100rel") {
+            self.confirm_provisional(at, response, exchange)?;
+            return Some(Noted::Dialog);
         }
-        is_new
+        Some(if known.is_none() { Noted::Dialog } else { Noted::Nothing })
+    }
+
+    /// Sends the PRACK of a reliable provisional response in the early dialog `at`.
+    fn confirm_provisional(
+        &mut self,
+        at: usize,
+        response: &Response,
+        exchange: &mut Exchange,
+    ) -> Option<()> {
+        let rseq: u32 = response.headers.first(&HeaderName::RSeq)?.trim().parse().ok()?;
+        let cseq = response.headers.cseq().ok()?;
+        let early = self.early.get_mut(at)?;
+        if early.reliable.is_some_and(|last| last.checked_add(1) != Some(rseq)) {
+            return None;
+        }
+        early.reliable = Some(rseq);
+        let mut prack = early.dialog.request(Method::Prack);
+        prack.headers.push(HeaderName::RAck, format!("{rseq} {} INVITE", cseq.number));
+        let flow = next_hop(&early.dialog, self.flow);
+        // Its outcome changes nothing: the transaction ends by itself.
+        let _ = exchange.transactions.request(prack, flow, exchange.now, &mut exchange.random);
+        Some(())
+    }
+
+    /// The early dialog of this name.
+    pub fn early_mut(&mut self, id: &DialogId) -> Option<&mut Dialog> {
+        let all = self.early.iter_mut().map(|early| &mut early.dialog);
+        all.into_iter().find(|dialog| dialog.id == *id)
     }
 
     /// Acknowledges a 2xx, its first or a repeated one (RFC 3261 §13.2.2.4).

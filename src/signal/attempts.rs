@@ -11,7 +11,7 @@ use crate::signal::exchange::Exchange;
 use crate::signal::peer::Peer;
 use crate::signal::release::Release;
 use crate::sip::cause::Cause;
-use crate::sip::dialog::Dialog;
+use crate::sip::dialog::{Dialog, DialogId};
 use crate::sip::transaction::Flow;
 use crate::wire::sip::{Reason, Status, Uri};
 
@@ -81,7 +81,12 @@ impl Attempts {
     pub fn early_dialogs(&self) -> impl Iterator<Item = (Flow, &Dialog)> {
         self.all
             .iter()
-            .flat_map(|attempt| attempt.early.iter().map(move |dialog| (attempt.flow, dialog)))
+            .flat_map(|attempt| attempt.early.iter().map(|early| (attempt.flow, &early.dialog)))
+    }
+
+    /// The early dialog of this name, whoever it is with.
+    pub fn early_mut(&mut self, id: &DialogId) -> Option<&mut Dialog> {
+        self.all.iter_mut().find_map(|attempt| attempt.early_mut(id))
     }
 
     /// Whether somebody may still take the call.

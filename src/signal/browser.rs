@@ -60,10 +60,14 @@ pub struct BrowserMedia {
     #[serde(skip)]
     offer: Option<Box<BrowserOffer>>,
     /// Our end of the handshake; passive until the browser's SDP says otherwise.
-    #[serde(skip)]
+    #[serde(default)]
     role: DtlsRole,
-    #[serde(skip)]
+    /// The browser's.
+    #[serde(default)]
     fingerprints: Vec<Fingerprint>,
+    /// What our SDP says of our certificate, which may be our predecessor's.
+    #[serde(default)]
+    our_fingerprint: Option<Fingerprint>,
     /// Ours, once the leg is made. A call that was picked up again is secured without one: the
     /// association went with our predecessor, its keys live in media.
     #[serde(skip)]
@@ -152,6 +156,7 @@ impl BrowserMedia {
             offer: None,
             role: DtlsRole::Passive,
             fingerprints: Vec::new(),
+            our_fingerprint: None,
             certificate: None,
             handshake: None,
             dtls_from: None,
@@ -174,22 +179,102 @@ impl BrowserMedia {
     pub fn reserved(&mut self, thread: usize, address: SocketAddr, certificate: &Certificate) {
         self.local = Some((thread, address));
         self.certificate = Some(certificate.clone());
+        self.our_fingerprint = Some(certificate.fingerprint().clone());
+        let offer = self.offer.take();
+        self.description = self.description_of(offer.as_deref());
+    }
+
+    /// Our answer to its offer, or our offer, in the words of this version of the session.
+    fn description_of(&self, offer: Option<&BrowserOffer>) -> Option<String> {
+        let (_, address) = self.local?;
         let ice = IceParameters {
             ufrag: self.ice.local_ufrag.clone(),
             password: self.ice.local_password.clone(),
             mode: IceMode::Lite,
         };
-        let fingerprint = certificate.fingerprint();
+        let fingerprint = self.our_fingerprint.as_ref()?;
         let side = BrowserSide { session: self.session, address, ice: &ice, fingerprint };
-        let wish = self.wish;
-        self.description = Some(match self.offer.take() {
-            Some(offer) => match offer.agree(codecs(self.wish)) {
-                Ok(agreement) => author_browser_answer(&offer, &side, self.role, &agreement, wish),
+        let (codecs, wish) = (codecs(self.wish), self.wish);
+        Some(match offer {
+            Some(offer) => {
                 // It agreed when it came and has not changed since.
-                Err(_) => return,
-            },
-            None => author_browser_offer(&side, codecs(self.wish), wish),
-        });
+                let agreement = offer.agree(codecs).ok()?;
+                author_browser_answer(offer, &side, self.role, &agreement, wish)
+            }
+            None => author_browser_offer(&side, codecs, wish),
+        })
+    }
+
+    /// The browser makes an offer inside the call: it holds or resumes, its network changed (an ICE
+    /// restart, RFC 8839 §4.4.1.1.1), or it began anew with another certificate (RFC 8842 §4). What
+    /// changes in the media leg is told; an offer that says nothing new leaves our SDP as it was,
+    /// version and all. A refused offer changes nothing.
+    pub fn offered_anew(
+        &mut self,
+        sdp: &str,
+        certificate: &Certificate,
+        random: &mut Random,
+    ) -> Result<LegChange, Refusal> {
+        let offer = BrowserOffer::parse(sdp)?;
+        let format = Some(format_of(&offer.agree(codecs(self.wish))?, Spacing::OnArrival));
+        let direction = direction_of(offer.audio.direction);
+        let mut change = LegChange {
+            format: format.clone().filter(|_| format != self.format),
+            direction: (direction != self.direction).then_some(direction),
+            ..LegChange::default()
+        };
+        (self.format, self.direction) = (format, direction);
+        if self.is_restarted_by(&offer.audio.ice) {
+            change.ice = Some(self.restart_ice(&offer.audio.ice, random));
+        }
+        if self.is_another_association(&offer) {
+            self.begin_association(&offer, certificate);
+            change.security = Some(Security::Pending);
+        }
+        if self.description_of(Some(&offer)) != self.description {
+            self.session.version += 1;
+            self.description = self.description_of(Some(&offer));
+        }
+        Ok(change)
+    }
+
+    fn is_restarted_by(&self, ice: &IceParameters) -> bool {
+        self.ice.remote_ufrag.as_deref() != Some(ice.ufrag.as_str())
+            || self.remote_password.as_deref() != Some(ice.password.as_str())
+    }
+
+    /// New credentials on both sides. The old ones and the nominated address stay in use until a
+    /// check succeeds on the new ones.
+    fn restart_ice(&mut self, theirs: &IceParameters, random: &mut Random) -> IceCredentials {
+        let credentials = Credentials::generate(random);
+        // The agent that a successor makes must still have the old ones.
+        self.agent().restart(credentials.clone());
+        self.ice.local_ufrag = credentials.ufrag;
+        credentials.password.expose().clone_into(&mut self.ice.local_password);
+        let nominated = self.set_remote(theirs);
+        debug_assert_eq!(nominated, None, "a check on new credentials precedes their SDP");
+        self.ice.clone()
+    }
+
+    /// Another certificate, or the other end of the handshake, is another association.
+    fn is_another_association(&self, offer: &BrowserOffer) -> bool {
+        let is_known = self.fingerprints.is_empty()
+            || offer.audio.fingerprints.iter().any(|one| self.fingerprints.contains(one));
+        !is_known || offer.our_role(self.role) != self.role
+    }
+
+    fn begin_association(&mut self, offer: &BrowserOffer, certificate: &Certificate) {
+        self.role = offer.our_role(DtlsRole::Passive);
+        self.fingerprints.clone_from(&offer.audio.fingerprints);
+        self.certificate = Some(certificate.clone());
+        self.our_fingerprint = Some(certificate.fingerprint().clone());
+        self.secured = false;
+        (self.handshake, self.begun, self.dtls_from, self.forgotten) = (None, None, None, None);
+    }
+
+    /// Whether the browser does not want to hear: it holds the call.
+    pub fn is_holding(&self) -> bool {
+        !self.direction.sends()
     }
 
     /// Our SDP: the same bytes in every message of this leg, because a browser takes the SDP of the

@@ -33,26 +33,25 @@ use tracing::{debug, info, warn};
 use crate::control::message::{
     CallCreated, CallName, CallStatistics, ControlError, CreateCall, ErrorCode, LegChange, Side,
 };
-use crate::signal::attempt::{AttemptState, Proposal};
+use crate::signal::attempt::{AttemptState, Noted, Proposal};
 use crate::signal::attempts::{Attempts, is_worth_another_trunk, silent};
 use crate::signal::blob;
 use crate::signal::browser::{BrowserMedia, Outcome};
 use crate::signal::directory::{Key, Part};
 use crate::signal::exchange::Exchange;
-use crate::signal::in_call;
 use crate::signal::invite::Invite;
 use crate::signal::leg::{Farewell, Leg, LegMedia};
+use crate::signal::negotiation::Negotiation;
 use crate::signal::output::Output;
 use crate::signal::peer::Peer;
 use crate::signal::records::{CallRecord, Direction, Party};
-use crate::signal::registrar::address_of;
 use crate::signal::release::Release;
 use crate::signal::routing::Destination;
 use crate::signal::stage::Stage;
 use crate::sip::cause::Cause;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{Failure, Flow, ServerTransactionId};
-use crate::wire::sip::{BadHeader, Method, Reason, Request, Response, Status};
+use crate::wire::sip::{BadHeader, Reason, Request, Response, Status};
 
 /// For media to answer `create_call`; it takes microseconds.
 const RESERVING_MAX: Duration = Duration::from_secs(5);
@@ -234,6 +233,7 @@ fn legs(
         .map_err(|bad: BadHeader| Release::of_status(Status::BAD_REQUEST, bad.to_string()))?;
     let mut caller = Leg::new(caller, Some(invite.flow), caller_media);
     caller.dialog = Some(dialog);
+    caller.timer = caller.timer_after(request, exchange)?;
     Ok((caller, Leg::new(callee, None, callee_media)))
 }
 
@@ -314,18 +314,25 @@ impl Call {
             self.callee_proceeding(number, response, exchange);
         } else if response.status.is_success() {
             self.callee_answered(number, response, exchange);
-        } else {
+        } else if !self.ask_again(number, response, exchange) {
             self.callee_refused(number, Release::by_callee(response), exchange);
         }
     }
 
+    /// Asks once more with what the refusal says would do.
+    fn ask_again(&mut self, number: usize, refusal: &Response, exchange: &mut Exchange) -> bool {
+        let (stage, name) = (self.stage, &self.name);
+        let attempt = self.attempts.get_mut(number).filter(|_| stage == Stage::Asking);
+        attempt.is_some_and(|attempt| attempt.ask_again(number, refusal, name, exchange))
+    }
+
     fn callee_proceeding(&mut self, number: usize, response: &Response, exchange: &mut Exchange) {
         let Some(attempt) = self.attempts.get_mut(number) else { return };
-        let began_a_dialog = attempt.proceeding(response);
+        let Some(noted) = attempt.proceeding(response, exchange) else { return };
         if self.stage != Stage::Asking || attempt.state != AttemptState::Asked {
             return;
         }
-        if began_a_dialog {
+        if noted == Noted::Dialog {
             self.park(exchange);
         }
         let is_early_media = self.take_early_media(response, exchange);
@@ -436,6 +443,10 @@ impl Call {
         attempt.state = AttemptState::Answered;
         self.callee.flow = Some(attempt.flow);
         self.callee.dialog = Some(dialog);
+        if matches!(attempt.peer, Peer::Trunk(_)) {
+            self.callee.timer = attempt.timer;
+            self.callee.timer.answered(response, exchange.now);
+        }
         self.attempts.give_up_others(number, exchange);
         match self.take_answer(response) {
             Ok(change) => self.change_leg(Side::B, change, exchange),
@@ -448,13 +459,20 @@ impl Call {
         self.record.set_up.answered_ms = Some(answered.since(self.record.started));
         self.record.callee_codec = self.callee.media.codec();
         if let (Some(invite), Some(dialog)) = (&mut self.invite, &self.caller.dialog) {
-            invite.accept(self.caller.media.description(), dialog, exchange);
+            self.caller.timer.begin(exchange.now);
+            let (sdp, timer) = (self.caller.media.description(), &self.caller.timer);
+            invite.accept(sdp, timer, dialog, exchange);
         }
-        self.stage = Stage::Connecting;
-        self.deadline = Some(exchange.now + CONNECTING_MAX);
+        self.connect(exchange);
         self.park(exchange);
         self.go_on_with_handshake(Side::B, exchange);
         self.talk_if_open(exchange);
+    }
+
+    /// ICE and DTLS have some time from here on.
+    pub(super) fn connect(&mut self, exchange: &Exchange) {
+        self.stage = Stage::Connecting;
+        self.deadline = Some(exchange.now + CONNECTING_MAX);
     }
 
     fn take_answer(&mut self, response: &Response) -> Result<LegChange, Release> {
@@ -471,10 +489,19 @@ impl Call {
 
 impl Call {
     /// The ACK to our 200. A caller who made no offer answers ours in it.
-    pub fn acknowledged(&mut self, ack: &Request, exchange: &mut Exchange) {
-        let Some(invite) = &mut self.invite else { return };
+    pub fn acknowledged(
+        &mut self,
+        side: Side,
+        transaction: ServerTransactionId,
+        ack: &Request,
+        exchange: &mut Exchange,
+    ) {
+        let invite = self.invite.as_mut().filter(|invite| invite.transaction == transaction);
+        let Some(invite) = invite else {
+            return self.change_acknowledged(side, transaction, ack, exchange);
+        };
         if !invite.acknowledged() {
-            return; // A re-INVITE's.
+            return;
         }
         if self.caller.farewell == Farewell::AwaitsAcknowledgement {
             return self.say_bye(Side::A, exchange);
@@ -500,17 +527,18 @@ impl Call {
         }
     }
 
-    /// Our 200 was never acknowledged: the caller is not there any more.
-    pub fn unacknowledged(&mut self, exchange: &mut Exchange) {
-        if let Some(invite) = &mut self.invite {
+    /// Our 200 was never acknowledged: whoever asked is not there any more.
+    pub fn unacknowledged(&mut self, side: Side, exchange: &mut Exchange) {
+        self.leg_mut(side).negotiation = Negotiation::Stable;
+        if let Some(invite) = self.invite.as_mut().filter(|_| side == Side::A) {
             invite.acknowledged();
         }
-        if self.caller.farewell == Farewell::AwaitsAcknowledgement {
-            return self.say_bye(Side::A, exchange);
+        if self.leg(side).farewell == Farewell::AwaitsAcknowledgement {
+            return self.say_bye(side, exchange);
         }
-        let text = "the caller never acknowledged our 200";
+        let text = "our 200 was never acknowledged";
         let release = Release::new(Status::REQUEST_TIMEOUT, Cause::RECOVERY_ON_TIMER, text);
-        self.end(Party::Linecard, release, None, exchange);
+        self.end(side.into(), release, None, exchange);
     }
 }
 
@@ -548,7 +576,7 @@ impl Call {
     }
 
     /// The browser's answer is there: what waited for it goes on.
-    fn go_on_with_handshake(&mut self, side: Side, exchange: &mut Exchange) {
+    pub(super) fn go_on_with_handshake(&mut self, side: Side, exchange: &mut Exchange) {
         if let Some(media) = self.leg_mut(side).media.browser_mut() {
             let outcomes = media.go_on(exchange.now);
             self.carry_out(side, outcomes, exchange);
@@ -598,13 +626,21 @@ impl Call {
         if self.stage == Stage::Connecting && is_open {
             info!(call = &*self.name, "talking");
             self.stage = Stage::Talking;
-            self.deadline = None;
+            self.deadline = self.longest(exchange);
             for side in Side::BOTH {
                 let watched = self.leg(side).media.watched();
                 self.change_leg(side, watched, exchange);
+                self.hold_or_resume(side, exchange);
             }
             self.park(exchange);
         }
+    }
+
+    /// A call of our predecessor goes on: its timers begin anew.
+    pub fn go_on(&mut self, exchange: &Exchange) {
+        self.deadline = self.longest(exchange);
+        self.caller.timer.begin(exchange.now);
+        self.callee.timer.begin(exchange.now);
     }
 
     /// What our successor would have to know.
@@ -615,94 +651,15 @@ impl Call {
     }
 
     /// Tells media what our successor would have to know.
-    fn park(&self, exchange: &mut Exchange) {
+    pub(super) fn park(&self, exchange: &mut Exchange) {
         if self.stage != Stage::Ending {
             exchange.park(&self.name, self.blob());
         }
     }
 }
 
-// 7. Talking: media does that. What is left to us are requests inside the call.
-
-impl Call {
-    /// A request of the far end in the dialog of a leg.
-    pub fn requested(
-        &mut self,
-        side: Side,
-        transaction: ServerTransactionId,
-        request: &Request,
-        flow: Flow,
-        exchange: &mut Exchange,
-    ) {
-        let is_talking = self.stage == Stage::Talking;
-        let leg = self.leg_mut(side);
-        let status = leg.absorb(request).err();
-        if status.is_none() && matches!(flow, Flow::Web(_)) {
-            // A browser may be back on another connection before it has registered there.
-            leg.flow = Some(flow);
-        }
-        let response = match (status, &request.method) {
-            (Some(status), _) => Response::to(request, status),
-            (None, Method::Bye) => Response::to(request, Status::OK),
-            (None, Method::Invite) if !is_talking => Response::to(request, Status::REQUEST_PENDING),
-            (None, _) => in_call::answer(request, &self.name, side, self.leg(side), exchange),
-        };
-        if request.method == Method::Invite && response.status.is_success() {
-            // For its ACK, or the lack of it.
-            exchange.directory.enter(Key::Server(transaction), &self.name, Part::Leg(side));
-        }
-        exchange.transactions.respond(transaction, response, exchange.now);
-        if status.is_none() && request.method == Method::Bye {
-            self.end(side.into(), Release::hung_up(&request.headers), Some(side), exchange);
-        }
-    }
-
-    /// A leg's first packet was accepted.
-    pub fn media_started(&mut self, side: Side, exchange: &Exchange) {
-        let since_started = exchange.wall_time().since(self.record.started);
-        let set_up = &mut self.record.set_up;
-        match side {
-            Side::A => set_up.caller_media_ms.get_or_insert(since_started),
-            Side::B => set_up.callee_media_ms.get_or_insert(since_started),
-        };
-    }
-
-    /// A user's browser is reached over another connection now: dialogs with that contact follow,
-    /// and a BYE that waited for it goes out.
-    pub fn rehomed(&mut self, user: &str, contact: &str, flow: Flow, exchange: &mut Exchange) {
-        let address = address_of(contact);
-        for side in Side::BOTH {
-            let leg = self.leg_mut(side);
-            let is_theirs = matches!(&leg.peer, Peer::User(name) if name == user)
-                && leg
-                    .dialog
-                    .as_ref()
-                    .is_some_and(|dialog| address_of(&dialog.remote_target.to_string()) == address);
-            if is_theirs {
-                leg.flow = Some(flow);
-                if let Farewell::AwaitsFlow(_) = leg.farewell {
-                    self.say_bye(side, exchange);
-                }
-            }
-        }
-    }
-
-    /// Tells media to change a leg; while media is away, once it is back.
-    fn change_leg(&mut self, side: Side, change: LegChange, exchange: &mut Exchange) {
-        if let Err(change) = exchange.change_leg(&self.name, side, change) {
-            self.leg_mut(side).keep_untold(*change);
-        }
-    }
-
-    /// Media was away and still holds the call: it hears what it may have missed.
-    pub fn media_back(&mut self, exchange: &mut Exchange) {
-        for side in Side::BOTH {
-            let untold = std::mem::take(&mut self.leg_mut(side).untold);
-            self.change_leg(side, untold, exchange);
-        }
-        self.park(exchange);
-    }
-}
+// 7. Talking: media does that. Requests inside the call are in `in_call`, what keeps a long one alive
+// in `lasting`.
 
 // 8. The call ends, at whatever stage it is.
 
@@ -758,6 +715,28 @@ impl Call {
         self.deleted(None, exchange);
     }
 
+    /// Media was told to end, and the call ended with it.
+    pub fn media_stopped(
+        &mut self,
+        statistics: Option<Box<CallStatistics>>,
+        exchange: &mut Exchange,
+    ) {
+        self.record.statistics = statistics;
+        self.is_in_media = false;
+        let release = Release::media_absent("the media process was told to end");
+        self.end(Party::Linecard, release, None, exchange);
+    }
+
+    /// This process was told to end. A browser whose connection is gone is not waited for.
+    pub fn stop(&mut self, exchange: &mut Exchange) {
+        let text = "the gateway was told to end";
+        let release = Release::new(Status::SERVICE_UNAVAILABLE, Cause::TEMPORARY_FAILURE, text);
+        self.end(Party::Linecard, release, None, exchange);
+        for side in Side::BOTH {
+            self.leg_mut(side).give_up_waiting(exchange.now + ENDING_MAX);
+        }
+    }
+
     /// Ends the call on both sides in whatever way each side's stage wants it: a final response, a
     /// CANCEL, or a BYE. The side that has `left` needs nothing.
     pub fn end(
@@ -767,6 +746,14 @@ impl Call {
         left: Option<Side>,
         exchange: &mut Exchange,
     ) {
+        if self.stage != Stage::Ending
+            && let (Some(invite), Some(dialog)) = (&mut self.invite, &self.caller.dialog)
+            && invite.is_open()
+        {
+            // Owed whoever left, and before anything is forgotten.
+            invite.refuse(&release, &dialog.id.local_tag, exchange);
+            self.caller.dialog = None;
+        }
         if let Some(side) = left {
             self.leg_mut(side).dialog = None;
             self.leg_mut(side).farewell = Farewell::None;
@@ -781,15 +768,11 @@ impl Call {
         self.record.end(by, &release, exchange.wall_time());
         self.release = Some(release.clone());
 
-        match (&mut self.invite, &self.caller.dialog) {
-            (Some(invite), Some(dialog)) if invite.is_open() => {
-                invite.refuse(&release, &dialog.id.local_tag, exchange);
-                self.caller.dialog = None;
-            }
-            (Some(invite), Some(_)) if invite.is_unacknowledged() => {
-                self.caller.farewell = Farewell::AwaitsAcknowledgement;
-            }
-            _ => self.say_bye(Side::A, exchange),
+        let is_unacknowledged = self.invite.as_ref().is_some_and(Invite::is_unacknowledged);
+        if is_unacknowledged && self.caller.dialog.is_some() {
+            self.caller.farewell = Farewell::AwaitsAcknowledgement;
+        } else {
+            self.say_bye(Side::A, exchange);
         }
         self.attempts.give_up_all(&release.cause.reason(), exchange);
         self.say_bye(Side::B, exchange);
@@ -799,7 +782,7 @@ impl Call {
         }
     }
 
-    fn say_bye(&mut self, side: Side, exchange: &mut Exchange) {
+    pub(super) fn say_bye(&mut self, side: Side, exchange: &mut Exchange) {
         let release = self.release.clone().unwrap_or_else(Release::answered_elsewhere);
         let leg = match side {
             Side::A => &mut self.caller,
@@ -821,6 +804,7 @@ impl Call {
     pub fn deleted(&mut self, statistics: Option<Box<CallStatistics>>, exchange: &mut Exchange) {
         self.is_in_media = false;
         if !std::mem::replace(&mut self.is_recorded, true) {
+            let statistics = statistics.or(self.record.statistics.take());
             let record = CallRecord { statistics, ..self.record.clone() };
             exchange.outputs.push_back(Output::Record(Box::new(record)));
         }
@@ -840,24 +824,20 @@ impl Call {
 impl Call {
     /// When [`Self::handle_timeout`] has work.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let legs = Side::BOTH.iter().map(|side| self.leg(*side));
-        let handshakes = legs.clone().filter_map(|leg| leg.media.browser()?.next_timeout());
-        let farewells = legs.filter_map(Leg::next_timeout);
-        let silences = self.attempts.next_timeout();
-        handshakes.chain(farewells).chain(silences).chain(self.deadline).min()
+        let legs = Side::BOTH.iter().filter_map(|side| self.leg(*side).next_timeout());
+        legs.chain(self.attempts.next_timeout()).chain(self.deadline).min()
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, exchange: &mut Exchange) {
         for side in Side::BOTH {
             let leg = self.leg_mut(side);
-            if leg.next_timeout().is_some_and(|at| at <= exchange.now) {
-                leg.farewell = Farewell::None;
-            }
+            leg.give_up_waiting(exchange.now);
             if let Some(media) = leg.media.browser_mut() {
                 let outcomes = media.handle_timeout(exchange.now);
                 self.carry_out(side, outcomes, exchange);
             }
+            self.session_due(side, exchange);
         }
         if let Some(number) = self.attempts.overdue(exchange.now) {
             self.trunk_silent(number, exchange);
@@ -887,7 +867,7 @@ impl Call {
                 let text = format!("ICE and DTLS were not done in time: {}", awaited.join("; "));
                 Release::new(Status::REQUEST_TIMEOUT, Cause::RECOVERY_ON_TIMER, text)
             }
-            Stage::Talking => return,
+            Stage::Talking => return self.too_long(exchange),
             Stage::Ending => {
                 // Whoever has not answered by now is not there.
                 self.attempts = Attempts::default();

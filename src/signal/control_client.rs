@@ -17,8 +17,11 @@ use tracing::{debug, error, info, warn};
 use crate::control::codec::{FromMedia, read_from_media, write_request};
 use crate::control::message::{
     CallCreated, CallList, CallName, CallStatistics, Command, ControlError, CreateCall, DeleteCall,
-    ErrorCode, Event, Greeting, LegChange, ListCalls, ListedCall, PROTOCOL, Side, TakeControl,
+    ErrorCode, Event, Greeting, LegChange, ListCalls, ListedCall, PROTOCOL, SendDigit, Side,
+    TakeControl,
 };
+use crate::sip::transaction::ServerTransactionId;
+use crate::wire::sip::Response;
 
 /// Requests waiting for their replies. Media answers at once and in order; this many unanswered
 /// mean that it has stopped, so the connection is given up.
@@ -65,6 +68,15 @@ pub enum Report {
         leg: Side,
         /// Why.
         error: ControlError,
+    },
+    /// A digit was sent out of a leg, or was not.
+    Pressed {
+        /// The request that asked for it.
+        transaction: ServerTransactionId,
+        /// The response to it if the digit was sent.
+        ok: Box<Response>,
+        /// Whether it was.
+        is_sent: bool,
     },
     /// The call is gone from media.
     Deleted {
@@ -114,6 +126,7 @@ enum Purpose {
     Create(CallName),
     Change(CallName, Side, Box<LegChange>),
     Delete(CallName),
+    Digit(ServerTransactionId, Box<Response>),
     /// Nobody waits for the outcome; a refusal is logged.
     Unattended(&'static str),
 }
@@ -171,6 +184,9 @@ impl ControlClient {
                 }
                 Purpose::Change(call, leg, change) => {
                     self.reports.push_back(Report::Untold { call, leg, change });
+                }
+                Purpose::Digit(transaction, ok) => {
+                    self.reports.push_back(Report::Pressed { transaction, ok, is_sent: false });
                 }
                 Purpose::TakeControl | Purpose::ListCalls | Purpose::Unattended(_) => {}
             }
@@ -271,6 +287,10 @@ impl ControlClient {
                     self.reports.push_back(Report::Refused { call, leg, error });
                 }
             }
+            Purpose::Digit(transaction, ok) => {
+                let is_sent = result.is_ok();
+                self.reports.push_back(Report::Pressed { transaction, ok, is_sent });
+            }
             Purpose::Delete(call) => {
                 let statistics = result.ok().and_then(|value| serde_json::from_value(value).ok());
                 self.reports.push_back(Report::Deleted { call, statistics });
@@ -308,6 +328,16 @@ impl ControlClient {
     pub fn delete_call(&mut self, call: &CallName) -> Result<(), Away> {
         let command = DeleteCall { call: call.clone() };
         self.command(&command.into(), Purpose::Delete(call.clone()))
+    }
+
+    /// Sends a digit for a request, which [`Report::Pressed`] answers.
+    pub fn send_digit(
+        &mut self,
+        digit: SendDigit,
+        transaction: ServerTransactionId,
+        ok: Response,
+    ) -> Result<(), Away> {
+        self.command(&digit.into(), Purpose::Digit(transaction, Box::new(ok)))
     }
 
     /// Gives a command whose outcome changes nothing.

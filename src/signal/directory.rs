@@ -36,6 +36,10 @@ pub enum Part {
     Attempt(usize),
     /// Our BYE to a leg.
     Bye(Side),
+    /// Our refresh of a leg's session (RFC 4028).
+    Refresh(Side),
+    /// Our question whether a leg's far end, of whom nothing is heard, is still there.
+    Probe(Side),
 }
 
 /// The directory.

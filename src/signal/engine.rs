@@ -19,7 +19,7 @@ use crate::base::clock::WallAnchor;
 use crate::base::opaque::opaque;
 use crate::base::random::Random;
 use crate::config::{Config, Credential};
-use crate::control::message::{CallName, DeleteCall, Event, ListedCall};
+use crate::control::message::{CallEnd, CallName, DeleteCall, Event, ListedCall};
 use crate::dtls::Certificate;
 use crate::ice::credentials::local_ufrag_of;
 use crate::signal::call::Call;
@@ -59,6 +59,8 @@ pub struct Engine {
     listed: Vec<ListedCall>,
     /// When the calls of an absent media process are given up.
     media_given_up: Option<Instant>,
+    /// Whether the process was told to end.
+    pub(super) is_stopping: bool,
 }
 
 opaque!(Engine);
@@ -100,6 +102,7 @@ impl Engine {
             has_recovered: false,
             listed: Vec::new(),
             media_given_up: None,
+            is_stopping: false,
         }
     }
 
@@ -163,6 +166,29 @@ impl Engine {
     pub fn control_lost(&mut self, now: Instant) {
         self.exchange.now = now;
         self.exchange.media.lost();
+        self.pump();
+    }
+
+    /// The process was told to end: every call ends on both sides, with its record, and no new one is
+    /// let in. [`Self::calls`] says when that is done.
+    pub fn stop(&mut self, now: Instant) {
+        self.exchange.now = now;
+        self.is_stopping = true;
+        let names: Vec<_> = self.calls.iter().map(|call| call.name.clone()).collect();
+        for name in names {
+            self.with_call(&name, |call, exchange| call.stop(exchange));
+        }
+        self.pump();
+    }
+
+    /// Writes the records of the calls that are still there: whoever has not answered by now will
+    /// not, and the process ends.
+    pub fn give_up(&mut self, now: Instant) {
+        self.exchange.now = now;
+        let names: Vec<_> = self.calls.iter().map(|call| call.name.clone()).collect();
+        for name in names {
+            self.with_call(&name, |call, exchange| call.deleted(None, exchange));
+        }
         self.pump();
     }
 
@@ -239,22 +265,25 @@ impl Engine {
             Sip::Request { transaction, request, flow } => {
                 self.request(transaction, request, flow);
             }
-            Sip::Ack { transaction, request, .. } => {
-                let key = transaction.map(Key::Server);
-                if let Some((name, _)) = key.and_then(|key| self.exchange.directory.find(&key)) {
-                    self.with_call(&name, |call, exchange| {
-                        call.acknowledged(&request, exchange);
-                    });
-                }
+            Sip::Ack { transaction: Some(transaction), request, .. } => {
+                self.with_owner(&Key::Server(transaction), |call, part, exchange| {
+                    if let Part::Leg(side) = part {
+                        call.acknowledged(side, transaction, &request, exchange);
+                    }
+                });
             }
+            // Of a predecessor's 200.
+            Sip::Ack { transaction: None, .. } => {}
             Sip::Cancelled { transaction, reasons } => {
                 self.with_owner(&Key::Server(transaction), |call, _, exchange| {
                     call.cancelled(&reasons, exchange);
                 });
             }
             Sip::Unacknowledged { transaction } => {
-                self.with_owner(&Key::Server(transaction), |call, _, exchange| {
-                    call.unacknowledged(exchange);
+                self.with_owner(&Key::Server(transaction), |call, part, exchange| {
+                    if let Part::Leg(side) = part {
+                        call.unacknowledged(side, exchange);
+                    }
                 });
             }
             Sip::Response { transaction, response } => {
@@ -263,6 +292,8 @@ impl Engine {
                         call.callee_responded(number, &response, exchange);
                     }
                     Part::Bye(side) if response.status.is_final() => call.bye_done(side),
+                    Part::Refresh(side) => call.refreshed(side, &response, exchange),
+                    Part::Probe(side) => call.probed(side, response.status, exchange),
                     Part::Bye(_) | Part::Leg(_) => {}
                 });
             }
@@ -270,6 +301,9 @@ impl Engine {
                 self.with_owner(&Key::Client(transaction), |call, part, exchange| match part {
                     Part::Attempt(number) => call.callee_failed(number, failure, exchange),
                     Part::Bye(side) => call.bye_done(side),
+                    Part::Refresh(side) | Part::Probe(side) => {
+                        call.unanswered(side, failure, exchange);
+                    }
                     Part::Leg(_) => {}
                 });
             }
@@ -317,6 +351,12 @@ impl Engine {
             Report::Refused { call, error, .. } => self.with_call(&call, |call, exchange| {
                 call.media_refused(error, exchange);
             }),
+            Report::Pressed { transaction, mut ok, is_sent } => {
+                if !is_sent {
+                    ok.set_status(Status::TEMPORARILY_UNAVAILABLE);
+                }
+                self.exchange.transactions.respond(transaction, *ok, self.exchange.now);
+            }
             Report::Deleted { call, statistics } => self.with_call(&call, |call, exchange| {
                 call.deleted(statistics, exchange);
             }),
@@ -372,10 +412,15 @@ impl Engine {
             Event::ConsentExpired { call, leg } => self.with_call(&call, |call, exchange| {
                 call.consent_expired(leg, exchange);
             }),
-            Event::UnknownSource { .. }
-            | Event::SourceLearnt { .. }
-            | Event::MediaTimeout { .. } => {
+            Event::UnknownSource { .. } | Event::SourceLearnt { .. } => {
                 self.media_log.take(&event, &self.calls, self.exchange.now);
+            }
+            Event::MediaTimeout { ref call, leg, .. } => {
+                self.media_log.take(&event, &self.calls, self.exchange.now);
+                self.with_call(call, |call, exchange| call.media_silent(leg, exchange));
+            }
+            Event::CallDeleted { call, why: CallEnd::Stopped, statistics } => {
+                self.with_call(&call, |call, exchange| call.media_stopped(statistics, exchange));
             }
             // Media carries events across by itself, and nobody subscribed to statistics.
             Event::TelephoneEvent { .. }

@@ -11,7 +11,9 @@ use crate::base::clock::WallAnchor;
 use crate::base::opaque::opaque;
 use crate::base::random::{Random, token};
 use crate::config::Config;
-use crate::control::message::{CallName, Datagram, LegChange, Park, SendDatagram, SendDigit, Side};
+use crate::control::message::{
+    CallName, Datagram, LegChange, Park, Play, SendDatagram, Side, Sound, StopPlaying,
+};
 use crate::dtls::Certificate;
 use crate::signal::control_client::ControlClient;
 use crate::signal::directory::{Directory, Key, Part};
@@ -22,7 +24,6 @@ use crate::signal::release::Release;
 use crate::signal::routing::Routes;
 use crate::sip::transaction::{Flow, Transactions};
 use crate::wire::sip::{HeaderName, Host, NameAddr, Request, Response, SDP, SentBy, Status, Uri};
-use crate::wire::telephone_event::{Digit, DigitTime};
 
 /// What we name ourselves in User-Agent and Server.
 pub const PRODUCT: &str = concat!("linecard/", env!("CARGO_PKG_VERSION"));
@@ -182,10 +183,15 @@ impl Exchange {
         let _ = self.media.unattended(&SendDatagram { thread, to, payload }.into());
     }
 
-    /// Sends a digit out of a leg.
-    pub fn send_digit(&mut self, call: &CallName, leg: Side, digit: Digit, time: DigitTime) {
-        let digit = SendDigit { call: call.clone(), leg, digit, duration_ms: time };
-        let _ = self.media.unattended(&digit.into());
+    /// Lets a leg's far end hear something in place of the other leg.
+    pub fn play(&mut self, call: &CallName, leg: Side, what: Sound) {
+        let play = Play { call: call.clone(), leg, what, repeat: None };
+        let _ = self.media.unattended(&play.into());
+    }
+
+    /// Lets it hear the other leg again.
+    pub fn stop_playing(&mut self, call: &CallName, leg: Side) {
+        let _ = self.media.unattended(&StopPlaying { call: call.clone(), leg }.into());
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::base::opaque::opaque;
 use crate::signal::exchange::{ALLOW, Exchange, PRODUCT};
 use crate::signal::release::Release;
+use crate::signal::session_timer::SessionTimer;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{Flow, ServerTransactionId};
 use crate::wire::sip::{HeaderName, Request, Response, SDP, Status};
@@ -83,15 +84,24 @@ impl Invite {
         }
         self.state = State::Proceeding(status);
         self.is_described |= sdp.is_some();
-        self.respond(status, sdp, dialog, exchange);
+        let response = self.response(status, sdp, dialog);
+        exchange.transactions.respond(self.transaction, response, exchange.now);
         true
     }
 
     /// Answers 200 with our SDP, which is there whatever a 183 had: JsSIP ends a call without it.
-    pub fn accept(&mut self, sdp: Option<&str>, dialog: &Dialog, exchange: &mut Exchange) {
+    pub fn accept(
+        &mut self,
+        sdp: Option<&str>,
+        timer: &SessionTimer,
+        dialog: &Dialog,
+        exchange: &mut Exchange,
+    ) {
         if self.is_open() {
             self.state = State::Accepted;
-            self.respond(Status::OK, sdp, dialog, exchange);
+            let mut ok = self.response(Status::OK, sdp, dialog);
+            timer.confirm(&mut ok);
+            exchange.transactions.respond(self.transaction, ok, exchange.now);
         }
     }
 
@@ -115,15 +125,15 @@ impl Invite {
         was_awaited
     }
 
-    fn respond(&self, status: Status, sdp: Option<&str>, dialog: &Dialog, exchange: &mut Exchange) {
+    fn response(&self, status: Status, sdp: Option<&str>, dialog: &Dialog) -> Response {
         let mut response = Response::to(&self.request, status);
         // As above: the fields were read before.
         let _ = dialog.complete(&self.request, &mut response);
         response.headers.push(HeaderName::Server, PRODUCT);
         response.headers.push(HeaderName::Allow, ALLOW);
-        if let Some(sdp) = sdp {
-            response = response.with_body(SDP, sdp);
+        match sdp {
+            Some(sdp) => response.with_body(SDP, sdp),
+            None => response,
         }
-        exchange.transactions.respond(self.transaction, response, exchange.now);
     }
 }

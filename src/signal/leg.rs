@@ -15,10 +15,12 @@ use crate::signal::browser::BrowserMedia;
 use crate::signal::directory::Part;
 use crate::signal::exchange::Exchange;
 use crate::signal::media_leg::both;
+use crate::signal::negotiation::Negotiation;
 use crate::signal::peer::Peer;
 use crate::signal::release::Release;
+use crate::signal::session_timer::{SessionTimer, TooSmall};
 use crate::signal::trunk::TrunkMedia;
-use crate::sip::dialog::{Dialog, DialogId, DialogRefusal};
+use crate::sip::dialog::{Dialog, DialogId};
 use crate::sip::transaction::{ClientTransactionId, Flow};
 use crate::wire::sdp::Refusal;
 use crate::wire::sip::{HeaderName, Method, Request, Status};
@@ -43,6 +45,15 @@ pub struct Leg {
     pub flow: Option<Flow>,
     /// Their media.
     pub media: LegMedia,
+    /// Whether its far end holds the call, so that the other one hears something in its place.
+    #[serde(default)]
+    pub is_holding: bool,
+    /// By when who shows that the dialog lives; toward trunks.
+    #[serde(default)]
+    pub timer: SessionTimer,
+    /// Whose turn it is to change something.
+    #[serde(skip)]
+    pub negotiation: Negotiation,
     /// How far we are with our BYE.
     #[serde(skip)]
     pub farewell: Farewell,
@@ -87,20 +98,17 @@ impl Leg {
             dialog: None,
             flow,
             media,
+            is_holding: false,
+            timer: SessionTimer::default(),
+            negotiation: Negotiation::Stable,
             farewell: Farewell::None,
             untold: LegChange::default(),
         }
     }
 
-    /// Puts a request into the dialog, or says with which status it does not belong there.
-    pub fn absorb(&mut self, request: &Request) -> Result<(), Status> {
-        let id = DialogId::of_request(&request.headers);
-        let dialog = self.dialog.as_mut().filter(|dialog| Some(&dialog.id) == id.as_ref());
-        let dialog = dialog.ok_or(Status::CALL_DOES_NOT_EXIST)?;
-        dialog.absorb_request(request).map_err(|refusal| match refusal {
-            DialogRefusal::OutOfOrder => Status::SERVER_INTERNAL_ERROR,
-            DialogRefusal::BadHeader(_) => Status::BAD_REQUEST,
-        })
+    /// The dialog of this name.
+    pub fn dialog_mut(&mut self, id: &DialogId) -> Option<&mut Dialog> {
+        self.dialog.as_mut().filter(|dialog| dialog.id == *id)
     }
 
     /// Media may not have heard of a change.
@@ -132,12 +140,47 @@ impl Leg {
         };
     }
 
-    /// When waiting for the browser's connection is over.
+    /// When waiting for the browser's connection is over, its handshake or the session timer is due.
     pub fn next_timeout(&self) -> Option<Instant> {
-        match self.farewell {
+        let farewell = match self.farewell {
             Farewell::AwaitsFlow(until) => Some(until),
             _ => None,
+        };
+        let handshake = self.media.browser().and_then(BrowserMedia::next_timeout);
+        let timer = self.timer.next_timeout().filter(|_| self.dialog.is_some());
+        farewell.into_iter().chain(handshake).chain(timer).min()
+    }
+
+    /// Gives up waiting for the browser's connection when its time is over.
+    pub fn give_up_waiting(&mut self, now: Instant) {
+        if matches!(self.farewell, Farewell::AwaitsFlow(until) if until <= now) {
+            self.farewell = Farewell::None;
         }
+    }
+
+    /// The session timer after an INVITE or UPDATE of theirs; a browser has none.
+    pub fn timer_after(
+        &self,
+        request: &Request,
+        exchange: &Exchange,
+    ) -> Result<SessionTimer, TooSmall> {
+        match self.peer {
+            Peer::User(_) => Ok(self.timer),
+            Peer::Trunk(_) => self.timer.requested(request, exchange.now),
+        }
+    }
+
+    /// Sends a request in the dialog.
+    pub fn request(
+        &mut self,
+        call: &CallName,
+        part: Part,
+        request: impl FnOnce(&mut Dialog) -> Request,
+        exchange: &mut Exchange,
+    ) -> Option<ClientTransactionId> {
+        let (dialog, flow) = (self.dialog.as_mut()?, self.flow?);
+        let request = request(dialog);
+        exchange.request(request, next_hop(dialog, flow), call, part)
     }
 }
 
@@ -256,6 +299,43 @@ impl LegMedia {
         match self {
             LegMedia::Browser(media) => media.answered(sdp),
             LegMedia::Trunk(media) => media.answered(sdp),
+        }
+    }
+
+    /// The far end makes an offer inside the call.
+    pub fn offered_anew(
+        &mut self,
+        sdp: &str,
+        exchange: &mut Exchange,
+    ) -> Result<LegChange, Refusal> {
+        match self {
+            LegMedia::Browser(media) => {
+                media.offered_anew(sdp, &exchange.certificate, &mut exchange.random)
+            }
+            LegMedia::Trunk(media) => media.offered_anew(sdp),
+        }
+    }
+
+    /// We make an offer inside the call, because the far end made none.
+    pub fn offer_anew(&mut self) -> Result<LegChange, Release> {
+        match self {
+            LegMedia::Trunk(media) => {
+                media.offer_anew();
+                Ok(LegChange::default())
+            }
+            LegMedia::Browser(_) => {
+                let text = "a browser's INVITE without an offer";
+                Err(Release::of_status(Status::NOT_ACCEPTABLE_HERE, text))
+            }
+        }
+    }
+
+    /// Whether the far end holds the call: it does not want to hear. What a trunk does about it is
+    /// heard, or not; a browser says nothing meanwhile.
+    pub fn is_holding(&self) -> bool {
+        match self {
+            LegMedia::Browser(media) => media.is_holding(),
+            LegMedia::Trunk(_) => false,
         }
     }
 

@@ -8,7 +8,8 @@
 //! | [`engine`], `admission`, [`output`] | takes what comes in: who is it, whose is it; and what goes out |
 //! | [`calls`] | all calls, found by what they share and by when they are due ([`index`], [`deadlines`]) |
 //! | [`call`], [`stage`] | one call, stage by stage |
-//! | [`invite`], [`attempts`], [`attempt`], `in_call` | its SIP: what the caller was told, who is asked, requests inside it |
+//! | `in_call`, `lasting`, [`negotiation`], [`session_timer`] | the same call once it talks: changes, whose turn it is, signs of life |
+//! | [`invite`], [`attempts`], [`attempt`] | its SIP until then: what the caller was told, who is asked |
 //! | [`leg`], [`peer`], [`browser`], [`trunk`], [`media_leg`] | its two legs and their media: SDP, ICE, DTLS |
 //! | [`exchange`] | what calls share: [`routing`], [`registrar`], [`directory`], [`control_client`] |
 //! | [`release`], [`records`], [`media_log`], [`blob`], [`recovery`] | why it ended, what is written down and logged, how it is picked up again |
@@ -35,9 +36,11 @@ pub mod flow;
 mod in_call;
 pub mod index;
 pub mod invite;
+mod lasting;
 pub mod leg;
 pub mod media_leg;
 pub mod media_log;
+pub mod negotiation;
 pub mod output;
 pub mod peer;
 mod process;
@@ -46,6 +49,7 @@ pub mod recovery;
 pub mod registrar;
 pub mod release;
 pub mod routing;
+pub mod session_timer;
 pub mod stage;
 #[cfg(test)]
 mod tests;

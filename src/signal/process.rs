@@ -1,18 +1,20 @@
 //! The signaling process around its engine: sockets, connections, clock, the file of records. One
 //! task owns the engine; whatever comes in reaches it through bounded queues, and whatever goes out
 //! is never waited for. Losing this process loses no call: media goes on, and the next one finds its
-//! calls there.
+//! calls there. Telling it to end (SIGTERM, SIGINT) ends every call on both sides.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::net::UdpSocket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::base::clock::WallAnchor;
@@ -33,6 +35,11 @@ use crate::wire::sip::MESSAGE_BYTES_MAX;
 const FLOW_EVENTS_MAX: usize = 1024;
 /// Records that wait for the disk: a minute of a hundred calls a second.
 const RECORDS_MAX: usize = 6_000;
+/// For the far ends to answer their BYEs when the process is told to end: three of a lost datagram's
+/// repetitions (RFC 3261 §17.1.2.2).
+const STOPPING_MAX: Duration = Duration::from_secs(5);
+/// For the disk to take the last records then.
+const WRITING_MAX: Duration = Duration::from_secs(2);
 /// Datagrams taken in one turn before others are served.
 const DATAGRAMS_A_TURN: usize = 64;
 
@@ -67,6 +74,7 @@ async fn serve(config: &Config) -> Result<(), Fault> {
     let certificate = Certificate::generate().map_err(|fault| {
         Fault::new(fault.0, "the DTLS certificate", "report this with the system's version")
     })?;
+    let (records, writing) = write_records(&config.signal.records).await?;
     let mut process = Process {
         engine: Engine::new(
             config,
@@ -82,7 +90,7 @@ async fn serve(config: &Config) -> Result<(), Fault> {
         })?,
         browsers: HashMap::new(),
         media: None,
-        records: write_records(&config.signal.records).await?,
+        records,
         lost: Lost::default(),
     };
     let web = Web::bind(&config.signal).await?;
@@ -94,20 +102,29 @@ async fn serve(config: &Config) -> Result<(), Fault> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
     info!(%sip, wss = %config.signal.wss, "signaling is ready");
 
+    let mut stops: Option<Instant> = None;
     loop {
-        let timeout = process.engine.next_timeout();
-        tokio::select! {
-            Some(event) = flows.recv() => process.flow_event(event),
-            Some(event) = control.recv() => process.control_event(event),
-            Ok(()) = process.sip.readable() => process.receive_datagrams(),
-            () = sleep_until(timeout) => process.engine.handle_timeout(Instant::now()),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+        let wakes = process.engine.next_timeout().into_iter().chain(stops).min();
+        let is_told_to_end = tokio::select! {
+            Some(event) = flows.recv() => { process.flow_event(event); false }
+            Some(event) = control.recv() => { process.control_event(event); false }
+            Ok(()) = process.sip.readable() => { process.receive_datagrams(); false }
+            () = sleep_until(wakes) => { process.engine.handle_timeout(Instant::now()); false }
+            _ = terminate.recv() => true,
+            _ = interrupt.recv() => true,
+        };
+        let now = Instant::now();
+        if is_told_to_end {
+            info!(calls = process.engine.calls(), "told to end: calls end on both sides");
+            // Told again: somebody is in a hurry.
+            stops = Some(stops.map_or(now + STOPPING_MAX, |_| now));
+            process.engine.stop(now);
         }
         process.deliver();
+        if stops.is_some_and(|at| at <= now || process.engine.calls() == 0) {
+            return process.end(writing).await;
+        }
     }
-    info!(calls = process.engine.calls(), "ending; calls go on in the media process");
-    Ok(())
 }
 
 async fn sleep_until(at: Option<Instant>) {
@@ -185,6 +202,24 @@ impl Process {
         }
     }
 
+    // The end.
+
+    /// Writes what is still to be written. Whoever has not answered by now will not.
+    async fn end(mut self, writing: JoinHandle<()>) -> Result<(), Fault> {
+        let left = self.engine.calls();
+        if left > 0 {
+            warn!(calls = left, "ending although some far ends have not answered");
+            self.engine.give_up(Instant::now());
+            self.deliver();
+        }
+        drop(self.records);
+        if timeout(WRITING_MAX, writing).await.is_err() {
+            error!("the disk is too slow: call records were lost at the end");
+        }
+        info!("ended");
+        Ok(())
+    }
+
     // Out.
 
     /// Delivers what the engine has to say. Nobody is waited for.
@@ -234,8 +269,8 @@ impl Process {
     }
 }
 
-/// Opens the file of records and returns the queue before it.
-async fn write_records(path: &Path) -> Result<mpsc::Sender<String>, Fault> {
+/// Opens the file of records and returns the queue before it, and who writes it.
+async fn write_records(path: &Path) -> Result<(mpsc::Sender<String>, JoinHandle<()>), Fault> {
     if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
         directory::make_private(parent)?;
     }
@@ -247,8 +282,8 @@ async fn write_records(path: &Path) -> Result<mpsc::Sender<String>, Fault> {
         Fault::new(what, format!("{}, [signal].records", path.display()), remedy)
     })?;
     let (records, queue) = mpsc::channel(RECORDS_MAX);
-    tokio::spawn(append(file, queue));
-    Ok(records)
+    let writing = tokio::spawn(append(file, queue));
+    Ok((records, writing))
 }
 
 /// One line a record. A line the disk refuses is lost and said so.

@@ -37,6 +37,7 @@ pub fn recover(listed: ListedCall, exchange: &mut Exchange) -> Option<Call> {
     call.enter_keys(exchange);
     if stage == Stage::Talking {
         debug!(call = &*call.name, "picked up again");
+        call.go_on(exchange);
         return Some(call);
     }
 

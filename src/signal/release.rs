@@ -4,6 +4,7 @@
 use crate::base::narrow::Narrow;
 use crate::control::message::{ControlError, ErrorCode};
 use crate::dtls::Failure;
+use crate::signal::session_timer::{INTERVAL_MIN_S, TooSmall};
 use crate::sip::cause::Cause;
 use crate::sip::transaction::RETRY_AFTER_S;
 use crate::wire::sdp::{Refusal, RefusalKind};
@@ -84,6 +85,9 @@ impl Release {
     pub fn response(&self, request: &Request) -> Response {
         let mut response = Response::to(request, self.status);
         response.headers.push(HeaderName::Reason, self.cause.reason());
+        if self.status == Status::SESSION_INTERVAL_TOO_SMALL {
+            response.headers.push(HeaderName::MinSe, INTERVAL_MIN_S);
+        }
         if let Some(seconds) = self.retry_after_s {
             response.headers.push(HeaderName::RetryAfter, seconds);
         }
@@ -133,6 +137,13 @@ impl From<Failure> for Release {
             }
         };
         Self::new(status, cause, failure.to_string())
+    }
+}
+
+/// A session timer that is too short.
+impl From<TooSmall> for Release {
+    fn from(TooSmall: TooSmall) -> Self {
+        Self::of_status(Status::SESSION_INTERVAL_TOO_SMALL, "the session interval is too short")
     }
 }
 

@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::config::{self, TrunkTerms};
+use crate::signal::peer::Peer;
 
 /// The longest user part that is routed; E.164 numbers have 15 digits, names at most 64 bytes.
 pub const DIALLED_BYTES_MAX: usize = 64;
@@ -92,6 +94,17 @@ impl Routes {
     pub fn terms_of(&self, trunk: &str) -> TrunkTerms {
         let trunk = self.trunk_by_name.get(trunk).map(|index| &self.trunks[*index]);
         trunk.map(|trunk| trunk.terms.clone()).unwrap_or_default()
+    }
+
+    /// The longest that a call with this peer may last.
+    pub fn longest(&self, peer: &Peer) -> Option<Duration> {
+        match peer {
+            Peer::User(name) => self.user(name).map(|user| user.call_max),
+            Peer::Trunk(name) => {
+                let index = self.trunk_by_name.get(name)?;
+                self.trunks.get(*index).map(|trunk| trunk.call_max)
+            }
+        }
     }
 
     /// The trunk tried as the `index`th, from 0.

@@ -110,16 +110,73 @@ impl TrunkMedia {
     }
 
     fn describe(&mut self) {
-        let Some(LocalAddresses { rtp, rtcp }) = self.local else { return };
-        let side = TrunkSide { session: self.session, rtp, rtcp };
-        self.description = match self.offer.take() {
+        let Some(local) = self.local else { return };
+        let offer = self.offer.take();
+        self.description = self.description_of(local, offer.as_ref());
+    }
+
+    /// Our answer to their offer, or our offer, in the words of this version of the session.
+    fn description_of(&self, local: LocalAddresses, offer: Option<&TrunkOffer>) -> Option<String> {
+        let side = TrunkSide { session: self.session, rtp: local.rtp, rtcp: local.rtcp };
+        match offer {
             // It agreed when it came and has not changed since.
-            Some(offer) => offer
-                .agree(&self.codecs)
-                .ok()
-                .map(|agreement| author_trunk_answer(&offer, &side, &agreement)),
+            Some(offer) => {
+                let agreement = offer.agree(&self.codecs).ok()?;
+                Some(author_trunk_answer(offer, &side, &agreement))
+            }
             None => Some(author_trunk_offer(&side, &self.codecs, self.comfort_noise)),
-        };
+        }
+    }
+
+    /// The trunk makes an offer inside the call. What changes in the media leg is told, which is
+    /// nothing when the offer says what was agreed on before: then our SDP stays as it was, version
+    /// and all (RFC 3264 §8). A refused offer changes nothing.
+    pub fn offered_anew(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
+        let offer = TrunkOffer::parse(sdp)?;
+        let mut next = self.clone();
+        next.format = Some(format_of(&offer.agree(&next.codecs)?, next.playout));
+        next.move_to(&offer.audio);
+        next.describe_anew(Some(&offer));
+        let change = self.change_to(&next);
+        *self = next;
+        Ok(change)
+    }
+
+    /// We make an offer inside the call because the trunk made none: everything that we can do, as in
+    /// a new call (RFC 3261 §14.2). [`Self::answered`] takes the answer.
+    pub fn offer_anew(&mut self) {
+        self.describe_anew(None);
+    }
+
+    /// Our SDP for this moment: another version only if it says something else.
+    fn describe_anew(&mut self, offer: Option<&TrunkOffer>) {
+        let Some(local) = self.local else { return };
+        if self.description_of(local, offer) != self.description {
+            self.session.version += 1;
+            self.description = self.description_of(local, offer);
+        }
+    }
+
+    /// Takes over where the trunk is. One that holds by `c=0.0.0.0` is where it was.
+    fn move_to(&mut self, audio: &TrunkAudio) {
+        let before = (self.remote, self.remote_rtcp);
+        self.take_audio(audio);
+        if self.remote.is_none() {
+            (self.remote, self.remote_rtcp) = before;
+        }
+    }
+
+    /// What the media process is to change. To name an address again would take back what it has
+    /// learnt since.
+    fn change_to(&self, next: &Self) -> LegChange {
+        let is_elsewhere = (self.remote, self.remote_rtcp) != (next.remote, next.remote_rtcp);
+        LegChange {
+            remote: next.remote.filter(|_| is_elsewhere),
+            remote_rtcp: next.remote_rtcp.filter(|_| is_elsewhere),
+            format: next.format.clone().filter(|_| self.format != next.format),
+            direction: (self.direction != next.direction).then_some(next.direction),
+            ..LegChange::default()
+        }
     }
 
     /// Our SDP: the same bytes in every message of this leg.
@@ -128,25 +185,21 @@ impl TrunkMedia {
     }
 
     /// The trunk answered our offer, in a 18x, in a 200 or in an ACK. A later answer replaces an
-    /// earlier one: media follows the newest early dialog.
+    /// earlier one: media follows the newest early dialog. A refused answer changes nothing.
     pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
         let answer = TrunkAnswer::parse(sdp)?;
         let agreement = answer.agree(&self.codecs, self.comfort_noise)?;
-        self.format = Some(format_of(&agreement, self.playout));
-        let before = (self.remote, self.remote_rtcp);
-        self.take_audio(&answer.audio);
-        // The 200 mostly says what the 183 said. To name an address again would take back what media
-        // has learnt since.
-        let is_elsewhere = before != (self.remote, self.remote_rtcp);
-        Ok(LegChange {
-            remote: self.remote.filter(|_| is_elsewhere),
-            remote_rtcp: self.remote_rtcp.filter(|_| is_elsewhere),
+        let mut next = self.clone();
+        next.format = Some(format_of(&agreement, next.playout));
+        next.move_to(&answer.audio);
+        let mut change = self.change_to(&next);
+        if self.format.is_none() {
             // Another trunk's terms may have gone before.
-            source: Some(self.source.clone()),
-            format: self.format.clone(),
-            direction: Some(self.direction),
-            ..LegChange::default()
-        })
+            change.source = Some(next.source.clone());
+            change.direction = Some(next.direction);
+        }
+        *self = next;
+        Ok(change)
     }
 
     /// Where its RTP comes from by its SDP.
@@ -160,17 +213,6 @@ impl TrunkMedia {
             Source::Exact => false,
             Source::Within(within) => within.prefixes.iter().any(|one| one.contains(address)),
         }
-    }
-
-    /// Whether an offer inside the call changes nothing: the same place, the same codec, the same
-    /// ways open. Carriers send such re-INVITEs to see whether we are alive.
-    pub fn is_refreshed_by(&self, sdp: &str) -> bool {
-        let (Ok(offer), Some(format)) = (TrunkOffer::parse(sdp), &self.format) else {
-            return false;
-        };
-        offer.audio.remote == self.remote
-            && direction_of(offer.audio.direction) == self.direction
-            && offer.agree(&self.codecs).is_ok_and(|agreed| agreed.send == format.send.coding)
     }
 
     /// The codec, once agreed.
@@ -241,6 +283,90 @@ mod tests {
         assert_eq!(media.answered(SDP).unwrap().remote, first.remote);
     }
 
+    fn talking() -> TrunkMedia {
+        let mut media = TrunkMedia::offering(TrunkTerms::default(), &mut random::from_seed(1));
+        media.reserved(LocalAddresses {
+            rtp: "192.0.2.10:30000".parse().unwrap(),
+            rtcp: "192.0.2.10:30001".parse().unwrap(),
+        });
+        media.answered(SDP).unwrap();
+        // Its first offer is answered: from now on there is a description that answers.
+        media.offered_anew(SDP).unwrap();
+        media
+    }
+
+    #[test]
+    fn an_offer_that_says_nothing_new_leaves_our_sdp_byte_for_byte() {
+        let mut media = talking();
+        let before = media.clone();
+        for version in ["1 1", "1 2", "7 9"] {
+            let sdp = SDP.replace("o=- 1 1", &format!("o=- {version}"));
+            assert_eq!(media.offered_anew(&sdp).unwrap(), LegChange::default());
+            assert_eq!(media, before);
+        }
+    }
+
+    #[test]
+    fn whatever_an_offer_changes_is_told_and_makes_a_new_version() {
+        for (what, with) in [
+            ("20000 RTP/AVP 0", "20002 RTP/AVP 0"),
+            ("c=IN IP4 198.51.100.7", "c=IN IP4 198.51.100.8"),
+            ("RTP/AVP 0", "RTP/AVP 8"),
+            ("RTP/AVP 0\r\n", "RTP/AVP 0 96\r\na=rtpmap:96 telephone-event/8000\r\n"),
+            ("a=sendrecv", "a=ptime:30"),
+            ("a=sendrecv", "a=inactive"),
+            ("a=sendrecv", "a=rtcp:20009"),
+        ] {
+            let mut media = talking();
+            let before = media.clone();
+            let change = media.offered_anew(&SDP.replacen(what, with, 1)).unwrap();
+            assert_ne!(change, LegChange::default(), "{with}");
+            // Where the trunk is stands in its own SDP only.
+            let says_more = change.format.is_some() || change.direction.is_some();
+            assert_eq!(media.description != before.description, says_more, "{with}");
+            let version = before.session.version + u64::from(says_more);
+            assert_eq!(media.session.version, version, "{with}");
+            assert_eq!(media.session.id, before.session.id);
+        }
+    }
+
+    #[test]
+    fn a_refused_offer_or_answer_changes_nothing() {
+        let mut media = talking();
+        let before = media.clone();
+        for (what, with) in
+            [("RTP/AVP 0", "RTP/AVP 18"), ("m=audio 20000", "m=audio 0"), ("v=0", "")]
+        {
+            let sdp = SDP.replacen(what, with, 1).replace("198.51.100.7", "198.51.100.8");
+            media.offered_anew(&sdp).unwrap_err();
+            media.answered(&sdp).unwrap_err();
+            assert_eq!(media, before, "{with}");
+        }
+    }
+
+    #[test]
+    fn a_hold_by_address_keeps_the_address() {
+        let mut media = talking();
+        let remote = media.remote();
+        let held = SDP.replace("c=IN IP4 198.51.100.7", "c=IN IP4 0.0.0.0");
+        let change = media.offered_anew(&held).unwrap();
+        assert_eq!((change.remote, change.direction), (None, Some(Direction::RecvOnly)));
+        let change = media.offered_anew(SDP).unwrap();
+        assert_eq!((change.remote, change.direction), (None, Some(Direction::SendRecv)));
+        assert_eq!(media.remote(), remote);
+    }
+
+    #[test]
+    fn an_offer_of_ours_inside_the_call_has_everything_again() {
+        let mut media = talking();
+        assert!(!media.description().unwrap().contains("PCMA"));
+        media.offer_anew();
+        assert!(media.description().unwrap().contains("PCMA"));
+        let change = media.answered(&SDP.replace("RTP/AVP 0", "RTP/AVP 8")).unwrap();
+        assert_eq!(change.format.unwrap().send.coding.codec, Codec::Pcma);
+        assert_eq!((change.remote, change.direction, change.source), (None, None, None));
+    }
+
     #[test]
     fn media_obeys_the_direction_of_an_offer_and_of_an_answer() {
         let mut random = random::from_seed(1);
@@ -257,10 +383,16 @@ mod tests {
             assert_eq!(offering.leg_parameters().direction, Direction::SendRecv);
             assert_eq!(offering.answered(&sdp).unwrap().direction, Some(wanted), "{theirs}");
             // What held from the beginning is no change when it is said again; the end of it is.
-            assert!(offered.is_refreshed_by(&sdp) && offering.is_refreshed_by(&sdp));
-            let other =
-                SDP.replace("sendrecv", if theirs == "sendrecv" { "sendonly" } else { "sendrecv" });
-            assert!(!offered.is_refreshed_by(&other) && !offering.is_refreshed_by(&other));
+            let (other, then) = match theirs {
+                "sendrecv" => ("sendonly", Direction::RecvOnly),
+                _ => ("sendrecv", Direction::SendRecv),
+            };
+            let other = SDP.replace("sendrecv", other);
+            for mut media in [offered, offering] {
+                assert_eq!(media.offered_anew(&sdp).unwrap(), LegChange::default(), "{theirs}");
+                let change = LegChange { direction: Some(then), ..LegChange::default() };
+                assert_eq!(media.offered_anew(&other).unwrap(), change, "{theirs}");
+            }
         }
         let held = SDP.replace("c=IN IP4 198.51.100.7", "c=IN IP4 0.0.0.0");
         let held = TrunkMedia::offered(&held, TrunkTerms::default(), &mut random).unwrap();

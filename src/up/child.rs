@@ -16,8 +16,9 @@ pub const FAULT_EXIT_CODE: u8 = 2;
 /// The argument by which a child learns whose end ends it.
 pub const SUPERVISOR_ARGUMENT: &str = "--supervisor";
 
-/// For a child to end after SIGTERM; then it is killed.
-const END_TIME_MAX: Duration = Duration::from_secs(3);
+/// For a child to end after SIGTERM; then it is killed. Signaling gives its calls' far ends 5 s to
+/// answer, and its disk 2 s.
+const END_TIME_MAX: Duration = Duration::from_secs(8);
 /// A child that ran this long had started well.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// Before the second restart in a row; the first is immediate, each further one waits twice as long.

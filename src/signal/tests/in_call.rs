@@ -28,56 +28,20 @@ fn a_digit_in_info_leaves_by_the_other_leg() {
 }
 
 #[test]
-fn a_browsers_session_refresh_is_answered_and_a_change_is_refused() {
+fn a_digit_that_the_other_side_cannot_be_told_is_refused() {
     let mut world = World::default();
     let mut call = world.outgoing_call();
-    let update = call.caller_dialog.request(Method::Update);
-    world.send(call.caller, update);
-    let ok = world.response_at(call.caller, Status::OK);
-    assert!(ok.headers.contact().is_ok() && ok.body.is_empty());
-
-    let sdp = world.web(call.caller).sdp("actpass");
-    let hold = sdp.replace("a=sendrecv", "a=sendonly");
-    for method in [Method::Update, Method::Invite] {
-        let again = call.caller_dialog.request(method);
-        world.send(call.caller, again.with_body("application/sdp", hold.clone()));
-        world.response_at(call.caller, Status::NOT_ACCEPTABLE_HERE);
-    }
-    assert_eq!(world.engine.calls(), 1, "the call stays up");
-    world.hang_up(call.caller, &mut call.caller_dialog);
-    world.take_bye(call.callee);
-    world.assert_nothing_left();
-}
-
-#[test]
-fn a_trunks_refresh_gets_our_unchanged_sdp() {
-    let mut world = World::default();
-    let mut call = world.incoming_call();
-    let before = world.media.remote(Side::A);
-    let mut sdps = Vec::new();
-    for sdp in [TRUNK_SDP, ""] {
-        let mut again = call.caller_dialog.request(Method::Invite);
-        if !sdp.is_empty() {
-            again = again.with_body("application/sdp", sdp);
-        }
-        let number = again.headers.cseq().unwrap().number;
-        world.send(call.caller, again);
-        let ok = world.response_at(call.caller, Status::OK);
-        let mut ack = call.caller_dialog.ack(number);
-        if sdp.is_empty() {
-            ack = ack.with_body("application/sdp", TRUNK_SDP);
-        }
-        world.acknowledge(call.caller, ack);
-        sdps.push(ok.body);
-    }
-    assert!(!sdps[0].is_empty());
-    assert_eq!(sdps[0], sdps[1]);
-    assert_eq!(world.media.remote(Side::A), before);
-
-    let moved = TRUNK_SDP.replace("20000", "30000");
-    let again = call.caller_dialog.request(Method::Invite).with_body("application/sdp", moved);
-    world.send(call.caller, again);
-    world.response_at(call.caller, Status::NOT_ACCEPTABLE_HERE);
+    world.change(&mut call, Side::B, |sdp| sdp.replace(" 101\r\n", "\r\n"));
+    let info = call.caller_dialog.request(Method::Info);
+    world.send(call.caller, info.with_body("application/dtmf-relay", "Signal=5\r\nDuration=160"));
+    world.response_at(call.caller, Status::TEMPORARILY_UNAVAILABLE);
+    assert_eq!(world.media.refused.drain(..).count(), 1);
+    // While media is away nobody presses it either.
+    world.lose_control();
+    let info = call.caller_dialog.request(Method::Info);
+    world.send(call.caller, info.with_body("application/dtmf", "5"));
+    world.response_at(call.caller, Status::TEMPORARILY_UNAVAILABLE);
+    world.connect_control();
     world.hang_up(call.caller, &mut call.caller_dialog);
     world.take_bye(call.callee);
     world.assert_nothing_left();

@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::config;
 use crate::control::codec::{FromMedia, read_from_media, read_request, write_reply, write_request};
 use crate::control::message::{
-    CallList, CallName, Command, ControlError, Format, ListCalls, ListedCall, Park, Side,
-    TakeControl,
+    CallList, CallName, Command, ControlError, Direction, Format, ListCalls, ListedCall, Park,
+    Side, TakeControl,
 };
 use crate::media::call::Call;
 use crate::media::kind::Kind;
@@ -177,6 +177,12 @@ impl Media {
     /// Where a leg of the only call sends audio.
     pub fn remote(&mut self, side: Side) -> Option<SocketAddr> {
         self.connection(side).remote(Kind::Rtp)
+    }
+
+    /// Which way the audio of a leg of the only call goes.
+    pub fn direction(&mut self, side: Side) -> Direction {
+        let now = self.process.now;
+        self.call().leg_statistics(side, now).direction
     }
 
     /// What a leg of the only call carries.

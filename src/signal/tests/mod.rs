@@ -3,11 +3,13 @@
 
 mod audio;
 mod calls;
+mod changes;
 mod determinism;
 mod endings;
 mod growth;
 mod handshake;
 mod in_call;
+mod lasting;
 mod media;
 mod media_log;
 mod overload;
@@ -15,5 +17,6 @@ mod peer;
 mod recovery;
 mod registration;
 mod steps;
+mod stopping;
 mod webrtc;
 mod world;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::world::*;
+use crate::control::message::Side;
 use crate::sip::dialog::Dialog;
 use crate::sip::digest::Answerer;
 use crate::sip::transaction::{ClientTransactionId, Flow, ServerTransactionId};
@@ -162,6 +163,30 @@ impl World {
         let caller_dialog = self.confirm(trunk, &sent, &ok, "");
         let (caller, callee, trunk_sdp) = (trunk, browser, body(&ok.body).to_owned());
         Established { caller, callee, caller_dialog, callee_dialog, trunk_sdp, browser_sdp }
+    }
+
+    /// The far end of a leg makes another offer inside the call; what it is answered. `how` makes the
+    /// offer of its first one.
+    pub fn change(
+        &mut self,
+        call: &mut Established,
+        side: Side,
+        how: impl FnOnce(String) -> String,
+    ) -> String {
+        let (peer, dialog) = match side {
+            Side::A => (call.caller, &mut call.caller_dialog),
+            Side::B => (call.callee, &mut call.callee_dialog),
+        };
+        let sdp = match &self.peers[peer].web {
+            Some(web) => web.sdp("actpass"),
+            None => TRUNK_SDP.to_owned(),
+        };
+        let again = dialog.request(Method::Invite).with_body("application/sdp", how(sdp));
+        let ack = dialog.ack(dialog.local_cseq);
+        self.send(peer, again);
+        let ok = self.response_at(peer, Status::OK);
+        self.acknowledge(peer, ack);
+        body(&ok.body).to_owned()
     }
 
     /// ICE and DTLS, to the end.

@@ -119,6 +119,12 @@ impl World {
         self.connect_control();
     }
 
+    /// The signaling process is told to end.
+    pub fn stop_signaling(&mut self) {
+        self.engine.stop(self.now);
+        self.deliver();
+    }
+
     pub fn connect_control(&mut self) {
         self.engine.control_connected();
         self.media.connect();

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::narrow::Narrow;
 
 /// A certificate's fingerprint (RFC 8122 §5): `sha-256 AB:CD:…`, read in any letter case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Fingerprint {
     hash: FingerprintHash,
     digest: Vec<u8>,
@@ -60,6 +63,28 @@ impl Fingerprint {
     /// The digest of the certificate in DER.
     pub fn digest(&self) -> &[u8] {
         &self.digest
+    }
+}
+
+impl fmt::Display for BadFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a fingerprint by SHA-256, SHA-384 or SHA-512")
+    }
+}
+
+impl std::error::Error for BadFingerprint {}
+
+impl TryFrom<String> for Fingerprint {
+    type Error = BadFingerprint;
+
+    fn try_from(text: String) -> Result<Self, BadFingerprint> {
+        text.parse()
+    }
+}
+
+impl From<Fingerprint> for String {
+    fn from(fingerprint: Fingerprint) -> Self {
+        fingerprint.to_string()
     }
 }
 

@@ -23,6 +23,7 @@ mod trunk;
 use std::fmt;
 
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 use crate::base::random::Random;
 
@@ -220,7 +221,8 @@ impl Setup {
 }
 
 /// The end of the DTLS handshake that one side takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DtlsRole {
     /// Server: waits for the ClientHello. The default, because a browser that starts the handshake
     /// knows when its side of the path works.
@@ -270,7 +272,7 @@ impl fmt::Debug for IceParameters {
 
 /// Identity of an SDP session that we author (RFC 8866 §5.2): the id stays for the life of the
 /// dialog, the version grows by one whenever the content changes and only then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// Random, below 2^62: browsers read it as a signed number.
     pub id: u64,

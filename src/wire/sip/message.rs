@@ -117,6 +117,12 @@ impl Response {
         Self { status, reason: status.phrase().to_owned(), headers, body: Vec::new() }
     }
 
+    /// Says something else, in the words usual for it.
+    pub fn set_status(&mut self, status: Status) {
+        self.status = status;
+        status.phrase().clone_into(&mut self.reason);
+    }
+
     /// Puts `body` in the response with its type.
     pub fn with_body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         self.headers.set(HeaderName::ContentType, content_type);

@@ -1,0 +1,192 @@
+//! THE CALL LINE, continued: 7. a call that lasts. Session timers (RFC 4028), a trunk that died
+//! without a word, and the longest that a call may be.
+//!
+//! In: time, responses to what we asked, media's silence. Out: refreshes, questions, the end of a call
+//! whose far end is gone.
+
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use crate::control::message::Side;
+use crate::signal::call::Call;
+use crate::signal::directory::Part;
+use crate::signal::exchange::{ALLOW, Exchange};
+use crate::signal::leg::{Leg, next_hop};
+use crate::signal::negotiation::{Asked, Negotiation, after_glare};
+use crate::signal::peer::Peer;
+use crate::signal::records::Party;
+use crate::signal::release::Release;
+use crate::signal::session_timer::{Due, Refresh};
+use crate::signal::stage::Stage;
+use crate::sip::cause::Cause;
+use crate::sip::dialog::Dialog;
+use crate::sip::transaction::Failure;
+use crate::wire::sip::{HeaderName, Method, Request, Response, SDP, Status};
+
+impl Call {
+    /// A leg's session timer may be due.
+    pub(super) fn session_due(&mut self, side: Side, exchange: &mut Exchange) {
+        // Whatever comes of it, it is due once.
+        let due = self.leg_mut(side).timer.due(exchange.now);
+        let is_up = matches!(self.stage, Stage::Talking | Stage::Connecting);
+        match due.filter(|_| is_up) {
+            Some(Due::Refresh(by)) => self.refresh(side, by, exchange),
+            Some(Due::Expired) => self.gone(side, "nobody refreshed the session", exchange),
+            None => {}
+        }
+    }
+
+    fn refresh(&mut self, side: Side, by: Refresh, exchange: &mut Exchange) {
+        let name = self.name.clone();
+        let leg = self.leg_mut(side);
+        if !leg.negotiation.is_stable() {
+            return leg.timer.again(None, exchange.now);
+        }
+        let timer = leg.timer;
+        let sdp = leg.media.description().map(str::to_owned);
+        let mut asked = Asked::Update;
+        let make = |dialog: &mut Dialog| {
+            let method = match by {
+                Refresh::Update => Method::Update,
+                Refresh::Invite => Method::Invite,
+            };
+            let mut request = dialog.request(method);
+            timer.propose(&mut request.headers);
+            request.headers.push(HeaderName::Allow, ALLOW);
+            match (by, sdp) {
+                (Refresh::Invite, Some(sdp)) => {
+                    asked = Asked::Invite(dialog.local_cseq);
+                    request.with_body(SDP, sdp)
+                }
+                _ => request,
+            }
+        };
+        match leg.request(&name, Part::Refresh(side), make, exchange) {
+            Some(transaction) => leg.negotiation = Negotiation::Asked(transaction, asked),
+            None => leg.timer.again(None, exchange.now),
+        }
+    }
+
+    /// A response to our refresh.
+    pub fn refreshed(&mut self, side: Side, response: &Response, exchange: &mut Exchange) {
+        if response.status.is_provisional() {
+            return;
+        }
+        let leg = self.leg_mut(side);
+        if response.status.is_success() {
+            leg.acknowledge(response, exchange);
+        }
+        let Negotiation::Asked(_, asked) = leg.negotiation else { return };
+        leg.negotiation = Negotiation::Stable;
+        match response.status {
+            status if status.is_success() => self.take_refreshed(side, response, exchange),
+            Status::CALL_DOES_NOT_EXIST | Status::REQUEST_TIMEOUT => {
+                self.gone(side, "the far end does not know the call any more", exchange);
+            }
+            Status::REQUEST_PENDING => {
+                let after = after_glare(side == Side::B, &mut exchange.random);
+                leg.timer.again(Some(after), exchange.now);
+            }
+            Status::SESSION_INTERVAL_TOO_SMALL if leg.timer.raised_by(response) => {
+                leg.timer.again(Some(Duration::ZERO), exchange.now);
+            }
+            Status::METHOD_NOT_ALLOWED | Status::NOT_IMPLEMENTED if asked == Asked::Update => {
+                leg.timer.takes_no_update();
+                leg.timer.again(Some(Duration::ZERO), exchange.now);
+            }
+            // The session lasts as it was (RFC 3261 §14.1); it is asked again before its end.
+            status => {
+                leg.timer.again(None, exchange.now);
+                info!(call = &*self.name, leg = ?side, %status, "a refresh was refused");
+            }
+        }
+    }
+
+    fn take_refreshed(&mut self, side: Side, response: &Response, exchange: &mut Exchange) {
+        let leg = self.leg_mut(side);
+        leg.timer.answered(response, exchange.now);
+        if let Some(dialog) = &mut leg.dialog {
+            dialog.absorb_response(response);
+        }
+        match response.sdp() {
+            Ok(Some(sdp)) => match leg.media.answered(sdp) {
+                Ok(told) => self.changed(side, told, exchange),
+                Err(refusal) => {
+                    warn!(call = &*self.name, leg = ?side, %refusal, "a refresh's answer is left out");
+                }
+            },
+            Ok(None) | Err(_) => {}
+        }
+    }
+
+    /// Our refresh, or our question, was not answered.
+    pub fn unanswered(&mut self, side: Side, failure: Failure, exchange: &mut Exchange) {
+        self.leg_mut(side).negotiation = Negotiation::Stable;
+        match failure {
+            Failure::Timeout => self.gone(side, "the far end does not answer", exchange),
+            // The next one may get through.
+            Failure::Transport => self.leg_mut(side).timer.again(None, exchange.now),
+        }
+    }
+
+    /// Media has heard nothing of a leg for its time: its trunk is asked whether it is still there.
+    pub fn media_silent(&mut self, side: Side, exchange: &mut Exchange) {
+        let name = self.name.clone();
+        let is_trunk = matches!(self.leg(side).peer, Peer::Trunk(_));
+        if self.stage != Stage::Talking || !is_trunk {
+            return;
+        }
+        let ask = |dialog: &mut Dialog| dialog.request(Method::Options);
+        let asked = self.leg_mut(side).request(&name, Part::Probe(side), ask, exchange);
+        debug!(call = &*name, leg = ?side, is_asked = asked.is_some(), "the trunk is silent");
+    }
+
+    /// The silent trunk has answered. Whatever it says it is there, unless it does not know the call;
+    /// the next silence is told again.
+    pub fn probed(&mut self, side: Side, status: Status, exchange: &mut Exchange) {
+        if !status.is_final() || self.stage != Stage::Talking {
+            return;
+        }
+        if matches!(status, Status::CALL_DOES_NOT_EXIST | Status::REQUEST_TIMEOUT) {
+            return self.gone(side, "silent, and does not know the call any more", exchange);
+        }
+        let watched = self.leg(side).media.watched();
+        self.change_leg(side, watched, exchange);
+    }
+
+    /// A far end is not there any more.
+    fn gone(&mut self, side: Side, why: &str, exchange: &mut Exchange) {
+        let (status, cause) = (Status::REQUEST_TIMEOUT, Cause::DESTINATION_OUT_OF_ORDER);
+        self.end(side.into(), Release::new(status, cause, why), None, exchange);
+    }
+
+    /// When the call has lasted as long as its user and its trunk may: from the answer on, whoever
+    /// carried it meanwhile.
+    pub(super) fn longest(&self, exchange: &Exchange) -> Option<Instant> {
+        let longest = [&self.caller, &self.callee].map(|leg| exchange.routes.longest(&leg.peer));
+        let longest = longest.into_iter().flatten().min()?;
+        let since_ms = self.record.answered.map_or(0, |at| exchange.wall_time().since(at));
+        Some(exchange.now + longest.saturating_sub(Duration::from_millis(since_ms)))
+    }
+
+    /// It has.
+    pub(super) fn too_long(&mut self, exchange: &mut Exchange) {
+        let text = "the longest call of its user or trunk (call_max_s)";
+        let release = Release::new(Status::REQUEST_TIMEOUT, Cause::NORMAL_UNSPECIFIED, text);
+        self.end(Party::Linecard, release, None, exchange);
+    }
+}
+
+impl Leg {
+    /// Acknowledges a 2xx to a re-INVITE of ours, its first or a repeated one.
+    fn acknowledge(&self, response: &Response, exchange: &mut Exchange) {
+        let Ok(cseq) = response.headers.cseq() else { return };
+        let (Some(dialog), Some(flow)) = (&self.dialog, self.flow) else { return };
+        if cseq.method == Method::Invite {
+            let ack: Request = dialog.ack(cseq.number);
+            let flow = next_hop(dialog, flow);
+            exchange.transactions.send_stateless(ack, flow, &mut exchange.random);
+        }
+    }
+}
