@@ -109,14 +109,12 @@ impl Call {
         if let Some(dialog) = &mut leg.dialog {
             dialog.absorb_response(response);
         }
-        match response.sdp() {
-            Ok(Some(sdp)) => match leg.media.answered(sdp) {
-                Ok(told) => self.changed(side, told, exchange),
-                Err(refusal) => {
-                    warn!(call = &*self.name, leg = ?side, %refusal, "a refresh's answer is left out");
-                }
-            },
-            Ok(None) | Err(_) => {}
+        let Ok(Some(sdp)) = response.sdp() else { return };
+        match leg.media.answered(sdp) {
+            Ok(told) => self.changed(side, told, exchange),
+            Err(refusal) => {
+                warn!(call = &*self.name, leg = ?side, %refusal, "a refresh's answer is left out");
+            }
         }
     }
 
