@@ -93,6 +93,12 @@ class Baresip:
     def hang_up(self):
         self.command("hangup")
 
+    def hold(self):
+        self.command("hold")
+
+    def resume(self):
+        self.command("resume")
+
     def send_digits(self, digits):
         """As RFC 4733 events, one after the other."""
         for digit in digits:

@@ -199,6 +199,18 @@ class Phone:
     def answer(self, **options):
         self.do("answer", options)
 
+    def hold(self):
+        self.do("hold")
+        self.wait_for("held")
+
+    def resume(self):
+        self.do("resume")
+        self.wait_for("resumed")
+
+    def restart_ice(self):
+        self.do("restartIce")
+        self.wait_for("restarted")
+
     def hang_up(self):
         self.do("hangUp")
 

@@ -105,6 +105,18 @@ class JsSipPhone extends Phone {
     this.session.terminate();
   }
 
+  hold() {
+    this.session.hold({}, () => this.note('held'));
+  }
+
+  resume() {
+    this.session.unhold({}, () => this.note('resumed'));
+  }
+
+  restartIce() {
+    this.session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, () => this.note('restarted'));
+  }
+
   sendInfo(digits) {
     this.session.sendDTMF(digits, { transportType: 'INFO', duration: 100, interToneGap: 500 });
   }

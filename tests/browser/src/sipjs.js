@@ -125,6 +125,28 @@ class SipJsPhone extends Phone {
     else this.session.cancel();
   }
 
+  hold() {
+    this.reInvite({ hold: true }, 'held');
+  }
+
+  resume() {
+    this.reInvite({ hold: false }, 'resumed');
+  }
+
+  restartIce() {
+    this.reInvite({ offerOptions: { iceRestart: true } }, 'restarted');
+  }
+
+  reInvite(options, name) {
+    this.session.sessionDescriptionHandlerOptionsReInvite = options;
+    this.session.invite({
+      requestDelegate: {
+        onAccept: () => this.note(name),
+        onReject: ({ message }) => this.note('change-refused', { status: message.statusCode }),
+      },
+    });
+  }
+
   sendInfo(digits) {
     for (const digit of digits) {
       this.session.info({
