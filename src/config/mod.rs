@@ -201,6 +201,8 @@ pub struct TrunkTerms {
     pub playout: Spacing,
     /// `comfort_noise`: whether it may leave silence out when we make the offer. Default `false`.
     pub comfort_noise: ComfortNoise,
+    /// Where our media is, which reaches its own address family only: `[media].address`.
+    pub ours: Option<IpAddr>,
     /// `media_within`: where its media may turn out to come from. Default: exactly where its SDP says.
     pub source: Source,
 }
@@ -211,6 +213,7 @@ impl Default for TrunkTerms {
             codecs: vec![Codec::Pcmu, Codec::Pcma],
             playout: Spacing::OnArrival,
             comfort_noise: ComfortNoise::NotOffered,
+            ours: None,
             source: Source::Exact,
         }
     }
@@ -286,9 +289,9 @@ impl Config {
             .into_iter()
             .filter_map(|(title, table)| user_section(title, table, &mut mistakes))
             .collect();
-        let trunks = tables_of("[[trunk]]", trunks, &mut mistakes)
-            .into_iter()
-            .filter_map(|(title, table)| trunk_section(title, table, &mut mistakes))
+        let trunks = tables_of("[[trunk]]", trunks, &mut mistakes).into_iter();
+        let trunks = trunks
+            .filter_map(|(title, table)| trunk_section(title, table, media.address, &mut mistakes))
             .collect();
 
         let config = Self { media, signal, users, trunks };

@@ -173,6 +173,7 @@ pub(super) fn user_section(
 pub(super) fn trunk_section(
     title: String,
     table: Table,
+    ours: IpAddr,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Trunk> {
     const NAME: &str = "1 to 64 letters, digits and . _ + -, e.g. \"carrier-a\"";
@@ -204,7 +205,7 @@ pub(super) fn trunk_section(
     let source = media_within(&mut section);
     let call_max = call_max(&mut section);
     section.finish();
-    let terms = TrunkTerms { codecs, playout, comfort_noise, source };
+    let terms = TrunkTerms { codecs, playout, comfort_noise, ours: Some(ours), source };
     Some(Trunk { name: name?, address: address?, call_max, terms })
 }
 

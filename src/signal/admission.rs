@@ -9,21 +9,20 @@ use tracing::{debug, info};
 use crate::signal::call::{Call, Invitation};
 use crate::signal::calls::Shared;
 use crate::signal::engine::{CALLS_MAX, Engine};
-use crate::signal::exchange::{PRODUCT, capabilities, not_allowed};
+use crate::signal::exchange::{PRODUCT, capabilities, not_allowed, unsupported};
 use crate::signal::flow::FlowId;
 use crate::signal::invite::Invite;
 use crate::signal::output::Output;
 use crate::signal::peer::Peer;
+use crate::signal::privacy::Shown;
 use crate::signal::registrar::{Change, Contact, EXPIRES_MIN_S, Refused, address_of};
+use crate::signal::release::Release;
 use crate::signal::routing::DIALLED_BYTES_MAX;
 use crate::sip::digest::{Role, Verdict};
-use crate::sip::transaction::{Flow, ServerTransactionId, overloaded};
+use crate::sip::transaction::{Flow, RETRY_AFTER_S, ServerTransactionId};
 use crate::wire::sip::{
     BadHeader, Contacts, HeaderName, Method, NameAddr, Request, Response, Status, Uri,
 };
-
-/// What a caller is called who names no number.
-const ANONYMOUS: &str = "anonymous";
 
 impl Engine {
     /// A request outside any dialog.
@@ -34,19 +33,16 @@ impl Engine {
             debug!(%from, method = %request.method, "not from a trunk");
             return self.turn_away(transaction, Response::to(&request, Status::FORBIDDEN));
         }
-        if let Some(required) = request.headers.first(&HeaderName::Require)
-            && matches!(request.method, Method::Invite | Method::Register | Method::Options)
+        if !matches!(request.method, Method::Invite)
+            && let Some(refusal) = unsupported(&request)
         {
-            // We support no extension that a peer could insist on (RFC 3261 §8.2.2.3).
-            let mut response = Response::to(&request, Status::BAD_EXTENSION);
-            response.headers.push(HeaderName::Unsupported, required);
-            return self.turn_away(transaction, response);
+            return self.turn_away(transaction, refusal.response(&request));
         }
         match request.method {
             Method::Register => self.admit_registration(transaction, request, flow),
             Method::Invite => self.admit_call(transaction, request, flow),
             Method::Options => self.turn_away(transaction, capabilities(&request)),
-            Method::Bye | Method::Info | Method::Update => {
+            Method::Bye | Method::Info | Method::Update | Method::Prack => {
                 self.turn_away(transaction, Response::to(&request, Status::CALL_DOES_NOT_EXIST));
             }
             _ => self.turn_away(transaction, not_allowed(&request)),
@@ -189,7 +185,7 @@ impl Engine {
             let _ = response.set_to_tag(&tag);
             return self.exchange.transactions.respond(transaction, response, self.exchange.now);
         }
-        let dialled = request.uri.user().unwrap_or_default().to_owned();
+        let dialled = request.uri.subscriber().unwrap_or_default().to_owned();
         let (caller, number) = match flow {
             Flow::Web(flow) => match self.authenticate(&request, Role::Proxy, FlowId(flow)) {
                 Ok(user) => {
@@ -203,11 +199,11 @@ impl Engine {
                 None => return,
             },
         };
-        if let Some(refusal) = self.refusal(&request) {
-            return self.exchange.transactions.respond(transaction, refusal, self.exchange.now);
-        }
-        let invite = Invite::new(transaction, request, flow);
-        let invitation = Invitation { invite, caller, number, dialled };
+        let shown = Shown::of(&request, &number);
+        let refusal =
+            self.refusal(&request).or(shown.as_ref().err().map(|problem| (*problem).into()));
+        let invite = Invite::new(transaction, request, flow, shown.unwrap_or_default());
+        let invitation = Invitation { invite, caller, number, dialled, refusal };
         match Call::invited(invitation, &mut self.exchange) {
             Ok(call) => {
                 let name = call.name.clone();
@@ -219,17 +215,24 @@ impl Engine {
     }
 
     /// What makes a call impossible whoever asks for it.
-    fn refusal(&self, request: &Request) -> Option<Response> {
+    fn refusal(&self, request: &Request) -> Option<Release> {
         if self.is_stopping || self.calls.len() >= CALLS_MAX {
-            return Some(overloaded(request));
+            let text = if self.is_stopping { "told to end" } else { "too many calls" };
+            let release = Release::of_status(Status::SERVICE_UNAVAILABLE, text);
+            return Some(release.retry_after(RETRY_AFTER_S));
         }
-        let status = match (request.headers.max_forwards(), &request.uri) {
-            (Err(_), _) => Status::BAD_REQUEST,
-            (Ok(Some(0)), _) => Status::TOO_MANY_HOPS,
-            (_, Uri::Other(_)) => Status::UNSUPPORTED_URI_SCHEME,
-            _ => return None,
+        let merged = Shared::Invite(Invite::identity(request));
+        if !self.calls.sharing(&merged).is_empty() {
+            let text = "the same INVITE on another way";
+            return Some(Release::of_status(Status::LOOP_DETECTED, text));
+        }
+        let (status, text) = match (request.headers.max_forwards(), &request.uri) {
+            (Err(_), _) => (Status::BAD_REQUEST, "Max-Forwards does not read"),
+            (Ok(Some(0)), _) => (Status::TOO_MANY_HOPS, "no hops are left"),
+            (_, Uri::Other(_)) => (Status::UNSUPPORTED_URI_SCHEME, "neither sip nor tel"),
+            _ => return unsupported(request),
         };
-        Some(Response::to(request, status))
+        Some(Release::of_status(status, text))
     }
 
     /// How an authenticated user appears to whom it calls: never as it claims itself. Toward a
@@ -262,10 +265,9 @@ fn read_registration(request: &Request) -> Result<(Change, String, u32), BadHead
     Ok((change, headers.call_id()?.to_owned(), headers.cseq()?.number))
 }
 
-/// The number that a trunk says is calling.
+/// The number that a trunk says is calling; empty when it says none.
 fn number_from(request: &Request) -> String {
     let from = request.headers.from().ok();
-    let number = from.as_ref().and_then(|from| from.uri.user());
-    let number = number.filter(|number| (1..=DIALLED_BYTES_MAX).contains(&number.len()));
-    number.unwrap_or(ANONYMOUS).to_owned()
+    let number = from.as_ref().and_then(|from| from.uri.subscriber());
+    number.filter(|number| number.len() <= DIALLED_BYTES_MAX).unwrap_or_default().to_owned()
 }

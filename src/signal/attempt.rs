@@ -10,6 +10,7 @@ use crate::signal::directory::{Key, Part};
 use crate::signal::exchange::{ALLOW, Exchange};
 use crate::signal::leg::next_hop;
 use crate::signal::peer::Peer;
+use crate::signal::privacy::Shown;
 use crate::signal::release::Release;
 use crate::signal::session_timer::SessionTimer;
 use crate::sip::dialog::{Dialog, DialogId};
@@ -92,8 +93,8 @@ opaque!(Who);
 pub struct Proposal {
     /// The call.
     pub call: CallName,
-    /// Who calls.
-    pub from: String,
+    /// Who calls, as they are to be seen.
+    pub from: Shown,
     /// Hops left.
     pub max_forwards: u8,
     /// Our offer.
@@ -109,7 +110,8 @@ impl Attempt {
         let Who { peer, flow, target, to } = who;
         let call = &proposal.call;
         let (tag, call_id) = (exchange.new_token(), exchange.new_token());
-        let from = NameAddr::new(exchange.address.user(&proposal.from)).with_tag(&tag);
+        let shown = &proposal.from;
+        let from = shown.address(exchange.address.user(&shown.number)).with_tag(&tag);
         let mut invite = Request::new(Method::Invite, target);
         let headers = &mut invite.headers;
         headers.push(HeaderName::MaxForwards, proposal.max_forwards);
@@ -124,6 +126,9 @@ impl Attempt {
             // Both mean nothing to a browser's library, which would have to know them.
             timer.propose(headers);
             headers.push(HeaderName::Supported, "100rel");
+            if shown.is_anonymous {
+                headers.push(HeaderName::Privacy, "id");
+            }
         }
         let invite = invite.with_body(SDP, proposal.offer.as_str());
         exchange.directory.enter(Key::Tag(tag), call, Part::Leg(Side::B));
@@ -258,7 +263,7 @@ impl Attempt {
     ) {
         self.acknowledge(&dialog, exchange);
         let mut bye = dialog.request(Method::Bye);
-        bye.headers.push(HeaderName::Reason, release.cause.reason());
+        release.explain(&mut bye.headers);
         let flow = next_hop(&dialog, self.flow);
         // Its outcome changes nothing: the transaction ends by itself.
         let _ = exchange.transactions.request(bye, flow, exchange.now, &mut exchange.random);
@@ -268,13 +273,13 @@ impl Attempt {
     }
 
     /// Gives the attempt up. Before any response has come the CANCEL waits for one (RFC 3261 §9.1).
-    pub fn give_up(&mut self, reason: &Reason, exchange: &mut Exchange) {
+    pub fn give_up(&mut self, reasons: &[Reason], exchange: &mut Exchange) {
         self.silent_until = None;
         if self.state == AttemptState::Asked
             && let Some((_, transaction)) = &self.sent
         {
             self.state = AttemptState::GivenUp;
-            exchange.transactions.cancel(*transaction, Some(reason), exchange.now);
+            exchange.transactions.cancel(*transaction, reasons, exchange.now);
         }
     }
 }

@@ -19,6 +19,8 @@ use crate::wire::sip::{Reason, Status, Uri};
 #[derive(Default)]
 pub struct Attempts {
     all: Vec<Attempt>,
+    /// The trunks that are still to be asked, the next one last.
+    trunks: Option<Vec<usize>>,
     /// The refusal that counts so far.
     best: Option<Release>,
 }
@@ -62,14 +64,16 @@ impl Attempts {
         self.all.push(attempt);
     }
 
-    /// How many were asked.
-    pub fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    /// Whether nobody was asked yet.
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
+    /// The next trunk to ask: each once, in configuration order, those that rest last.
+    pub fn next_trunk(&mut self, exchange: &Exchange) -> Option<config::Trunk> {
+        let trunks = exchange.routes.trunks();
+        let left = self.trunks.get_or_insert_with(|| {
+            let names = trunks.iter().map(|trunk| trunk.name.as_str());
+            let mut order = exchange.trunk_health.order(names, exchange.now);
+            order.reverse();
+            order
+        });
+        trunks.get(left.pop()?).cloned()
     }
 
     /// One of them.
@@ -122,7 +126,10 @@ impl Attempts {
     /// A trunk has said nothing at all: it is given up, though it may wake up yet.
     pub fn silent(&mut self, number: usize, exchange: &mut Exchange) {
         if let Some(attempt) = self.all.get_mut(number) {
-            attempt.give_up(&Cause::RECOVERY_ON_TIMER.reason(), exchange);
+            if let Peer::Trunk(trunk) = &attempt.peer {
+                exchange.trunk_health.is_silent(trunk, exchange.now);
+            }
+            attempt.give_up(&[Cause::RECOVERY_ON_TIMER.reason()], exchange);
             self.best = Some(silent());
         }
     }
@@ -137,11 +144,7 @@ impl Attempts {
 
     /// Gives up everybody but the one who took the call.
     pub fn give_up_others(&mut self, winner: usize, exchange: &mut Exchange) {
-        let elsewhere = Reason {
-            protocol: "SIP".to_owned(),
-            cause: Some(Status::OK.code()),
-            text: Some("Call completed elsewhere".to_owned()),
-        };
+        let elsewhere = Release::answered_elsewhere().reasons();
         for (number, attempt) in self.all.iter_mut().enumerate() {
             if number != winner {
                 attempt.give_up(&elsewhere, exchange);
@@ -150,9 +153,9 @@ impl Attempts {
     }
 
     /// Gives up everybody.
-    pub fn give_up_all(&mut self, reason: &Reason, exchange: &mut Exchange) {
+    pub fn give_up_all(&mut self, reasons: &[Reason], exchange: &mut Exchange) {
         for attempt in &mut self.all {
-            attempt.give_up(reason, exchange);
+            attempt.give_up(reasons, exchange);
         }
     }
 

@@ -96,10 +96,12 @@ pub struct Invitation {
     pub invite: Invite,
     /// Who calls: an authenticated user, or a configured trunk.
     pub caller: Peer,
-    /// The caller's number as the callee is to see it.
+    /// The caller's number, whoever may see it.
     pub number: String,
     /// What was dialled.
     pub dialled: String,
+    /// Why there is no call, if that is known already.
+    pub refusal: Option<Release>,
 }
 
 // 1. An INVITE comes: where does it go, and is there anything in its offer for us?
@@ -111,11 +113,12 @@ impl Call {
         invitation: Invitation,
         exchange: &mut Exchange,
     ) -> Result<Self, Box<CallRecord>> {
-        let Invitation { mut invite, caller, number, dialled } = invitation;
+        let Invitation { mut invite, caller, number, dialled, refusal } = invitation;
         let (name, tag) = (CallName::from(exchange.new_token()), exchange.new_token());
         let started = exchange.wall_time();
         let mut record = CallRecord::new(&name, &caller, &number, &dialled, started);
-        let callee = destination(&caller, &dialled, exchange);
+        record.shown_as.clone_from(&invite.shown.number);
+        let callee = refusal.map_or_else(|| destination(&caller, &dialled, exchange), Err);
         record.direction = Direction::between(&caller, callee.as_ref().ok());
         let legs = callee.and_then(|callee| legs(&invite, caller, callee, &tag, exchange));
         let (caller, callee) = match legs {
@@ -269,9 +272,9 @@ impl Call {
 
     /// Asks the next trunk in configuration order, if there is one.
     fn ask_next_trunk(&mut self, exchange: &mut Exchange) {
-        let Some(trunk) = exchange.routes.trunk(self.attempts.len()).cloned() else { return };
-        if let (LegMedia::Trunk(media), false) = (&mut self.callee.media, self.attempts.is_empty())
-        {
+        let Some(trunk) = self.attempts.next_trunk(exchange) else { return };
+        let is_first = self.callee.peer == Peer::Trunk(trunk.name.clone());
+        if let (LegMedia::Trunk(media), false) = (&mut self.callee.media, is_first) {
             media.offer_again(trunk.terms.clone(), &mut exchange.random);
         }
         info!(call = &*self.name, trunk = trunk.name, "asking the trunk");
@@ -285,7 +288,7 @@ impl Call {
     fn proposal(&self) -> Option<Proposal> {
         Some(Proposal {
             call: self.name.clone(),
-            from: self.record.shown_as.clone(),
+            from: self.invite.as_ref()?.shown.clone(),
             max_forwards: self.invite.as_ref()?.max_forwards(),
             offer: self.callee.media.description()?.to_owned(),
         })
@@ -329,6 +332,9 @@ impl Call {
     fn callee_proceeding(&mut self, number: usize, response: &Response, exchange: &mut Exchange) {
         let Some(attempt) = self.attempts.get_mut(number) else { return };
         let Some(noted) = attempt.proceeding(response, exchange) else { return };
+        if let Peer::Trunk(trunk) = &attempt.peer {
+            exchange.trunk_health.is_well(trunk);
+        }
         if self.stage != Stage::Asking || attempt.state != AttemptState::Asked {
             return;
         }
@@ -393,6 +399,9 @@ impl Call {
             return;
         }
         info!(call = &*self.name, status = %release.status, "refused by one who was asked");
+        if let (Peer::Trunk(trunk), Some(seconds)) = (&self.callee.peer, release.retry_after_s) {
+            exchange.trunk_health.wants_rest(trunk, seconds, exchange.now);
+        }
         match &self.callee.peer {
             Peer::Trunk(_) if is_worth_another_trunk(release.status) => {
                 self.ask_next_trunk(exchange);
@@ -666,10 +675,9 @@ impl Call {
 impl Call {
     /// The caller cancelled its INVITE.
     pub fn cancelled(&mut self, reasons: &[Reason], exchange: &mut Exchange) {
-        let q850 = reasons.iter().find(|reason| reason.protocol.eq_ignore_ascii_case("Q.850"));
-        let cause = q850.and_then(|reason| u8::try_from(reason.cause?).ok()).map(Cause);
-        let cause = cause.unwrap_or(Cause::NORMAL_CLEARING);
-        let release = Release::new(Status::REQUEST_TERMINATED, cause, "cancelled");
+        let cause = Cause::of_reasons(reasons).unwrap_or(Cause::NORMAL_CLEARING);
+        let mut release = Release::new(Status::REQUEST_TERMINATED, cause, "cancelled");
+        release.take_words(reasons);
         self.end(Party::Caller, release, None, exchange);
     }
 
@@ -774,7 +782,7 @@ impl Call {
         } else {
             self.say_bye(Side::A, exchange);
         }
-        self.attempts.give_up_all(&release.cause.reason(), exchange);
+        self.attempts.give_up_all(&release.reasons(), exchange);
         self.say_bye(Side::B, exchange);
 
         if !self.is_in_media || exchange.media.delete_call(&self.name).is_err() {

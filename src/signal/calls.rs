@@ -10,6 +10,7 @@ use crate::control::message::{CallName, Side};
 use crate::signal::call::{Call, Invitation};
 use crate::signal::deadlines::Deadlines;
 use crate::signal::index::Index;
+use crate::signal::invite::Invite;
 use crate::signal::peer::Peer;
 use crate::signal::registrar::address_of;
 use crate::sip::transaction::Flow;
@@ -19,6 +20,8 @@ use crate::sip::transaction::Flow;
 pub enum Shared {
     /// A connection, or a trunk's address, that a leg or an INVITE without its last word is on.
     Flow(Flow),
+    /// An INVITE, by [`Invite::identity`].
+    Invite(String),
     /// A user's browser, by the address that it has as contact.
     Contact {
         /// The user's name.
@@ -127,6 +130,7 @@ fn shared_of(call: &Call) -> BTreeSet<Shared> {
         }
     }
     let invite = call.invite.as_ref();
+    shared.extend(invite.map(|invite| Shared::Invite(Invite::identity(&invite.request))));
     let invite = invite.filter(|invite| invite.is_open() || invite.is_unacknowledged());
     shared.extend(invite.map(|invite| Shared::Flow(invite.flow)));
     shared

@@ -11,12 +11,19 @@ pub const CONTENT_TYPES: &str = "application/dtmf-relay, application/dtmf";
 pub enum Pressed {
     /// This digit, for so long.
     Digit(Digit, DigitTime),
+    /// Nothing.
+    Nothing,
     /// A hook flash or another signal that RTP events of a call do not carry.
     Unsupported,
 }
 
-/// Reads an INFO's body. `None`: another content type, or nothing that could be pressed.
-pub fn read(media_type: &str, body: &[u8]) -> Option<Pressed> {
+/// Reads an INFO's body. `None`: another content type, or nothing that could be pressed. Without a body
+/// an INFO is a sign of life (RFC 6086 §3).
+pub fn read(media_type: Option<&str>, body: &[u8]) -> Option<Pressed> {
+    if body.is_empty() {
+        return Some(Pressed::Nothing);
+    }
+    let media_type = media_type?;
     let text = std::str::from_utf8(body).ok()?;
     if media_type.eq_ignore_ascii_case("application/dtmf-relay") {
         let value = |name: &str| {
@@ -36,6 +43,17 @@ pub fn read(media_type: &str, body: &[u8]) -> Option<Pressed> {
 }
 
 fn pressed(signal: &str, time: DigitTime) -> Option<Pressed> {
+    // Some say the event's number (RFC 4733 §3.2).
+    let signal = match signal {
+        "10" => "*",
+        "11" => "#",
+        "12" => "A",
+        "13" => "B",
+        "14" => "C",
+        "15" => "D",
+        "16" => "!",
+        signal => signal,
+    };
     let mut characters = signal.chars();
     let (character, None) = (characters.next()?, characters.next()) else { return None };
     match Digit::from_char(character) {
@@ -54,21 +72,25 @@ mod tests {
             let (digit, time) = (Digit::from_char(character), DigitTime::from_ms(ms));
             Some(Pressed::Digit(digit.unwrap(), time.unwrap()))
         };
-        let relay = |body: &str| read("application/dtmf-relay", body.as_bytes());
+        let relay = |body: &str| read(Some("application/dtmf-relay"), body.as_bytes());
         assert_eq!(relay("Signal=5\r\nDuration=100"), digit('5', 100));
         assert_eq!(relay("Signal= #\r\nDuration=2000\r\n"), digit('#', 2_000));
         assert_eq!(relay("signal=d"), digit('D', 100));
         assert_eq!(relay("Signal=1\nDuration=99999"), digit('1', 5_000));
+        assert_eq!(relay("Signal=10\r\nDuration=160"), digit('*', 160));
+        assert_eq!(relay("Signal=11\r\nDuration=160\r\n"), digit('#', 160));
+        assert_eq!(relay(""), Some(Pressed::Nothing));
+        assert_eq!(read(None, b""), Some(Pressed::Nothing));
         assert_eq!(relay("Signal=R\r\nDuration=100"), Some(Pressed::Unsupported));
-        assert_eq!(read("application/dtmf", b"7"), digit('7', 100));
+        assert_eq!(read(Some("application/dtmf"), b"7"), digit('7', 100));
     }
 
     #[test]
     fn anything_else_presses_nothing() {
-        for body in ["", "Signal=", "Signal=12", "Signal=E", "Duration=100", "\u{e9}"] {
-            assert_eq!(read("application/dtmf-relay", body.as_bytes()), None, "{body}");
+        for body in ["Signal=", "Signal=17", "Signal=E", "Duration=100", "\u{e9}"] {
+            assert_eq!(read(Some("application/dtmf-relay"), body.as_bytes()), None, "{body}");
         }
-        assert_eq!(read("application/dtmf-relay", b"\xff"), None);
-        assert_eq!(read("text/plain", b"5"), None);
+        assert_eq!(read(Some("application/dtmf-relay"), b"\xff"), None);
+        assert_eq!(read(Some("text/plain"), b"5"), None);
     }
 }

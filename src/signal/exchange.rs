@@ -20,15 +20,20 @@ use crate::signal::directory::{Directory, Key, Part};
 use crate::signal::output::Output;
 use crate::signal::records::WallTime;
 use crate::signal::registrar::Registrar;
-use crate::signal::release::Release;
+use crate::signal::release::{Hint, Release};
 use crate::signal::routing::Routes;
+use crate::signal::trunk_health::TrunkHealth;
 use crate::sip::transaction::{Flow, Transactions};
-use crate::wire::sip::{HeaderName, Host, NameAddr, Request, Response, SDP, SentBy, Status, Uri};
+use crate::wire::sip::{
+    HeaderName, Host, Method, NameAddr, Request, Response, SDP, SentBy, Status, Uri,
+};
 
 /// What we name ourselves in User-Agent and Server.
 pub const PRODUCT: &str = concat!("linecard/", env!("CARGO_PKG_VERSION"));
 /// The methods we know (RFC 3261 §20.5). Whatever is not here is answered 405.
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER";
+/// The extension that a request may require.
+const SUPPORTED: &str = "timer";
 /// Characters of our tags and Call-IDs: 119 bits, so that knowing a dialog's is proof of being in it.
 const TAG_CHARACTERS: usize = 20;
 
@@ -69,6 +74,8 @@ pub struct Exchange {
     pub address: Address,
     /// Users and trunks.
     pub routes: Routes,
+    /// Which trunks are asked last.
+    pub trunk_health: TrunkHealth,
     /// Who is reached where.
     pub registrar: Registrar,
     /// SIP transactions.
@@ -114,6 +121,7 @@ impl Exchange {
                 wss,
             },
             routes: Routes::new(&config.users, &config.trunks),
+            trunk_health: TrunkHealth::default(),
             registrar: Registrar::default(),
             transactions: Transactions::new(sent_by(sip), sent_by(wss), &mut random),
             media: ControlClient::default(),
@@ -195,9 +203,27 @@ impl Exchange {
     }
 }
 
-/// A 405 that names what we know.
+/// The 420 to a request that requires an extension which we do not have (RFC 3261 §8.2.2.3).
+pub fn unsupported(request: &Request) -> Option<Release> {
+    let required = request.headers.values(&HeaderName::Require);
+    let unsupported = required.filter(|tag| !tag.eq_ignore_ascii_case(SUPPORTED));
+    let unsupported: Vec<&str> = unsupported.collect();
+    if unsupported.is_empty() {
+        return None;
+    }
+    let hint = Hint::Unsupported(unsupported.join(", "));
+    let text = format!("required and not supported: {}", unsupported.join(", "));
+    Some(Release::of_status(Status::BAD_EXTENSION, text).with_hint(hint))
+}
+
+/// A 405 that names what we know, or a 501 to a method of which nobody knows anything
+/// (RFC 3261 §8.2.1, §21.5.2).
 pub fn not_allowed(request: &Request) -> Response {
-    let mut response = Response::to(request, Status::METHOD_NOT_ALLOWED);
+    let status = match request.method {
+        Method::Other(_) => Status::NOT_IMPLEMENTED,
+        _ => Status::METHOD_NOT_ALLOWED,
+    };
+    let mut response = Response::to(request, status);
     response.headers.push(HeaderName::Allow, ALLOW);
     response
 }
@@ -207,5 +233,6 @@ pub fn capabilities(request: &Request) -> Response {
     let mut response = Response::to(request, Status::OK);
     response.headers.push(HeaderName::Allow, ALLOW);
     response.headers.push(HeaderName::Accept, SDP);
+    response.headers.push(HeaderName::Supported, SUPPORTED);
     response
 }

@@ -14,7 +14,7 @@ use crate::signal::call::Call;
 use crate::signal::control_client::Away;
 use crate::signal::digit::{self, Pressed};
 use crate::signal::directory::{Key, Part};
-use crate::signal::exchange::{ALLOW, Exchange, capabilities, not_allowed};
+use crate::signal::exchange::{ALLOW, Exchange, capabilities, not_allowed, unsupported};
 use crate::signal::invite::Invite;
 use crate::signal::leg::{Farewell, LegMedia};
 use crate::signal::negotiation::{Negotiation, Refused};
@@ -41,6 +41,10 @@ impl Call {
         exchange: &mut Exchange,
     ) {
         let contact = self.absorb(side, request);
+        if let (Ok(_), Some(refusal)) = (&contact, unsupported(request)) {
+            let refusal = refusal.response(request);
+            return exchange.transactions.respond(transaction, refusal, exchange.now);
+        }
         let leg = self.leg_mut(side);
         if contact.is_ok() && leg.dialog.is_some() && matches!(flow, Flow::Web(_)) {
             // A browser may be back on another connection before it has registered there.
@@ -181,7 +185,7 @@ impl Call {
                 return release.response(request);
             }
         };
-        let offers = !request.body.is_empty();
+        let offers = request.is_describing();
         let leg = self.leg_mut(side);
         leg.timer = timer;
         if is_invite {
@@ -199,7 +203,7 @@ impl Call {
     /// Why a change has to wait. An UPDATE without an offer is a sign of life and changes nothing.
     fn refuses_change(&self, side: Side, request: &Request) -> Option<Refused> {
         let is_invite = request.method == Method::Invite;
-        if !is_invite && request.body.is_empty() {
+        if !is_invite && !request.is_describing() {
             return None;
         }
         let invite = self.invite.as_ref().filter(|_| side == Side::A);
@@ -298,7 +302,8 @@ impl Call {
     ) -> Option<Response> {
         let media_type = request.headers.content_type().ok().flatten();
         let ok = Response::to(request, Status::OK);
-        match media_type.and_then(|kind| digit::read(&kind.media_type, &request.body)) {
+        let media_type = media_type.as_ref().map(|kind| kind.media_type.as_str());
+        match digit::read(media_type, &request.body) {
             Some(Pressed::Digit(digit, duration_ms)) => {
                 let leg = side.other();
                 let digit = SendDigit { call: self.name.clone(), leg, digit, duration_ms };
@@ -307,7 +312,7 @@ impl Call {
                     Err(Away) => Some(Response::to(request, Status::TEMPORARILY_UNAVAILABLE)),
                 }
             }
-            Some(Pressed::Unsupported) => Some(ok),
+            Some(Pressed::Nothing | Pressed::Unsupported) => Some(ok),
             None => {
                 let mut response = Response::to(request, Status::UNSUPPORTED_MEDIA_TYPE);
                 response.headers.push(HeaderName::Accept, digit::CONTENT_TYPES);

@@ -3,6 +3,7 @@
 
 use crate::base::opaque::opaque;
 use crate::signal::exchange::{ALLOW, Exchange, PRODUCT};
+use crate::signal::privacy::Shown;
 use crate::signal::release::Release;
 use crate::signal::session_timer::SessionTimer;
 use crate::sip::dialog::Dialog;
@@ -20,6 +21,8 @@ pub struct Invite {
     pub request: Request,
     /// Where it came from.
     pub flow: Flow,
+    /// Who calls, as the other side is to see them.
+    pub shown: Shown,
     state: State,
     /// Whether the caller has our SDP already.
     is_described: bool,
@@ -42,8 +45,22 @@ enum State {
 
 impl Invite {
     /// An INVITE that has just come.
-    pub fn new(transaction: ServerTransactionId, request: Request, flow: Flow) -> Self {
-        Self { transaction, request, flow, state: State::Trying, is_described: false }
+    pub fn new(
+        transaction: ServerTransactionId,
+        request: Request,
+        flow: Flow,
+        shown: Shown,
+    ) -> Self {
+        Self { transaction, request, flow, shown, state: State::Trying, is_described: false }
+    }
+
+    /// What this INVITE has in common with another one only if both are the same, merged on different
+    /// ways (RFC 3261 §8.2.2.2).
+    pub fn identity(request: &Request) -> String {
+        let headers = &request.headers;
+        let tag = headers.from().ok().and_then(|from| from.tag().map(str::to_owned));
+        let number = headers.cseq().map_or(0, |cseq| cseq.number);
+        format!("{}\n{}\n{number}", headers.call_id().unwrap_or_default(), tag.unwrap_or_default())
     }
 
     /// Whether no final response is out yet.
@@ -58,7 +75,7 @@ impl Invite {
 
     /// Whether the caller made no offer, so that ours goes in the 200 and its answer in the ACK.
     pub fn is_late_offer(&self) -> bool {
-        self.request.body.is_empty()
+        !self.request.is_describing()
     }
 
     /// Hops that the call has left behind us.

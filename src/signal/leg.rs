@@ -23,7 +23,7 @@ use crate::signal::trunk::TrunkMedia;
 use crate::sip::dialog::{Dialog, DialogId};
 use crate::sip::transaction::{ClientTransactionId, Flow};
 use crate::wire::sdp::Refusal;
-use crate::wire::sip::{HeaderName, Method, Request, Status};
+use crate::wire::sip::{Method, Request, Status};
 
 /// How long a BYE waits for a browser whose connection is gone: it comes back within 2–30 s or not
 /// at all.
@@ -132,7 +132,7 @@ impl Leg {
             return;
         };
         let mut bye = dialog.request(Method::Bye);
-        bye.headers.push(HeaderName::Reason, release.cause.reason());
+        release.explain(&mut bye.headers);
         let flow = next_hop(dialog, flow);
         self.farewell = match exchange.request(bye, flow, call, Part::Bye(side)) {
             Some(transaction) => Farewell::Sent(transaction),

@@ -11,7 +11,8 @@
 //! | `in_call`, `lasting`, [`negotiation`], [`session_timer`] | the same call once it talks: changes, whose turn it is, signs of life |
 //! | [`invite`], [`attempts`], [`attempt`] | its SIP until then: what the caller was told, who is asked |
 //! | [`leg`], [`peer`], [`browser`], [`trunk`], [`media_leg`] | its two legs and their media: SDP, ICE, DTLS |
-//! | [`exchange`] | what calls share: [`routing`], [`registrar`], [`directory`], [`control_client`] |
+//! | [`privacy`] | who a caller is shown as |
+//! | [`exchange`] | what calls share: [`routing`], [`trunk_health`], [`registrar`], [`directory`], [`control_client`] |
 //! | [`release`], [`records`], [`media_log`], [`blob`], [`recovery`] | why it ended, what is written down and logged, how it is picked up again |
 //!
 //! The engine is sans-IO: a test drives it with scripted peers under a virtual clock. When this
@@ -43,6 +44,7 @@ pub mod media_log;
 pub mod negotiation;
 pub mod output;
 pub mod peer;
+pub mod privacy;
 mod process;
 pub mod records;
 pub mod recovery;
@@ -54,6 +56,7 @@ pub mod stage;
 #[cfg(test)]
 mod tests;
 pub mod trunk;
+pub mod trunk_health;
 pub mod web;
 
 pub use process::run;

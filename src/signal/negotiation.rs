@@ -48,7 +48,7 @@ impl Negotiation {
     /// Why a re-INVITE or UPDATE of theirs cannot be taken now.
     pub fn refuses(self, request: &Request) -> Option<Refused> {
         let is_invite = request.method == Method::Invite;
-        let offers = is_invite || !request.body.is_empty();
+        let offers = is_invite || request.is_describing();
         match self {
             Negotiation::Stable => None,
             // Theirs is not over yet: one at a time (RFC 3261 §14.2).

@@ -107,9 +107,9 @@ impl Routes {
         }
     }
 
-    /// The trunk tried as the `index`th, from 0.
-    pub fn trunk(&self, index: usize) -> Option<&config::Trunk> {
-        self.trunks.get(index)
+    /// All trunks, in configuration order.
+    pub fn trunks(&self) -> &[config::Trunk] {
+        &self.trunks
     }
 }
 

@@ -29,6 +29,9 @@ pub struct TrunkMedia {
     playout: Spacing,
     #[serde(default)]
     comfort_noise: ComfortNoise,
+    /// Where our media is: an address of another family cannot be reached.
+    #[serde(default)]
+    ours: Option<IpAddr>,
     /// Where its media may turn out to come from.
     #[serde(default)]
     source: Source,
@@ -47,7 +50,7 @@ pub struct TrunkMedia {
 impl TrunkMedia {
     /// A leg whose trunk made an offer.
     pub fn offered(sdp: &str, terms: TrunkTerms, random: &mut Random) -> Result<Self, Refusal> {
-        let offer = TrunkOffer::parse(sdp)?;
+        let offer = TrunkOffer::parse_for(terms.ours, sdp)?;
         let mut media = Self::offering(terms, random);
         media.format = Some(format_of(&offer.agree(&media.codecs)?, media.playout));
         media.take_audio(&offer.audio);
@@ -57,12 +60,13 @@ impl TrunkMedia {
 
     /// A leg on which we make the offer: toward a trunk, or in the 200 to an INVITE without SDP.
     pub fn offering(terms: TrunkTerms, random: &mut Random) -> Self {
-        let TrunkTerms { codecs, playout, comfort_noise, source } = terms;
+        let TrunkTerms { codecs, playout, comfort_noise, ours, source } = terms;
         Self {
             session: Session::new(random),
             codecs,
             playout,
             comfort_noise,
+            ours,
             source,
             local: None,
             remote: None,
@@ -132,7 +136,7 @@ impl TrunkMedia {
     /// nothing when the offer says what was agreed on before: then our SDP stays as it was, version
     /// and all (RFC 3264 §8). A refused offer changes nothing.
     pub fn offered_anew(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
-        let offer = TrunkOffer::parse(sdp)?;
+        let offer = TrunkOffer::parse_for(self.ours, sdp)?;
         let mut next = self.clone();
         next.format = Some(format_of(&offer.agree(&next.codecs)?, next.playout));
         next.move_to(&offer.audio);
@@ -187,7 +191,7 @@ impl TrunkMedia {
     /// The trunk answered our offer, in a 18x, in a 200 or in an ACK. A later answer replaces an
     /// earlier one: media follows the newest early dialog. A refused answer changes nothing.
     pub fn answered(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
-        let answer = TrunkAnswer::parse(sdp)?;
+        let answer = TrunkAnswer::parse_for(self.ours, sdp)?;
         let agreement = answer.agree(&self.codecs, self.comfort_noise)?;
         let mut next = self.clone();
         next.format = Some(format_of(&agreement, next.playout));

@@ -108,7 +108,11 @@ impl Cause {
 
     /// The first Q.850 cause in a message's Reason fields.
     pub fn of_headers(headers: &Headers) -> Option<Self> {
-        let reasons = headers.reasons();
+        Self::of_reasons(&headers.reasons())
+    }
+
+    /// The first Q.850 cause among reasons; 0 and what is above 127 is none.
+    pub fn of_reasons(reasons: &[Reason]) -> Option<Self> {
         let reason =
             reasons.iter().find(|reason| reason.protocol.eq_ignore_ascii_case(PROTOCOL))?;
         let value = u8::try_from(reason.cause?).ok()?;

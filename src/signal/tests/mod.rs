@@ -9,6 +9,7 @@ mod endings;
 mod growth;
 mod handshake;
 mod in_call;
+mod inputs;
 mod lasting;
 mod media;
 mod media_log;

@@ -34,6 +34,7 @@ fn a_stop_gives_up_what_rings_and_refuses_what_comes() {
     world.trunk_dials(trunk, "1001", TRUNK_SDP);
     let refused = world.response_at(trunk, Status::SERVICE_UNAVAILABLE);
     assert!(refused.headers.retry_after_s().is_some());
+    assert_eq!(world.records.pop().unwrap().sip_status, 503);
     world.assert_nothing_left();
 }
 

@@ -208,7 +208,7 @@ impl World {
     }
 
     pub fn cancel(&mut self, peer: usize, transaction: ClientTransactionId) {
-        self.peers[peer].transactions.cancel(transaction, None, self.now);
+        self.peers[peer].transactions.cancel(transaction, &[], self.now);
         self.deliver();
     }
 

@@ -172,8 +172,9 @@ impl Client {
     }
 
     /// The user wants the INVITE cancelled.
-    pub(super) fn cancel(&mut self, reason: Option<&Reason>, now: Instant) -> CancelRequest {
-        let reason = reason.map(Reason::to_string);
+    pub(super) fn cancel(&mut self, reasons: &[Reason], now: Instant) -> CancelRequest {
+        let reasons: Vec<String> = reasons.iter().map(Reason::to_string).collect();
+        let reason = (!reasons.is_empty()).then(|| reasons.join(", "));
         match (self.kind, self.state, &self.cancel) {
             (Kind::Invite, State::Trying, Cancel::No) => {
                 self.cancel = Cancel::Wanted(reason);

@@ -349,9 +349,9 @@ impl Transactions {
     /// Cancels an INVITE of ours (RFC 3261 §9.1): at once if a provisional response has come, else
     /// when one comes. Its final response, usually 487, is still reported; silence for 64·T1 becomes
     /// [`Output::Failed`].
-    pub fn cancel(&mut self, client: ClientTransactionId, reason: Option<&Reason>, now: Instant) {
+    pub fn cancel(&mut self, client: ClientTransactionId, reasons: &[Reason], now: Instant) {
         let Some(entry) = self.clients.get_mut(&client.0) else { return };
-        let cancel = entry.machine.cancel(reason, now);
+        let cancel = entry.machine.cancel(reasons, now);
         self.start_cancel(cancel, client.0, now);
         self.settle(Id::Client(client.0));
     }

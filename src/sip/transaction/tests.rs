@@ -228,14 +228,14 @@ fn a_cancel_waits_for_a_provisional_response_and_shares_the_branch() {
     let transaction = bench.request(Method::Invite, UDP);
     let invite = requests(bench.sent()).remove(0);
     let reason = Reason::parse("Q.850;cause=16").unwrap();
-    bench.engine.cancel(transaction, Some(&reason), bench.now);
+    bench.engine.cancel(transaction, std::slice::from_ref(&reason), bench.now);
     assert!(bench.outputs().is_empty());
     bench.answer(&invite, Status::TRYING, UDP);
     let cancel = requests(bench.sent()).remove(0);
     assert_eq!(cancel.method, Method::Cancel);
     assert_eq!(cancel.headers.top_via(), invite.headers.top_via());
     assert_eq!(cancel.headers.reasons(), [reason]);
-    bench.engine.cancel(transaction, None, bench.now);
+    bench.engine.cancel(transaction, &[], bench.now);
     assert!(bench.outputs().is_empty());
     bench.answer(&cancel, Status::OK, UDP);
     assert!(bench.outputs().is_empty());
@@ -252,7 +252,7 @@ fn a_2xx_that_crosses_the_cancel_is_reported() {
     let transaction = bench.request(Method::Invite, UDP);
     let invite = requests(bench.sent()).remove(0);
     bench.answer(&invite, Status::RINGING, UDP);
-    bench.engine.cancel(transaction, None, bench.now);
+    bench.engine.cancel(transaction, &[], bench.now);
     bench.outputs();
     bench.answer(&invite, Status::OK, UDP);
     assert!(matches!(bench.outputs()[..], [Output::Response { .. }]));
@@ -625,7 +625,7 @@ fn converse(seed: u64, loss_percent: u32, flows: (Flow, Flow), plan: &[(Method, 
             request.headers.set(HeaderName::CallId, format!("c{}", planned.len()));
             let id = caller.engine.request(request, flows.0, now, &mut caller.random).unwrap();
             if *cancelled {
-                caller.engine.cancel(id, None, now);
+                caller.engine.cancel(id, &[], now);
             }
         }
         for (bench, to_callee) in [(&mut caller, true), (&mut callee, false)] {

@@ -629,7 +629,7 @@ mod tests {
         let offer = sample!("chromium-jssip-out_quality-browser-offer").to_owned();
         let padded = format!("{offer}a=x:{}\r\n", "x".repeat(super::super::SDP_BYTES_MAX));
         let many_lines = offer.clone() + &CHANNEL.repeat(8);
-        let many_attributes = offer.clone() + &"a=x\r\n".repeat(ATTRIBUTES_MAX);
+        let many_attributes = offer.clone() + &"a=fmtp:111 x\r\n".repeat(ATTRIBUTES_MAX);
         for (sdp, refusal) in [
             (padded, Refusal::TooLarge),
             (many_lines, Refusal::TooManyMediaLines),
@@ -638,6 +638,9 @@ mod tests {
             assert_eq!(BrowserOffer::parse(&sdp), Err(refusal));
             assert_eq!(refusal.kind(), RefusalKind::BadRequest);
         }
+        // What nobody reads is not counted: a browser with many interfaces has many candidates.
+        let candidate = "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n";
+        BrowserOffer::parse(&(offer.clone() + &candidate.repeat(ATTRIBUTES_MAX + 2))).unwrap();
         // Lines that are refused anyway may be as long as they like.
         let video = VIDEO.to_owned() + &"a=rtcp-fb:96 nack\r\n".repeat(4 * ATTRIBUTES_MAX);
         BrowserOffer::parse(&(offer + &video)).unwrap();

@@ -22,6 +22,45 @@ pub struct MediaLine {
     pub mid: Option<String>,
 }
 
+/// The attributes that are read. All others, candidates foremost, are as if they were not there: what
+/// nobody reads can neither be wrong nor too much.
+const READ: [&str; 19] = [
+    "bundle-only",
+    "fingerprint",
+    "fmtp",
+    "group",
+    "ice-lite",
+    "ice-pwd",
+    "ice-ufrag",
+    "inactive",
+    "maxptime",
+    "mid",
+    "ptime",
+    "recvonly",
+    "rtcp",
+    "rtcp-mux",
+    "rtcp-mux-only",
+    "rtpmap",
+    "sendonly",
+    "sendrecv",
+    "setup",
+];
+
+/// Adds a line for the parser. In an `m=` or `c=` line one blank is as good as several, and a media
+/// line that is switched off may leave its formats out.
+fn keep(line: &str, kept: &mut String) {
+    if line.starts_with("m=") || line.starts_with("c=") {
+        let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        kept.push_str(&words.join(" "));
+        if line.starts_with("m=") && words.len() == 3 {
+            kept.push_str(" 0");
+        }
+    } else {
+        kept.push_str(line);
+    }
+    kept.push('\n');
+}
+
 /// A whole SDP.
 pub(super) struct Description(sdp_types::Session);
 
@@ -40,9 +79,12 @@ impl Description {
                 start.next(),
                 Some(b'o' | b's' | b'i' | b'u' | b'e' | b'p' | b'b' | b't' | b'r' | b'z' | b'k')
             ) && start.next() == Some(b'=');
-            if !line.is_empty() && !unread {
-                kept.push_str(line);
-                kept.push('\n');
+            let is_read = match line.strip_prefix("a=") {
+                Some(attribute) => READ.contains(&attribute.split(':').next().unwrap_or_default()),
+                None => !line.is_empty() && !unread,
+            };
+            if is_read {
+                keep(line, &mut kept);
                 numbers.push(index + 1);
             }
         }

@@ -65,6 +65,8 @@ pub enum Refusal {
     NoCommonCodec,
     /// The audio line has no address that packets could be sent to.
     NoAddress,
+    /// Its address is of another family than our media's.
+    AddressFamily,
     /// No `a=ice-ufrag` with `a=ice-pwd` of legal length (RFC 8839 §5.4).
     NoIceCredentials,
     /// Both sides are ICE-lite, so nobody would send a check.
@@ -98,6 +100,7 @@ impl Refusal {
             Refusal::NoAudio
             | Refusal::NoCommonCodec
             | Refusal::NoAddress
+            | Refusal::AddressFamily
             | Refusal::NoIceCredentials
             | Refusal::BothIceLite
             | Refusal::NoFingerprint
@@ -120,6 +123,7 @@ impl fmt::Display for Refusal {
             Refusal::NoAudio => f.write_str("SDP has no audio line that can be accepted"),
             Refusal::NoCommonCodec => f.write_str("SDP has no codec in common with ours"),
             Refusal::NoAddress => f.write_str("SDP has no usable connection address"),
+            Refusal::AddressFamily => f.write_str("SDP has no address of our media's family"),
             Refusal::NoIceCredentials => f.write_str("SDP has no ICE credentials"),
             Refusal::BothIceLite => f.write_str("both sides are ICE-lite"),
             Refusal::NoFingerprint => f.write_str("SDP has no SHA-2 fingerprint"),

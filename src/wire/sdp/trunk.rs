@@ -1,6 +1,6 @@
 //! A trunk's SDP: plain RTP and G.711 (RFC 3551, RFC 3264).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::formats::{Agreement, AudioFormats, ComfortNoise, RtcpPort, trunk_formats};
 use super::lines::{Description, MediaLine, Section};
@@ -63,10 +63,17 @@ impl TrunkProtocol {
 }
 
 impl TrunkOffer {
-    /// Reads an offer.
+    /// Reads an offer to media at any address.
     pub fn parse(sdp: &str) -> Result<Self, Refusal> {
+        Self::parse_for(None, sdp)
+    }
+
+    /// Reads an offer to media at `ours`, which reaches addresses of its own family only. Of
+    /// alternatives (RFC 4091) the first that it reaches is taken.
+    pub fn parse_for(ours: Option<IpAddr>, sdp: &str) -> Result<Self, Refusal> {
         let description = Description::parse(sdp)?;
-        let (audio_index, audio) = description.first_audio(TrunkAudio::read)?;
+        let (audio_index, audio) =
+            description.first_audio(|section| TrunkAudio::read(section, ours))?;
         Ok(Self { lines: description.lines(), audio_index, audio })
     }
 
@@ -82,7 +89,13 @@ impl TrunkOffer {
 impl TrunkAnswer {
     /// Reads an answer to an offer of [`super::author_trunk_offer`].
     pub fn parse(sdp: &str) -> Result<Self, Refusal> {
-        let (_, audio) = Description::parse(sdp)?.first_audio(TrunkAudio::read)?;
+        Self::parse_for(None, sdp)
+    }
+
+    /// The same for media at `ours`.
+    pub fn parse_for(ours: Option<IpAddr>, sdp: &str) -> Result<Self, Refusal> {
+        let description = Description::parse(sdp)?;
+        let (_, audio) = description.first_audio(|section| TrunkAudio::read(section, ours))?;
         Ok(Self { audio })
     }
 
@@ -93,7 +106,7 @@ impl TrunkAnswer {
 }
 
 impl TrunkAudio {
-    fn read(section: Section<'_>) -> Result<Self, Refusal> {
+    fn read(section: Section<'_>, ours: Option<IpAddr>) -> Result<Self, Refusal> {
         let protocol = TrunkProtocol::ALL
             .into_iter()
             .find(|known| known.name().eq_ignore_ascii_case(section.protocol()))
@@ -109,6 +122,9 @@ impl TrunkAudio {
         let address = section.address()?;
         let direction = section.direction();
         let held = address.is_unspecified();
+        if !held && ours.is_some_and(|ours| ours.is_ipv4() != address.is_ipv4()) {
+            return Err(Refusal::AddressFamily);
+        }
         Ok(Self {
             protocol,
             remote: (!held).then(|| SocketAddr::new(address, section.port())),
@@ -191,6 +207,42 @@ mod tests {
         let ipv6 = OFFER.replace("c=IN IP4 198.51.100.7", "c=IN IP6 2001:db8::7");
         let offer = TrunkOffer::parse(&ipv6).unwrap();
         assert_eq!(offer.audio.remote, Some(address("[2001:db8::7]:14120")));
+    }
+
+    #[test]
+    fn what_our_media_cannot_reach_is_refused_and_of_alternatives_the_reachable_one_taken() {
+        let (v4, v6) = ("192.0.2.10".parse().ok(), "2001:db8::10".parse().ok());
+        let ipv6 = OFFER.replace("c=IN IP4 198.51.100.7", "c=IN IP6 2001:db8::7");
+        assert_eq!(TrunkOffer::parse_for(v4, &ipv6), Err(Refusal::AddressFamily));
+        assert_eq!(TrunkAnswer::parse_for(v6, OFFER), Err(Refusal::AddressFamily));
+        assert!(
+            TrunkOffer::parse_for(v6, &ipv6).is_ok() && TrunkAnswer::parse_for(v4, OFFER).is_ok()
+        );
+        let held = OFFER.replace("c=IN IP4 198.51.100.7", "c=IN IP4 0.0.0.0");
+        assert!(TrunkOffer::parse_for(v6, &held).is_ok());
+        let both = OFFER.replace("t=0 0", "t=0 0\r\na=group:ANAT 1 2")
+            + "a=mid:1\r\nm=audio 14122 RTP/AVP 8\r\nc=IN IP6 2001:db8::7\r\na=mid:2\r\n";
+        for (ours, index, remote) in [(v4, 0, "198.51.100.7:14120"), (v6, 1, "[2001:db8::7]:14122")]
+        {
+            let offer = TrunkOffer::parse_for(ours, &both).unwrap();
+            assert_eq!((offer.audio_index, offer.audio.remote), (index, Some(address(remote))));
+        }
+    }
+
+    #[test]
+    fn media_lines_blanks_and_attributes_that_nobody_uses_cost_nothing() {
+        let expected = TrunkOffer::parse(OFFER).unwrap().agree(&G711);
+        let many: String = (0..300).map(|n| format!("a=x-{n}:\u{7}\r\n")).collect();
+        for variant in [
+            format!("{OFFER}m=video 0 RTP/AVP\r\n"),
+            format!("{OFFER}m=image  0   udptl t38\r\n"),
+            OFFER.replace("m=audio 14120 RTP/AVP 8 0", "m=audio  14120 RTP/AVP  8 0"),
+            OFFER.replace("c=IN IP4 ", "c=IN  IP4  "),
+            OFFER.replace("a=ptime:20\r\n", &format!("a=ptime:20\r\n{many}")),
+        ] {
+            let offer = TrunkOffer::parse(&variant).unwrap_or_else(|e| panic!("{e}: {variant}"));
+            assert_eq!(offer.agree(&G711), expected, "{variant}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Header fields (RFC 3261 §7.3): an ordered list of name and text, names compared without case,
 //! compact forms (§7.3.3) understood. Typed values are read from the text on demand.
 
-use super::token::{number, split_values};
+use super::token::{number, scalar, split_values};
 use super::value::{AuthParameters, CSeq, Contacts, ContentType, NameAddr, Reason, Via};
 use super::{Token, VALUES_MAX};
 use std::fmt;
@@ -66,6 +66,7 @@ header_names! {
     ProxyRequire = "Proxy-Require",
     Unsupported = "Unsupported",
     Accept = "Accept",
+    AcceptEncoding = "Accept-Encoding",
     Authorization = "Authorization",
     ProxyAuthorization = "Proxy-Authorization",
     WwwAuthenticate = "WWW-Authenticate",
@@ -248,14 +249,15 @@ impl Headers {
         self.addresses(HeaderName::RecordRoute)
     }
 
-    /// Max-Forwards (RFC 3261 §20.22); absent in requests of RFC 2543.
+    /// Max-Forwards (RFC 3261 §20.22); absent in requests of RFC 2543. More than the most is the most.
     pub fn max_forwards(&self) -> Result<Option<u8>, BadHeader> {
-        self.number(HeaderName::MaxForwards)
+        let hops = self.scalar(HeaderName::MaxForwards)?;
+        Ok(hops.map(|hops| u8::try_from(hops).unwrap_or(u8::MAX)))
     }
 
     /// Expires in seconds (RFC 3261 §20.19).
     pub fn expires_s(&self) -> Result<Option<u32>, BadHeader> {
-        self.number(HeaderName::Expires)
+        self.scalar(HeaderName::Expires)
     }
 
     /// Content-Length in bytes (RFC 3261 §20.14).
@@ -266,7 +268,7 @@ impl Headers {
     /// Retry-After in seconds, without its comment and parameters (RFC 3261 §20.33).
     pub fn retry_after_s(&self) -> Option<u32> {
         let text = self.first(&HeaderName::RetryAfter)?;
-        text.split(['(', ';', ' ']).next()?.trim().parse().ok()
+        scalar(text.split(['(', ';', ' ']).next()?)
     }
 
     /// Content-Type (RFC 3261 §20.15).
@@ -308,6 +310,13 @@ impl Headers {
         self.values(&name)
             .map(|text| NameAddr::parse_bracketed(text).ok_or_else(|| BadHeader(name.clone())))
             .collect()
+    }
+
+    fn scalar(&self, name: HeaderName) -> Result<Option<u32>, BadHeader> {
+        match self.first(&name) {
+            None => Ok(None),
+            Some(_) => self.single(name, scalar).map(Some),
+        }
     }
 
     /// Digits only: `str::parse` alone would take a sign.

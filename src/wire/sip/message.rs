@@ -1,6 +1,7 @@
 //! Requests and responses (RFC 3261 §7), how an answer is begun (§8.2.6) and how both are written.
 
-use super::{BadHeader, HeaderName, Headers, Method, Status, Uri};
+use super::value::ContentType;
+use super::{BadHeader, HeaderName, Headers, Method, Status, Uri, multipart};
 
 /// SDP's content type (RFC 8866 §8.2.1).
 pub const SDP: &str = "application/sdp";
@@ -10,6 +11,8 @@ pub const SDP: &str = "application/sdp";
 pub enum NoSdp {
     /// Content-Type names another type, or none.
     OtherType,
+    /// Content-Encoding names something that we do not undo.
+    Encoded,
     /// Not UTF-8.
     NotText,
 }
@@ -81,9 +84,14 @@ impl Request {
         self
     }
 
-    /// The SDP in it; `None` without a body.
+    /// The SDP in it; `None` without a body, or with one of which SDP is no part.
     pub fn sdp(&self) -> Result<Option<&str>, NoSdp> {
         sdp_of(&self.headers, &self.body)
+    }
+
+    /// Whether it makes an offer or an answer, of whatever worth.
+    pub fn is_describing(&self) -> bool {
+        self.sdp() != Ok(None)
     }
 
     /// The request as it goes on the wire.
@@ -156,11 +164,18 @@ fn sdp_of<'a>(headers: &Headers, body: &'a [u8]) -> Result<Option<&'a str>, NoSd
     if body.is_empty() {
         return Ok(None);
     }
-    let media_type = headers.content_type().ok().flatten().map(|kind| kind.media_type);
-    if !media_type.is_some_and(|kind| kind.eq_ignore_ascii_case(SDP)) {
-        return Err(NoSdp::OtherType);
+    let kind = match headers.first(&HeaderName::ContentType) {
+        // What is SDP by its first line needs no name.
+        None if body.starts_with(b"v=0") => ContentType::parse(SDP),
+        None => None,
+        Some(_) => headers.content_type().ok().flatten(),
+    };
+    let kind = kind.ok_or(NoSdp::OtherType)?;
+    let encoding = headers.first(&HeaderName::ContentEncoding);
+    if encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
+        return Err(NoSdp::Encoded);
     }
-    std::str::from_utf8(body).map(Some).map_err(|_| NoSdp::NotText)
+    multipart::sdp_of(&kind, body)
 }
 
 /// Writes a message. Nothing a value holds can end its line: CR and LF become blanks. The

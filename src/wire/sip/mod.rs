@@ -13,6 +13,7 @@ mod host;
 mod limits;
 mod message;
 mod method;
+mod multipart;
 mod parameter;
 mod parse;
 mod status;

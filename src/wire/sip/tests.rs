@@ -115,7 +115,7 @@ fn what_two_readers_could_read_differently_is_refused() {
         ("Max-Forwards: 70", "Max Forwards: 70", Malformed::HeaderLine),
         ("Max-Forwards: 70", ": 70", Malformed::HeaderLine),
         ("Max-Forwards: 70", "no colon", Malformed::HeaderLine),
-        ("Max-Forwards: 70", "Max-Forwards: 256", Malformed::MaxForwards),
+        ("Max-Forwards: 70", "Max-Forwards: +70", Malformed::MaxForwards),
         ("SIP/2.0\r\nVia", "SIP/2.0\r\n folded: x\r\nVia", Malformed::HeaderLine),
         ("INVITE sip", "INVITE\tsip", Malformed::StartLine),
         ("INVITE sip", "INV\0ITE sip", Malformed::ControlCharacter),

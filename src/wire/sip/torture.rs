@@ -51,7 +51,8 @@ fn messages() -> [(&'static str, &'static [u8], Verdict); 49] {
         baddate: Accept,
         regbadct: Refuse(400, M::Contact),
         badaspec: Refuse(400, M::To),
-        baddn: Refuse(400, M::From),
+        // Liberal, as §3.1.2.15 allows: the quotes around the names are inferred, and written.
+        baddn: Accept,
         badvers: Refuse(505, M::Version),
         mismatch01: Refuse(400, M::CSeq),
         mismatch02: Refuse(400, M::CSeq),

@@ -96,6 +96,12 @@ impl Uri {
         }
     }
 
+    /// Who is meant: the user part up to the parameters that a number in it may have
+    /// (RFC 3261 §19.1.6, RFC 4694, RFC 4904), which are not for people.
+    pub fn subscriber(&self) -> Option<&str> {
+        self.user().map(|user| user.split_once(';').map_or(user, |(subscriber, _)| subscriber))
+    }
+
     /// The host of a `sip:` URI.
     pub fn host(&self) -> Option<&Host> {
         self.as_sip().map(|uri| &uri.host)
@@ -156,10 +162,8 @@ fn parse_sip(scheme: SipScheme, text: &str) -> Option<SipUri> {
                 None => (userinfo, None),
                 Some((user, password)) => (user, Some(unescape(password, is_read_user_byte)?)),
             };
+            // Nobody's name may be empty (RFC 3261 §25.1), but some callers' is.
             let user = unescape(user, is_read_user_byte)?;
-            if user.is_empty() {
-                return None;
-            }
             (Some(user), password, rest)
         }
     };
@@ -361,7 +365,6 @@ mod tests {
             ":",
             "<sip:a@b>",
             "sip:a b@c",
-            "sip:@c",
             "sip:a@",
             "sip:a@b@c",
             "sip:a@b:port",

@@ -1,7 +1,7 @@
 //! Typed header values (RFC 3261 §20, §25.1): each reads from one value's text and writes itself.
 
 use super::host::parse_host_port;
-use super::token::{is_token, number, quote, split_values, take_quoted};
+use super::token::{is_token, number, quote, scalar, split_values, take_quoted};
 use super::{Host, Method, Parameters, Uri, VALUES_MAX};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -190,12 +190,10 @@ impl NameAddr {
             false => {
                 let (name, rest) = text.split_at(text.find('<')?);
                 let name = name.trim();
-                // RFC 3261 wants tokens here. Names with brackets or letters beyond ASCII are
-                // everyday; what could end the value is not let through.
-                if name.contains([',', ';', ':', '"', '@', '\\']) {
-                    return None;
-                }
-                ((!name.is_empty()).then(|| name.to_owned()), rest)
+                // RFC 3261 wants tokens here. Names with commas, brackets or letters beyond ASCII
+                // are everyday, and only shown. A quote in the middle makes it nobody's name.
+                let is_shown = !name.is_empty() && !name.contains(['"', '\\']);
+                (is_shown.then(|| name.to_owned()), rest)
             }
         };
         let (uri, parameters) = rest.strip_prefix('<')?.split_once('>')?;
@@ -216,7 +214,7 @@ impl NameAddr {
     /// A Contact's `expires` in seconds; one that does not read counts as absent
     /// (RFC 3261 §10.2.1.1).
     pub fn expires_s(&self) -> Option<u32> {
-        number(self.parameters.value("expires")?)
+        scalar(self.parameters.value("expires")?)
     }
 
     /// A Contact's `+sip.instance`, as `<urn:uuid:…>` (RFC 5626 §4.1).
