@@ -25,7 +25,6 @@
 //!
 //! In: SIP messages, the media process's reports, time. Out: through the [`Exchange`].
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
@@ -36,7 +35,6 @@ use crate::control::message::{
 use crate::signal::attempt::{AttemptState, Noted, Proposal};
 use crate::signal::attempts::{Attempts, is_worth_another_trunk, silent};
 use crate::signal::blob;
-use crate::signal::browser::{BrowserMedia, Outcome};
 use crate::signal::directory::{Key, Part};
 use crate::signal::exchange::Exchange;
 use crate::signal::invite::Invite;
@@ -551,86 +549,10 @@ impl Call {
     }
 }
 
-// 6. The browsers' checks and handshakes, punted by media.
+// 6. The browsers' checks and handshakes are in `connecting`. Once both legs are open the call talks.
 
 impl Call {
-    /// A check whose USERNAME names a leg, or an answer from an address of its browser.
-    pub fn checked(
-        &mut self,
-        side: Side,
-        datagram: &[u8],
-        from: SocketAddr,
-        exchange: &mut Exchange,
-    ) {
-        let leg = self.leg_mut(side);
-        let Some(media) = leg.media.browser_mut() else { return };
-        match media.handle_stun(datagram, from, exchange.now, &mut exchange.random) {
-            Ok(outcomes) => self.carry_out(side, outcomes, exchange),
-            Err(reason) => debug!(call = &*self.name, reason = reason.name(), "STUN is discarded"),
-        }
-    }
-
-    /// A DTLS datagram from an address that passed a check of this leg.
-    pub fn handshaken(
-        &mut self,
-        side: Side,
-        datagram: &[u8],
-        from: SocketAddr,
-        exchange: &mut Exchange,
-    ) {
-        let leg = self.leg_mut(side);
-        let Some(media) = leg.media.browser_mut() else { return };
-        let outcomes = media.handle_dtls(datagram, from, exchange.now);
-        self.carry_out(side, outcomes, exchange);
-    }
-
-    /// The browser's answer is there: what waited for it goes on.
-    pub(super) fn go_on_with_handshake(&mut self, side: Side, exchange: &mut Exchange) {
-        if let Some(media) = self.leg_mut(side).media.browser_mut() {
-            let outcomes = media.go_on(exchange.now);
-            self.carry_out(side, outcomes, exchange);
-        }
-    }
-
-    fn carry_out(&mut self, side: Side, outcomes: Vec<Outcome>, exchange: &mut Exchange) {
-        let Some(thread) = self.leg(side).media.browser().and_then(BrowserMedia::thread) else {
-            return;
-        };
-        let since_started = exchange.wall_time().since(self.record.started);
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Send { to, datagram } => exchange.send_datagram(thread, to, &datagram),
-                Outcome::Validated(address) => {
-                    let address = Key::Address(thread, address);
-                    exchange.directory.enter(address, &self.name, Part::Leg(side));
-                }
-                Outcome::Nominated(change) => {
-                    self.change_leg(side, change, exchange);
-                    if self.stage == Stage::Talking {
-                        info!(call = &*self.name, leg = ?side, "the browser moved");
-                        self.park(exchange);
-                    } else {
-                        self.record.set_up.nominated_ms = Some(since_started);
-                    }
-                }
-                Outcome::Secured(change) => {
-                    info!(call = &*self.name, leg = ?side, "secured");
-                    self.change_leg(side, change, exchange);
-                    self.record.set_up.secured_ms = Some(since_started);
-                    self.talk_if_open(exchange);
-                }
-                Outcome::FailedElsewhere(failure) => {
-                    warn!(call = &*self.name, leg = ?side, %failure, "a handshake is forgotten");
-                }
-                Outcome::Failed(failure) => {
-                    warn!(call = &*self.name, leg = ?side, %failure, "no keys");
-                    self.end(Party::Linecard, failure.into(), None, exchange);
-                }
-            }
-        }
-    }
-
-    fn talk_if_open(&mut self, exchange: &mut Exchange) {
+    pub(super) fn talk_if_open(&mut self, exchange: &mut Exchange) {
         let is_open = self.caller.media.is_open() && self.callee.media.is_open();
         if self.stage == Stage::Connecting && is_open {
             info!(call = &*self.name, "talking");

@@ -1,21 +1,8 @@
 //! Requests and responses (RFC 3261 §7), how an answer is begun (§8.2.6) and how both are written.
 
+use super::body::{self, NoSdp, SDP};
 use super::value::ContentType;
-use super::{BadHeader, HeaderName, Headers, Method, Status, Uri, multipart};
-
-/// SDP's content type (RFC 8866 §8.2.1).
-pub const SDP: &str = "application/sdp";
-
-/// Why a message's body is no SDP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoSdp {
-    /// Content-Type names another type, or none.
-    OtherType,
-    /// Content-Encoding names something that we do not undo.
-    Encoded,
-    /// Not UTF-8.
-    NotText,
-}
+use super::{BadHeader, HeaderName, Headers, Method, Status, Uri};
 
 /// A SIP message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +162,7 @@ fn sdp_of<'a>(headers: &Headers, body: &'a [u8]) -> Result<Option<&'a str>, NoSd
     if encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
         return Err(NoSdp::Encoded);
     }
-    multipart::sdp_of(&kind, body)
+    body::sdp_of(&kind, body)
 }
 
 /// Writes a message. Nothing a value holds can end its line: CR and LF become blanks. The

@@ -8,12 +8,12 @@
 //!
 //! Transactions, dialogs and digest live in [`crate::sip`].
 
+mod body;
 mod header;
 mod host;
 mod limits;
 mod message;
 mod method;
-mod multipart;
 mod parameter;
 mod parse;
 mod status;
@@ -26,10 +26,11 @@ mod tests;
 #[cfg(test)]
 mod torture;
 
+pub use body::{NoSdp, SDP};
 pub use header::{BadHeader, HeaderName, Headers};
 pub use host::Host;
 pub use limits::*;
-pub use message::{Message, NoSdp, Request, Response, SDP};
+pub use message::{Message, Request, Response};
 pub use method::Method;
 pub use parameter::{Parameter, Parameters};
 pub use parse::{Malformed, Unparsable, parse_datagram, parse_websocket};

@@ -2,7 +2,20 @@
 //! Content-Type. Out: the SDP, or why there is none for us.
 
 use super::value::ContentType;
-use super::{NoSdp, SDP};
+
+/// SDP's content type (RFC 8866 §8.2.1).
+pub const SDP: &str = "application/sdp";
+
+/// Why a message's body is no SDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSdp {
+    /// Content-Type names another type, or none.
+    OtherType,
+    /// Content-Encoding names something that we do not undo.
+    Encoded,
+    /// Not UTF-8.
+    NotText,
+}
 
 /// Parts of one body that are read; more are as if they were not there.
 const PARTS_MAX: usize = 16;
