@@ -14,7 +14,7 @@ use toml::Table;
 
 use crate::base::fault::Fault;
 use crate::base::secret::Secret;
-use crate::control::message::{Codec, Source, Spacing};
+use crate::control::message::{Codec, Country, Source, Spacing};
 use crate::wire::sdp::ComfortNoise;
 pub use read::Mistake;
 use read::Section;
@@ -187,6 +187,9 @@ pub struct Trunk {
     pub address: SocketAddr,
     /// `call_max_s`: the longest that a call over this trunk lasts. Default four hours.
     pub call_max: Duration,
+    /// `ringback`: the country whose ring-back tone callers hear while this trunk rings without a
+    /// sound of its own. Default none: pages play their own.
+    pub ringback: Option<Country>,
     /// What is asked of its media, and done for it.
     pub terms: TrunkTerms,
 }

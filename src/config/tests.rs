@@ -77,6 +77,8 @@ fn the_shipped_example_shows_every_key() {
         Spacing::Paced(crate::control::message::PacedDelay { least_ms: 20, most_ms: 200 });
     assert_eq!(config.trunks[0].terms.playout, playout);
     assert_eq!(config.trunks[0].terms.comfort_noise, ComfortNoise::Offered);
+    assert_eq!(config.trunks[0].ringback, Some(Country::Gb));
+    assert_eq!(config.trunks[0].call_max.as_secs(), 14_400);
     let prefixes = vec!["198.51.100.0/24".parse().unwrap()];
     assert_eq!(config.trunks[0].terms.source, Source::Within(SourcePrefixes { prefixes }));
 }

@@ -330,6 +330,7 @@ impl Call {
     fn callee_proceeding(&mut self, number: usize, response: &Response, exchange: &mut Exchange) {
         let Some(attempt) = self.attempts.get_mut(number) else { return };
         let Some(noted) = attempt.proceeding(response, exchange) else { return };
+        let trunk = attempt.peer.clone();
         if let Peer::Trunk(trunk) = &attempt.peer {
             exchange.trunk_health.is_well(trunk);
         }
@@ -339,7 +340,12 @@ impl Call {
         if noted == Noted::Dialog {
             self.park(exchange);
         }
-        let is_early_media = self.take_early_media(response, exchange);
+        let mut is_early_media = self.take_early_media(response, exchange);
+        if is_early_media {
+            self.stop_ringing(exchange);
+        } else if response.status == Status::RINGING {
+            is_early_media = self.ring_back(&trunk, exchange);
+        }
         let status = match response.status {
             status @ (Status::RINGING | Status::SESSION_PROGRESS) => status,
             _ if is_early_media => Status::SESSION_PROGRESS,
@@ -461,6 +467,7 @@ impl Call {
         }
 
         info!(call = &*self.name, "answered");
+        self.stop_ringing(exchange);
         let answered = exchange.wall_time();
         self.record.answered = Some(answered);
         self.record.set_up.answered_ms = Some(answered.since(self.record.started));
@@ -768,6 +775,7 @@ impl Call {
                 self.carry_out(side, outcomes, exchange);
             }
             self.session_due(side, exchange);
+            self.tones_due(side, exchange);
         }
         if let Some(number) = self.attempts.overdue(exchange.now) {
             self.trunk_silent(number, exchange);

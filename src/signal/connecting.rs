@@ -84,6 +84,7 @@ impl Call {
                     info!(call = &*self.name, leg = ?side, "secured");
                     self.change_leg(side, change, exchange);
                     self.record.set_up.secured_ms = Some(since_started);
+                    self.ring_if_open(exchange);
                     self.talk_if_open(exchange);
                 }
                 Outcome::FailedElsewhere(failure) => {

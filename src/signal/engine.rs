@@ -36,6 +36,7 @@ use crate::sip::digest::{Challenger, Ha1};
 use crate::sip::transaction::{self, Flow, ServerTransactionId};
 use crate::wire::demux::{Protocol, classify};
 use crate::wire::sip::{Request, Response, Status};
+use crate::wire::telephone_event::{Digit, DigitTime};
 
 /// Calls at once, over all media threads.
 pub const CALLS_MAX: usize = 20_000;
@@ -422,9 +423,16 @@ impl Engine {
             Event::CallDeleted { call, why: CallEnd::Stopped, statistics } => {
                 self.with_call(&call, |call, exchange| call.media_stopped(statistics, exchange));
             }
-            // Media carries events across by itself, and nobody subscribed to statistics.
-            Event::TelephoneEvent { .. }
-            | Event::CallStatistics(_)
+            Event::TelephoneEvent { call, leg, digit, duration_ms } => {
+                if let Some(digit) = Digit::from_char(digit) {
+                    let time = DigitTime::clamped_ms(duration_ms);
+                    self.with_call(&call, |call, exchange| {
+                        call.digit_heard(leg, digit, time, exchange);
+                    });
+                }
+            }
+            // Nobody subscribed to statistics.
+            Event::CallStatistics(_)
             | Event::ProcessStatistics(_)
             | Event::CallSnapshot(_)
             // What we did not ask for, or did ourselves.

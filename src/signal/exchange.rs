@@ -12,7 +12,7 @@ use crate::base::opaque::opaque;
 use crate::base::random::{Random, token};
 use crate::config::Config;
 use crate::control::message::{
-    CallName, Datagram, LegChange, Park, Play, SendDatagram, Side, Sound, StopPlaying,
+    CallName, Datagram, LegChange, Park, Play, Repeat, SendDatagram, Side, Sound, StopPlaying,
 };
 use crate::dtls::Certificate;
 use crate::signal::control_client::ControlClient;
@@ -194,6 +194,12 @@ impl Exchange {
     /// Lets a leg's far end hear something in place of the other leg.
     pub fn play(&mut self, call: &CallName, leg: Side, what: Sound) {
         let play = Play { call: call.clone(), leg, what, repeat: None };
+        let _ = self.media.unattended(&play.into());
+    }
+
+    /// The same once; then the other leg is heard again.
+    pub fn play_once(&mut self, call: &CallName, leg: Side, what: Sound) {
+        let play = Play { call: call.clone(), leg, what, repeat: Repeat::new(1) };
         let _ = self.media.unattended(&play.into());
     }
 

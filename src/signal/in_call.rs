@@ -9,7 +9,7 @@
 
 use tracing::{info, warn};
 
-use crate::control::message::{LegChange, SendDigit, Side, Sound};
+use crate::control::message::{LegChange, SendDigit, Side};
 use crate::signal::call::Call;
 use crate::signal::control_client::Away;
 use crate::signal::digit::{self, Pressed};
@@ -276,25 +276,10 @@ impl Call {
         self.park(exchange);
     }
 
-    /// A browser that holds leaves the other leg in silence that is sent; one that resumes is heard
-    /// again.
-    pub(super) fn hold_or_resume(&mut self, side: Side, exchange: &mut Exchange) {
-        let is_holding = self.leg(side).media.is_holding();
-        if std::mem::replace(&mut self.leg_mut(side).is_holding, is_holding) == is_holding {
-            return;
-        }
-        info!(call = &*self.name, leg = ?side, is_holding, "hold");
-        if is_holding {
-            exchange.play(&self.name, side.other(), Sound::Silence);
-        } else {
-            exchange.stop_playing(&self.name, side.other());
-        }
-    }
-
-    /// A digit in INFO leaves by the other leg as an event; the response waits until media has taken
-    /// it. `None`: it is on its way.
+    /// A digit in INFO leaves by the other leg as an event, or as a tone where that takes none; the
+    /// response waits until media has taken an event. `None`: it is on its way.
     fn pressed(
-        &self,
+        &mut self,
         side: Side,
         transaction: ServerTransactionId,
         request: &Request,
@@ -306,10 +291,14 @@ impl Call {
         match digit::read(media_type, &request.body) {
             Some(Pressed::Digit(digit, duration_ms)) => {
                 let leg = side.other();
+                if self.stage == Stage::Talking && !self.leg(leg).media.takes_events() {
+                    let is_taken = self.sound(leg, digit, duration_ms, exchange);
+                    return Some(if is_taken { ok } else { not_pressed(request) });
+                }
                 let digit = SendDigit { call: self.name.clone(), leg, digit, duration_ms };
                 match exchange.media.send_digit(digit, transaction, ok) {
                     Ok(()) => None,
-                    Err(Away) => Some(Response::to(request, Status::TEMPORARILY_UNAVAILABLE)),
+                    Err(Away) => Some(not_pressed(request)),
                 }
             }
             Some(Pressed::Nothing | Pressed::Unsupported) => Some(ok),
@@ -320,6 +309,11 @@ impl Call {
             }
         }
     }
+}
+
+/// The answer to a digit that goes nowhere.
+fn not_pressed(request: &Request) -> Response {
+    Response::to(request, Status::TEMPORARILY_UNAVAILABLE)
 }
 
 /// The 200 to a re-INVITE or an UPDATE.

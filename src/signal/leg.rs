@@ -19,6 +19,7 @@ use crate::signal::negotiation::Negotiation;
 use crate::signal::peer::Peer;
 use crate::signal::release::Release;
 use crate::signal::session_timer::{SessionTimer, TooSmall};
+use crate::signal::tones::Tones;
 use crate::signal::trunk::TrunkMedia;
 use crate::sip::dialog::{Dialog, DialogId};
 use crate::sip::transaction::{ClientTransactionId, Flow};
@@ -54,6 +55,9 @@ pub struct Leg {
     /// Whose turn it is to change something.
     #[serde(skip)]
     pub negotiation: Negotiation,
+    /// What it is played.
+    #[serde(skip)]
+    pub tones: Tones,
     /// How far we are with our BYE.
     #[serde(skip)]
     pub farewell: Farewell,
@@ -101,6 +105,7 @@ impl Leg {
             is_holding: false,
             timer: SessionTimer::default(),
             negotiation: Negotiation::Stable,
+            tones: Tones::default(),
             farewell: Farewell::None,
             untold: LegChange::default(),
         }
@@ -148,7 +153,8 @@ impl Leg {
         };
         let handshake = self.media.browser().and_then(BrowserMedia::next_timeout);
         let timer = self.timer.next_timeout().filter(|_| self.dialog.is_some());
-        farewell.into_iter().chain(handshake).chain(timer).min()
+        let tones = self.tones.next_timeout();
+        farewell.into_iter().chain(handshake).chain(timer).chain(tones).min()
     }
 
     /// Gives up waiting for the browser's connection when its time is over.
@@ -353,6 +359,14 @@ impl LegMedia {
         match self {
             LegMedia::Browser(media) => media.is_secured(),
             LegMedia::Trunk(_) => true,
+        }
+    }
+
+    /// Whether the far end takes digits as telephone events (RFC 4733).
+    pub fn takes_events(&self) -> bool {
+        match self {
+            LegMedia::Browser(media) => media.takes_events(),
+            LegMedia::Trunk(media) => media.takes_events(),
         }
     }
 

@@ -8,7 +8,7 @@
 //! | [`engine`], `admission`, [`output`] | takes what comes in: who is it, whose is it; and what goes out |
 //! | [`calls`] | all calls, found by what they share and by when they are due ([`index`], [`deadlines`]) |
 //! | [`call`], [`stage`] | one call, stage by stage |
-//! | `connecting`, `in_call`, `lasting`, [`negotiation`], [`session_timer`] | the same call from its answer on: keys, changes, whose turn it is, signs of life |
+//! | `connecting`, `in_call`, `tones`, `lasting`, [`negotiation`], [`session_timer`] | the same call from its answer on: keys, changes, what is played, whose turn it is, signs of life |
 //! | [`invite`], [`attempts`], [`attempt`] | its SIP until then: what the caller was told, who is asked |
 //! | [`leg`], [`peer`], [`browser`], [`trunk`], [`media_leg`] | its two legs and their media: SDP, ICE, DTLS |
 //! | [`privacy`] | who a caller is shown as |
@@ -56,6 +56,7 @@ pub mod session_timer;
 pub mod stage;
 #[cfg(test)]
 mod tests;
+mod tones;
 pub mod trunk;
 pub mod trunk_health;
 pub mod web;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::config::{self, TrunkTerms};
+use crate::control::message::Ringback;
 use crate::signal::peer::Peer;
 
 /// The longest user part that is routed; E.164 numbers have 15 digits, names at most 64 bytes.
@@ -105,6 +106,13 @@ impl Routes {
                 self.trunks.get(*index).map(|trunk| trunk.call_max)
             }
         }
+    }
+
+    /// What callers hear while this trunk rings without any sound of its own.
+    pub fn ringback(&self, peer: &Peer) -> Option<Ringback> {
+        let Peer::Trunk(name) = peer else { return None };
+        let trunk = self.trunks.get(*self.trunk_by_name.get(name)?)?;
+        trunk.ringback.map(|country| Ringback { country: Some(country) })
     }
 
     /// All trunks, in configuration order.

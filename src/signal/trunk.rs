@@ -219,6 +219,11 @@ impl TrunkMedia {
         }
     }
 
+    /// Whether it takes telephone events.
+    pub fn takes_events(&self) -> bool {
+        self.format.as_ref().is_some_and(|format| format.send_events.is_some())
+    }
+
     /// The codec, once agreed.
     pub fn codec(&self) -> Option<Codec> {
         self.format.as_ref().map(|format| format.send.coding.codec)

@@ -1,6 +1,9 @@
 //! Requests inside a call.
 
+use std::time::Duration;
+
 use super::world::*;
+use crate::audio::g711::{self, Law};
 use crate::control::message::Side;
 use crate::wire::sip::{HeaderName, Method, Status};
 use crate::wire::telephone_event::Digit;
@@ -28,15 +31,9 @@ fn a_digit_in_info_leaves_by_the_other_leg() {
 }
 
 #[test]
-fn a_digit_that_the_other_side_cannot_be_told_is_refused() {
+fn a_digit_that_nobody_can_press_is_refused() {
     let mut world = World::default();
     let mut call = world.outgoing_call();
-    world.change(&mut call, Side::B, |sdp| sdp.replace(" 101\r\n", "\r\n"));
-    let info = call.caller_dialog.request(Method::Info);
-    world.send(call.caller, info.with_body("application/dtmf-relay", "Signal=5\r\nDuration=160"));
-    world.response_at(call.caller, Status::TEMPORARILY_UNAVAILABLE);
-    assert_eq!(world.media.refused.drain(..).count(), 1);
-    // While media is away nobody presses it either.
     world.lose_control();
     let info = call.caller_dialog.request(Method::Info);
     world.send(call.caller, info.with_body("application/dtmf", "5"));
@@ -44,6 +41,73 @@ fn a_digit_that_the_other_side_cannot_be_told_is_refused() {
     world.connect_control();
     world.hang_up(call.caller, &mut call.caller_dialog);
     world.take_bye(call.callee);
+    world.assert_nothing_left();
+}
+
+/// How much of 20 ms of G.711 lies at a frequency.
+fn share_of(payload: &[u8], hz: f64) -> f64 {
+    let mut pcm = [0; 160];
+    g711::decode(Law::Mu, payload, &mut pcm);
+    let (mut i, mut q, mut all) = (0.0, 0.0, 1.0);
+    for (n, sample) in pcm.iter().enumerate() {
+        let (angle, sample) = (n as f64 * hz * std::f64::consts::TAU / 8_000.0, f64::from(*sample));
+        (i, q) = (i + sample * angle.cos(), q + sample * angle.sin());
+        all += sample * sample;
+    }
+    2.0 * (i * i + q * q) / (160.0 * all)
+}
+
+#[test]
+fn a_trunk_that_takes_no_events_hears_tones_one_after_the_other() {
+    let mut world = World::default();
+    let mut call = world.outgoing_call();
+    world.change(&mut call, Side::B, |sdp| sdp.replace(" 101\r\n", "\r\n"));
+    // As SIP.js does: all at once.
+    for digit in ["5", "#"] {
+        let info = call.caller_dialog.request(Method::Info);
+        let body = format!("Signal={digit}\r\nDuration=160");
+        world.send(call.caller, info.with_body("application/dtmf-relay", body));
+        world.response_at(call.caller, Status::OK);
+    }
+    world.peers[call.callee].media.clear();
+    world.advance(Duration::from_millis(700));
+    let payloads: Vec<_> =
+        world.peers[call.callee].take_rtp().into_iter().map(|(_, _, payload)| payload).collect();
+    let sounding = |hz: [f64; 2]| {
+        payloads.iter().filter(|payload| hz.iter().all(|hz| share_of(payload, *hz) > 0.3)).count()
+    };
+    // 160 ms each, whole packets of 20 ms; the first and the last may be cut.
+    for hz in [[770.0, 1_336.0], [941.0, 1_477.0]] {
+        assert!((7..=8).contains(&sounding(hz)), "{hz:?}: {} packets", sounding(hz));
+    }
+    assert_eq!(sounding([697.0, 1_209.0]), 0);
+    world.hang_up(call.caller, &mut call.caller_dialog);
+    world.take_bye(call.callee);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_trunk_that_rings_without_a_sound_is_given_one_where_its_terms_say_so() {
+    let config = CONFIG.replace("name = \"carrier-a\"", "name = \"carrier-a\"\nringback = \"DE\"");
+    let mut world = World::new(&config);
+    let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
+    let sent = world.dial(browser, "4711");
+    let asked = world.request_at(trunk, Method::Invite);
+    world.ring(trunk, &asked);
+    let ringing = world.response_at(browser, Status::RINGING);
+    world.connect_media(browser, body(&ringing.body));
+    world.advance(Duration::from_millis(500));
+    assert!(world.web(browser).heard.len() >= 20, "{} packets", world.web(browser).heard.len());
+    world.answer(trunk, asked, "gw", TRUNK_SDP);
+    let ok = world.response_at(browser, Status::OK);
+    assert_eq!(ok.body, ringing.body, "byte for byte");
+    world.advance(Duration::from_millis(100));
+    world.web(browser).heard.clear();
+    world.advance(Duration::from_millis(500));
+    assert_eq!(world.web(browser).heard.len(), 0, "the trunk says nothing");
+    let mut dialog = world.confirm(browser, &sent, &ok, "");
+    world.hang_up(browser, &mut dialog);
+    world.take_bye(trunk);
     world.assert_nothing_left();
 }
 
