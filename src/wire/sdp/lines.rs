@@ -49,10 +49,12 @@ const READ: [&str; 19] = [
 /// Adds a line for the parser. In an `m=` or `c=` line one blank is as good as several, and a media
 /// line that is switched off may leave its formats out.
 fn keep(line: &str, kept: &mut String) {
-    if line.starts_with("m=") || line.starts_with("c=") {
+    let is_media = line.starts_with("m=");
+    let is_odd = line.contains("  ") || (is_media && line.matches(' ').count() < 3);
+    if (is_media || line.starts_with("c=")) && is_odd {
         let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
         kept.push_str(&words.join(" "));
-        if line.starts_with("m=") && words.len() == 3 {
+        if is_media && words.len() == 3 {
             kept.push_str(" 0");
         }
     } else {

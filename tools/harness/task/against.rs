@@ -33,8 +33,6 @@ const TURNS: u8 = 5;
 const SECONDS: u16 = 8;
 /// Setting more of them up takes longer than the turn.
 const CALLS_MAX: u16 = 700;
-/// Enough calls to share what a process uses once.
-const MEMORY_CALLS: u16 = 200;
 /// A turn that would begin later than this is left out: the whole ends within ten minutes.
 const SECONDS_MAX: u64 = 540;
 
@@ -123,7 +121,8 @@ impl Bench<'_> {
         let measured = Duration::from_secs(self.arguments.seconds.unwrap_or(SECONDS).into());
         let load = Load { calls, measured, ..light(browser) };
         let measured = Duration::from_secs(1);
-        let memory_load = Load { calls: MEMORY_CALLS.min(calls), measured, ..light(browser) };
+        // As many calls as in the turn itself: they share what a process uses once.
+        let memory_load = Load { calls, measured, ..light(browser) };
         let payload = material.description(browser);
         let mut runs = [Vec::new(), Vec::new()];
         for turn in 0..turns {
