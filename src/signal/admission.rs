@@ -4,8 +4,6 @@
 //! by its address. Whoever is neither is answered without leaving any state. What is let in becomes
 //! a binding or a call.
 
-use tracing::{debug, info};
-
 use crate::signal::call::{Call, Invitation};
 use crate::signal::calls::Shared;
 use crate::signal::engine::{CALLS_MAX, Engine};
@@ -30,7 +28,9 @@ impl Engine {
         if let Flow::Udp(from) = flow
             && self.exchange.routes.trunk_at(from).is_none()
         {
-            debug!(%from, method = %request.method, "not from a trunk");
+            let why = "SIP that is from no trunk's address and port is refused (403); if it is a \
+                       trunk's, write it to `address` of its [[trunk]]";
+            self.turned_away.note(from.ip(), why, self.exchange.now);
             return self.turn_away(transaction, Response::to(&request, Status::FORBIDDEN));
         }
         if !matches!(request.method, Method::Invite)
@@ -76,7 +76,8 @@ impl Engine {
             }
             (verdict, _) => {
                 if let (Verdict::Wrong, Some(connection)) = (verdict, self.flows.get(&flow)) {
-                    info!(%flow, peer = %connection.peer, "wrong credentials");
+                    let why = "wrong credentials";
+                    self.turned_away.note(connection.peer.ip(), why, self.exchange.now);
                 }
                 let random = &mut self.exchange.random;
                 Err(self.challenger.challenge(request, role, verdict, self.exchange.now, random))

@@ -32,6 +32,7 @@ use crate::signal::media_log::MediaLog;
 use crate::signal::output::Output;
 use crate::signal::recovery::recover;
 use crate::signal::stage::Stage;
+use crate::signal::turned_away::TurnedAway;
 use crate::sip::digest::{Challenger, Ha1};
 use crate::sip::transaction::{self, Flow, ServerTransactionId};
 use crate::wire::demux::{Protocol, classify};
@@ -51,6 +52,7 @@ pub struct Engine {
     pub(super) flows: BTreeMap<FlowId, Connection>,
     pub(super) challenger: Challenger,
     pub(super) media_log: MediaLog,
+    pub(super) turned_away: TurnedAway,
     /// What each user proves itself with.
     pub(super) secrets: HashMap<String, Ha1>,
     generation: Option<String>,
@@ -98,6 +100,7 @@ impl Engine {
             exchange,
             calls: Calls::default(),
             media_log: MediaLog::default(),
+            turned_away: TurnedAway::default(),
             flows: BTreeMap::new(),
             generation: None,
             has_recovered: false,
@@ -302,9 +305,8 @@ impl Engine {
                 self.with_owner(&Key::Client(transaction), |call, part, exchange| match part {
                     Part::Attempt(number) => call.callee_failed(number, failure, exchange),
                     Part::Bye(side) => call.bye_done(side),
-                    Part::Refresh(side) | Part::Probe(side) => {
-                        call.unanswered(side, failure, exchange);
-                    }
+                    Part::Refresh(side) => call.refresh_failed(side, failure, exchange),
+                    Part::Probe(side) => call.probe_failed(side, failure, exchange),
                     Part::Leg(_) => {}
                 });
             }

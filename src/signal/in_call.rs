@@ -9,7 +9,7 @@
 
 use tracing::{info, warn};
 
-use crate::control::message::{LegChange, SendDigit, Side};
+use crate::control::message::{LegChange, SendDigit, Side, Sound};
 use crate::signal::call::Call;
 use crate::signal::control_client::Away;
 use crate::signal::digit::{self, Pressed};
@@ -143,6 +143,12 @@ impl Call {
         for side in Side::BOTH {
             let untold = std::mem::take(&mut self.leg_mut(side).untold);
             self.change_leg(side, untold, exchange);
+            // What it was to play, or not to play any more, it may have missed as well.
+            if self.leg(side).is_holding {
+                exchange.play(&self.name, side.other(), Sound::Silence);
+            } else if self.stage == Stage::Talking {
+                exchange.stop_playing(&self.name, side.other());
+            }
         }
         self.park(exchange);
     }

@@ -118,8 +118,8 @@ impl Call {
         }
     }
 
-    /// Our refresh, or our question, was not answered.
-    pub fn unanswered(&mut self, side: Side, failure: Failure, exchange: &mut Exchange) {
+    /// Our refresh was not answered.
+    pub fn refresh_failed(&mut self, side: Side, failure: Failure, exchange: &mut Exchange) {
         self.leg_mut(side).negotiation = Negotiation::Stable;
         match failure {
             Failure::Timeout => self.gone(side, "the far end does not answer", exchange),
@@ -151,6 +151,18 @@ impl Call {
         }
         let watched = self.leg(side).media.watched();
         self.change_leg(side, watched, exchange);
+    }
+
+    /// The silent trunk has not answered.
+    pub fn probe_failed(&mut self, side: Side, failure: Failure, exchange: &mut Exchange) {
+        match failure {
+            Failure::Timeout => self.gone(side, "silent, and does not answer", exchange),
+            // The next silence is told again, and asked about.
+            Failure::Transport => {
+                let watched = self.leg(side).media.watched();
+                self.change_leg(side, watched, exchange);
+            }
+        }
     }
 
     /// A far end is not there any more.

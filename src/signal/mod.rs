@@ -5,7 +5,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `process`, [`control_connection`], [`web`] | sockets, tasks and clock; they know no protocol |
-//! | [`engine`], `admission`, [`output`] | takes what comes in: who is it, whose is it; and what goes out |
+//! | [`engine`], `admission`, [`turned_away`], [`output`] | takes what comes in: who is it, whose is it, who is nobody; and what goes out |
 //! | [`calls`] | all calls, found by what they share and by when they are due ([`index`], [`deadlines`]) |
 //! | [`call`], [`stage`] | one call, stage by stage |
 //! | `connecting`, `in_call`, `tones`, `lasting`, [`negotiation`], [`session_timer`] | the same call from its answer on: keys, changes, what is played, whose turn it is, signs of life |
@@ -59,6 +59,7 @@ mod tests;
 mod tones;
 pub mod trunk;
 pub mod trunk_health;
+pub mod turned_away;
 pub mod web;
 
 pub use process::run;

@@ -34,6 +34,7 @@ pub const CLOCK_FILES: &[(&str, &str)] = &[
     ("src/media/thread.rs", "the loop of a media thread"),
     ("src/os/ring.rs", "the time left until a wait ends"),
     ("src/signal/process.rs", "the loop of the signaling process"),
+    ("src/signal/web/mod.rs", "when a refused page was last named in the log"),
     ("src/signal/web/socket.rs", "how long a stranger may stay, on a socket's own task"),
     ("src/up/child.rs", "how long a child ran before it ended"),
     ("src/up/mod.rs", "how long a process takes to be ready"),

@@ -138,6 +138,27 @@ fn a_hold_outlives_the_signaling_process() {
 }
 
 #[test]
+fn a_hold_and_its_end_reach_a_media_process_that_was_away() {
+    let mut world = World::default();
+    let mut call = world.outgoing_call();
+    let trunk = call.callee;
+    let flows = |world: &mut World| {
+        world.peers[trunk].media.clear();
+        world.advance(std::time::Duration::from_millis(500));
+        world.peers[trunk].take_rtp().len()
+    };
+    assert_eq!(flows(&mut world), 0, "the browser says nothing");
+    for (direction, is_sent) in [("sendonly", true), ("sendrecv", false)] {
+        world.lose_control();
+        world.change(&mut call, Side::A, |sdp| sdp.replace("sendrecv", direction));
+        world.connect_control();
+        let packets = flows(&mut world);
+        assert_eq!(packets > 20, is_sent, "{direction}: {packets} packets");
+    }
+    hang_up(world, call);
+}
+
+#[test]
 fn an_offer_that_cannot_be_met_changes_nothing() {
     let mut world = World::default();
     let mut call = world.incoming_call();

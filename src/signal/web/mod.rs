@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::ws::WebSocketUpgrade;
@@ -35,6 +35,7 @@ use crate::base::narrow::Narrow;
 use crate::base::opaque::opaque;
 use crate::config::{Origin, Signal};
 use crate::signal::flow::{FlowEvent, FlowId, MESSAGE_BYTES_MAX};
+use crate::signal::turned_away::TurnedAway;
 
 /// Connections at once; beyond it the kernel's queue holds the next one.
 const CONNECTIONS_MAX: usize = 20_000;
@@ -224,12 +225,18 @@ struct Place {
 #[derive(Clone)]
 struct SipRoute {
     allowed_origins: Arc<[Origin]>,
+    turned_away: Arc<Mutex<TurnedAway>>,
     events: mpsc::Sender<FlowEvent>,
     flows: Arc<AtomicU64>,
 }
 
 fn router(domain: &str, allowed_origins: Vec<Origin>, events: mpsc::Sender<FlowEvent>) -> Router {
-    let sip = SipRoute { allowed_origins: allowed_origins.into(), events, flows: Arc::default() };
+    let sip = SipRoute {
+        allowed_origins: allowed_origins.into(),
+        turned_away: Arc::default(),
+        events,
+        flows: Arc::default(),
+    };
     let page: Arc<str> = PAGE.replace(DOMAIN_MARK, domain).into();
     let files = FILES.into_iter().fold(Router::new(), |router, (path, media_type, text)| {
         router.route(path, get(move || async move { file(media_type, text.to_owned()) }))
@@ -265,7 +272,10 @@ async fn open(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     if !origin_is_allowed(&headers, &route.allowed_origins) {
-        debug!(peer = %caller.peer, "WebSocket from a foreign Origin");
+        let why = "a WebSocket of a page of another Origin is refused (403); if it is yours, write it \
+                   to `allowed_origins`";
+        let mut turned_away = route.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+        turned_away.note(caller.peer.ip(), why, Instant::now());
         return (StatusCode::FORBIDDEN, "this Origin may not connect").into_response();
     }
     let upgrade = match upgrade {
