@@ -60,7 +60,7 @@ const ASKING_MAX: Duration = Duration::from_secs(120);
 const CONNECTING_MAX: Duration = Duration::from_secs(15);
 /// For the last messages of a call: the longest transaction, after waiting for a browser that comes
 /// back for its BYE.
-const ENDING_MAX: Duration = Duration::from_secs(70);
+pub(super) const ENDING_MAX: Duration = Duration::from_secs(70);
 
 /// One call.
 pub struct Call {
@@ -83,7 +83,7 @@ pub struct Call {
     /// Why the call ends, once it does.
     release: Option<Release>,
     /// Whether media holds the call, as far as we know.
-    is_in_media: bool,
+    pub(super) is_in_media: bool,
     /// Whether the record has been written.
     is_recorded: bool,
 }
@@ -650,28 +650,6 @@ impl Call {
         let release = Release::media_absent("the media process is gone");
         self.end(Party::Linecard, release, None, exchange);
         self.deleted(None, exchange);
-    }
-
-    /// Media was told to end, and the call ended with it.
-    pub fn media_stopped(
-        &mut self,
-        statistics: Option<Box<CallStatistics>>,
-        exchange: &mut Exchange,
-    ) {
-        self.record.statistics = statistics;
-        self.is_in_media = false;
-        let release = Release::media_absent("the media process was told to end");
-        self.end(Party::Linecard, release, None, exchange);
-    }
-
-    /// This process was told to end. A browser whose connection is gone is not waited for.
-    pub fn stop(&mut self, exchange: &mut Exchange) {
-        let text = "the gateway was told to end";
-        let release = Release::new(Status::SERVICE_UNAVAILABLE, Cause::TEMPORARY_FAILURE, text);
-        self.end(Party::Linecard, release, None, exchange);
-        for side in Side::BOTH {
-            self.leg_mut(side).give_up_waiting(exchange.now + ENDING_MAX);
-        }
     }
 
     /// Ends the call on both sides in whatever way each side's stage wants it: a final response, a

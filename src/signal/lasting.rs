@@ -1,5 +1,5 @@
 //! THE CALL LINE, continued: 7. a call that lasts. Session timers (RFC 4028), a trunk that died
-//! without a word, and the longest that a call may be.
+//! without a word, the longest that a call may be, and processes that are told to end.
 //!
 //! In: time, responses to what we asked, media's silence. Out: refreshes, questions, the end of a call
 //! whose far end is gone.
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use crate::control::message::Side;
-use crate::signal::call::Call;
+use crate::control::message::{CallStatistics, Side};
+use crate::signal::call::{Call, ENDING_MAX};
 use crate::signal::directory::Part;
 use crate::signal::exchange::{ALLOW, Exchange};
 use crate::signal::leg::{Leg, next_hop};
@@ -185,6 +185,32 @@ impl Call {
         let text = "the longest call of its user or trunk (call_max_s)";
         let release = Release::new(Status::REQUEST_TIMEOUT, Cause::NORMAL_UNSPECIFIED, text);
         self.end(Party::Linecard, release, None, exchange);
+    }
+}
+
+// The processes are told to end, and the call with them.
+
+impl Call {
+    /// Media was told to end, and the call ended with it.
+    pub fn media_stopped(
+        &mut self,
+        statistics: Option<Box<CallStatistics>>,
+        exchange: &mut Exchange,
+    ) {
+        self.record.statistics = statistics;
+        self.is_in_media = false;
+        let release = Release::media_absent("the media process was told to end");
+        self.end(Party::Linecard, release, None, exchange);
+    }
+
+    /// This process was told to end. A browser whose connection is gone is not waited for.
+    pub fn stop(&mut self, exchange: &mut Exchange) {
+        let text = "the gateway was told to end";
+        let release = Release::new(Status::SERVICE_UNAVAILABLE, Cause::TEMPORARY_FAILURE, text);
+        self.end(Party::Linecard, release, None, exchange);
+        for side in Side::BOTH {
+            self.leg_mut(side).give_up_waiting(exchange.now + ENDING_MAX);
+        }
     }
 }
 

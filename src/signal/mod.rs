@@ -10,7 +10,7 @@
 //! | [`call`], [`stage`] | one call, stage by stage |
 //! | `connecting`, `in_call`, `tones`, `lasting`, [`negotiation`], [`session_timer`] | the same call from its answer on: keys, changes, what is played, whose turn it is, signs of life |
 //! | [`invite`], [`attempts`], [`attempt`] | its SIP until then: what the caller was told, who is asked |
-//! | [`leg`], [`peer`], [`browser`], [`trunk`], [`media_leg`] | its two legs and their media: SDP, ICE, DTLS |
+//! | [`leg`], [`played`], [`peer`], [`browser`], [`trunk`], [`media_leg`] | its two legs and their media: SDP, ICE, DTLS |
 //! | [`privacy`] | who a caller is shown as |
 //! | [`exchange`] | what calls share: [`routing`], [`trunk_health`], [`registrar`], [`directory`], [`control_client`] |
 //! | [`release`], [`records`], [`media_log`], [`blob`], [`recovery`] | why it ended, what is written down and logged, how it is picked up again |
@@ -45,6 +45,7 @@ pub mod media_log;
 pub mod negotiation;
 pub mod output;
 pub mod peer;
+pub mod played;
 pub mod privacy;
 mod process;
 pub mod records;

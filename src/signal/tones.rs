@@ -4,15 +4,15 @@
 //!
 //! In: digits, hold, ringing, time. Out: what media is to play, one thing at a time.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::control::message::{Frequency, Level, Off, On, Ringback, Side, Sound, Tone};
+use crate::control::message::{Frequency, Level, Off, On, Side, Sound, Tone};
 use crate::signal::call::Call;
 use crate::signal::exchange::Exchange;
 use crate::signal::peer::Peer;
+use crate::signal::played::Ringing;
 use crate::signal::stage::Stage;
 use crate::wire::telephone_event::{Digit, DigitTime};
 
@@ -25,35 +25,6 @@ const GAP_MS: u16 = 70;
 /// Both frequencies together: in the middle of what receivers accept (ITU-T Q.24, -3 to -24 dBm a
 /// frequency) and below what networks clip.
 const LEVEL_DBOV: i8 = -12;
-
-/// What a leg is played.
-#[derive(Debug, Default)]
-pub struct Tones {
-    waiting: VecDeque<(Digit, DigitTime)>,
-    /// Until when a digit sounds, its gap included.
-    until: Option<Instant>,
-    /// How far the ring-back tone is.
-    ringing: Ringing,
-}
-
-/// How far a ring-back tone is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Ringing {
-    /// None is wanted.
-    #[default]
-    Off,
-    /// The browser's keys are not there yet.
-    Wanted(Ringback),
-    /// It sounds.
-    On,
-}
-
-impl Tones {
-    /// When the next digit's turn has come.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        self.until
-    }
-}
 
 /// A digit's two frequencies in Hz (ITU-T Q.23).
 fn frequencies(digit: Digit) -> [u16; 2] {
