@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import audio
+import conformance
 from baresip import Baresip
 from browser import Chromium, Phone, TestPages
 from coturn import Coturn
@@ -130,11 +131,16 @@ def start_gateway(tmp_path, test_pages, request):
             gateway.close()
 
 
+OUTCOMES = pytest.StashKey[dict]()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
     report = yield
     if report.when == "call":
         item.passed = report.passed
+        outcomes = item.config.stash.setdefault(OUTCOMES, {})
+        outcomes.setdefault(item.originalname, []).append(report.outcome)
     return report
 
 
@@ -172,7 +178,22 @@ def report(request):
     return lambda line: lines.append(f"{request.node.name}: {line}")
 
 
+def print_conformance(terminalreporter, config):
+    """The matrix as this run saw it; a whole run that passed writes it down."""
+    outcomes = config.stash.get(OUTCOMES, {})
+    needed = {test for item in conformance.items() for test in item.tests if "::" not in test}
+    if not needed <= outcomes.keys():
+        return
+    terminalreporter.section("conformance")
+    verdicts = [conformance.verdict(item, outcomes) for item in conformance.items()]
+    for item, verdict in zip(conformance.items(), verdicts):
+        terminalreporter.write_line(f"{verdict:>22}  {item.behaviour}")
+    if "FAILED" not in verdicts:
+        conformance.PAGE.write_text(conformance.page(outcomes))
+
+
 def pytest_terminal_summary(terminalreporter, config):
+    print_conformance(terminalreporter, config)
     lines = config.stash.get(REPORT, [])
     if lines:
         terminalreporter.section("figures")
