@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use linecard::wire::coding::Codec;
 use linecard::wire::sdp::{
-    BrowserAnswer, BrowserOffer, BrowserSide, ComfortNoise, DtlsRole, Fingerprint, FingerprintHash,
-    IceMode, IceParameters, OpusWish, Session, TrunkAnswer, TrunkOffer, TrunkSide,
+    BrowserAnswer, BrowserOffer, BrowserSide, ComfortNoise, Direction, DtlsRole, Fingerprint,
+    FingerprintHash, IceMode, IceParameters, OpusWish, Session, TrunkAnswer, TrunkOffer, TrunkSide,
     author_browser_answer, author_trunk_answer,
 };
 
@@ -56,6 +56,7 @@ fn answer_trunk(offer: &TrunkOffer) {
         session: SESSION,
         rtp: ([192, 0, 2, 1], 4000).into(),
         rtcp: ([192, 0, 2, 1], 4001).into(),
+        wanted: Direction::SendReceive,
     };
     let answer = author_trunk_answer(offer, &side, &agreement);
     let read = TrunkOffer::parse(&answer).expect("what is written parses");

@@ -187,6 +187,9 @@ pub struct Trunk {
     pub address: SocketAddr,
     /// `call_max_s`: the longest that a call over this trunk lasts. Default four hours.
     pub call_max: Duration,
+    /// `hold`: whether a browser's hold is passed on to this trunk. Default `"local"`: it is sent
+    /// silence and asked nothing.
+    pub passes_hold: bool,
     /// `ringback`: the country whose ring-back tone callers hear while this trunk rings without a
     /// sound of its own. Default none: pages play their own.
     pub ringback: Option<Country>,

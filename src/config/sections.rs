@@ -205,12 +205,18 @@ pub(super) fn trunk_section(
     let source = media_within(&mut section);
     let call_max = call_max(&mut section);
     const COUNTRY: &str = "one of \"CA\", \"DE\", \"ES\", \"FR\", \"GB\", \"IT\", \"US\"";
+    let hold = section.text("hold", "\"local\" or \"pass\"", |text| match text {
+        "local" => Some(false),
+        "pass" => Some(true),
+        _ => None,
+    });
     let ringback = section.text("ringback", COUNTRY, |text| {
         serde_json::from_value(serde_json::Value::from(text)).ok()
     });
     section.finish();
     let terms = TrunkTerms { codecs, playout, comfort_noise, ours: Some(ours), source };
-    Some(Trunk { name: name?, address: address?, call_max, ringback, terms })
+    let passes_hold = hold.unwrap_or(false);
+    Some(Trunk { name: name?, address: address?, call_max, passes_hold, ringback, terms })
 }
 
 /// The longest that a call lasts: one that nobody ends is somebody's bill.

@@ -754,6 +754,7 @@ impl Call {
             }
             self.session_due(side, exchange);
             self.tones_due(side, exchange);
+            self.hold_due(side, exchange);
         }
         if let Some(number) = self.attempts.overdue(exchange.now) {
             self.trunk_silent(number, exchange);

@@ -79,6 +79,7 @@ impl Call {
         }
         let Negotiation::Asked(_, asked) = leg.negotiation else { return };
         leg.negotiation = Negotiation::Stable;
+        leg.note_hold(response.status, side == Side::B, exchange);
         match response.status {
             status if status.is_success() => self.take_refreshed(side, response, exchange),
             Status::CALL_DOES_NOT_EXIST | Status::REQUEST_TIMEOUT => {
@@ -100,6 +101,33 @@ impl Call {
                 leg.timer.again(None, exchange.now);
                 info!(call = &*self.name, leg = ?side, %status, "a refresh was refused");
             }
+        }
+    }
+
+    /// A browser holds, or resumes: a trunk whose terms pass that on is told, now or once nothing else
+    /// is open with it.
+    pub(super) fn tell_hold(&mut self, side: Side, exchange: &mut Exchange) {
+        let wants = self.leg(side.other()).is_holding;
+        let leg = self.leg_mut(side);
+        if leg.knows_hold == wants || !exchange.routes.passes_hold(&leg.peer) {
+            return;
+        }
+        if !leg.negotiation.is_stable() {
+            leg.tell_hold_at =
+                Some(exchange.now + after_glare(side == Side::B, &mut exchange.random));
+            return;
+        }
+        if let Some(media) = leg.media.trunk_mut() {
+            media.hold(wants);
+            self.refresh(side, Refresh::Invite, exchange);
+        }
+    }
+
+    /// A trunk may have to be told again.
+    pub(super) fn hold_due(&mut self, side: Side, exchange: &mut Exchange) {
+        let is_due = self.leg_mut(side).tell_hold_at.take_if(|at| *at <= exchange.now).is_some();
+        if is_due && self.stage == Stage::Talking {
+            self.tell_hold(side, exchange);
         }
     }
 
@@ -215,6 +243,25 @@ impl Call {
 }
 
 impl Leg {
+    /// What a trunk said to a hold that it was told of with the refresh. One that does not want to be
+    /// held is not; it is sent silence all the same.
+    fn note_hold(&mut self, status: Status, is_ours: bool, exchange: &mut Exchange) {
+        let Some(media) = self.media.trunk_mut() else { return };
+        if media.is_held() == self.knows_hold {
+            return;
+        }
+        if status.is_success() {
+            self.knows_hold = media.is_held();
+            return;
+        }
+        media.hold(self.knows_hold);
+        if status == Status::REQUEST_PENDING {
+            self.tell_hold_at = Some(exchange.now + after_glare(is_ours, &mut exchange.random));
+        } else {
+            info!(%status, "a trunk does not want to be held");
+        }
+    }
+
     /// Acknowledges a 2xx to a re-INVITE of ours, its first or a repeated one.
     fn acknowledge(&self, response: &Response, exchange: &mut Exchange) {
         let Ok(cseq) = response.headers.cseq() else { return };

@@ -49,6 +49,12 @@ pub struct Leg {
     /// Whether its far end holds the call, so that the other one hears something in its place.
     #[serde(default)]
     pub is_holding: bool,
+    /// Whether a trunk knows that it is held.
+    #[serde(default)]
+    pub knows_hold: bool,
+    /// When it is told again what it could not be told.
+    #[serde(skip)]
+    pub tell_hold_at: Option<Instant>,
     /// By when who shows that the dialog lives; toward trunks.
     #[serde(default)]
     pub timer: SessionTimer,
@@ -103,6 +109,8 @@ impl Leg {
             flow,
             media,
             is_holding: false,
+            knows_hold: false,
+            tell_hold_at: None,
             timer: SessionTimer::default(),
             negotiation: Negotiation::Stable,
             tones: Tones::default(),
@@ -154,7 +162,8 @@ impl Leg {
         let handshake = self.media.browser().and_then(BrowserMedia::next_timeout);
         let timer = self.timer.next_timeout().filter(|_| self.dialog.is_some());
         let tones = self.tones.next_timeout();
-        farewell.into_iter().chain(handshake).chain(timer).chain(tones).min()
+        let ends = farewell.into_iter().chain(self.tell_hold_at);
+        ends.chain(handshake).chain(timer).chain(tones).min()
     }
 
     /// Gives up waiting for the browser's connection when its time is over.
@@ -305,6 +314,14 @@ impl LegMedia {
         match self {
             LegMedia::Browser(media) => media.answered(sdp),
             LegMedia::Trunk(media) => media.answered(sdp),
+        }
+    }
+
+    /// The trunk's side of it, to be changed.
+    pub fn trunk_mut(&mut self) -> Option<&mut TrunkMedia> {
+        match self {
+            LegMedia::Browser(_) => None,
+            LegMedia::Trunk(media) => Some(media),
         }
     }
 

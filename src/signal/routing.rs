@@ -108,6 +108,13 @@ impl Routes {
         }
     }
 
+    /// Whether a browser's hold is passed on to this peer.
+    pub fn passes_hold(&self, peer: &Peer) -> bool {
+        let Peer::Trunk(name) = peer else { return false };
+        let trunk = self.trunk_by_name.get(name).and_then(|index| self.trunks.get(*index));
+        trunk.is_some_and(|trunk| trunk.passes_hold)
+    }
+
     /// What callers hear while this trunk rings without any sound of its own.
     pub fn ringback(&self, peer: &Peer) -> Option<Ringback> {
         let Peer::Trunk(name) = peer else { return None };

@@ -118,6 +118,7 @@ impl Call {
         } else {
             exchange.stop_playing(&self.name, side.other());
         }
+        self.tell_hold(side.other(), exchange);
     }
 
     /// The trunk that is asked rings and lets us hear nothing: by its terms the caller's browser is

@@ -16,7 +16,7 @@ use crate::control::message::{
 };
 use crate::signal::media_leg::{direction_of, format_of};
 use crate::wire::sdp::{
-    ComfortNoise, Refusal, Session, TrunkAnswer, TrunkAudio, TrunkOffer, TrunkSide,
+    self, ComfortNoise, Refusal, Session, TrunkAnswer, TrunkAudio, TrunkOffer, TrunkSide,
     author_trunk_answer, author_trunk_offer,
 };
 
@@ -41,6 +41,9 @@ pub struct TrunkMedia {
     format: Option<Format>,
     #[serde(default)]
     direction: Direction,
+    /// Whether we hold it, because the browser does and its terms pass that on.
+    #[serde(default)]
+    is_held: bool,
     description: Option<String>,
     /// The trunk's offer, until it is answered.
     #[serde(skip)]
@@ -73,6 +76,7 @@ impl TrunkMedia {
             remote_rtcp: None,
             format: None,
             direction: Direction::default(),
+            is_held: false,
             description: None,
             offer: None,
         }
@@ -97,7 +101,24 @@ impl TrunkMedia {
     fn take_audio(&mut self, audio: &TrunkAudio) {
         self.remote = audio.remote;
         self.remote_rtcp = audio.remote_rtcp;
-        self.direction = direction_of(audio.direction);
+        self.direction = direction_of(audio.direction.reversed().within(self.wanted()).reversed());
+    }
+
+    /// Which way we want audio to go: a trunk that is held is sent silence.
+    fn wanted(&self) -> sdp::Direction {
+        if self.is_held { sdp::Direction::SendOnly } else { sdp::Direction::SendReceive }
+    }
+
+    /// Holds the trunk, or resumes: our SDP is the offer that says so. [`Self::answered`] takes the
+    /// answer.
+    pub fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+        self.describe_anew(None);
+    }
+
+    /// Whether we hold it.
+    pub fn is_held(&self) -> bool {
+        self.is_held
     }
 
     /// The media process gave the leg its addresses: our SDP can be written.
@@ -121,7 +142,8 @@ impl TrunkMedia {
 
     /// Our answer to their offer, or our offer, in the words of this version of the session.
     fn description_of(&self, local: LocalAddresses, offer: Option<&TrunkOffer>) -> Option<String> {
-        let side = TrunkSide { session: self.session, rtp: local.rtp, rtcp: local.rtcp };
+        let LocalAddresses { rtp, rtcp } = local;
+        let side = TrunkSide { session: self.session, rtp, rtcp, wanted: self.wanted() };
         match offer {
             // It agreed when it came and has not changed since.
             Some(offer) => {

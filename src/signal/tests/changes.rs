@@ -118,6 +118,44 @@ fn hold_is_answered_with_the_complement_and_obeyed() {
 }
 
 #[test]
+fn a_hold_is_passed_on_where_the_trunks_terms_say_so() {
+    let config = CONFIG.replace("name = \"carrier-a\"", "name = \"carrier-a\"\nhold = \"pass\"");
+    let mut world = World::new(&config);
+    let mut call = world.outgoing_call();
+    let told = |world: &mut World, call: &Established, theirs: &str| {
+        let (transaction, invite) = world.request_at(call.callee, Method::Invite);
+        let sdp = TRUNK_SDP.replace("sendrecv", theirs);
+        let ok =
+            response(&invite, Status::OK, "gw", TRUNK_CONTACT).with_body("application/sdp", sdp);
+        world.respond(call.callee, transaction, ok);
+        world.ack_at(call.callee);
+        body(&invite.body).to_owned()
+    };
+    world.change(&mut call, Side::A, |sdp| sdp.replace("sendrecv", "inactive"));
+    assert!(told(&mut world, &call, "recvonly").contains("a=sendonly\r\n"));
+    assert_eq!(world.media.direction(Side::B), Direction::SendOnly);
+    // What the trunk refreshes meanwhile is answered as a held side answers.
+    let answer = world.change(&mut call, Side::B, |sdp| sdp);
+    assert!(answer.contains("a=sendonly\r\n"), "{answer}");
+    world.change(&mut call, Side::A, |sdp| sdp);
+    assert!(told(&mut world, &call, "sendrecv").contains("a=sendrecv\r\n"));
+    assert_eq!(world.media.direction(Side::B), Direction::SendRecv);
+
+    // A glare is waited out; a refusal leaves the call as it was.
+    world.change(&mut call, Side::A, |sdp| sdp.replace("sendrecv", "sendonly"));
+    for (status, again) in [(Status::REQUEST_PENDING, true), (Status::NOT_ACCEPTABLE_HERE, false)] {
+        let (transaction, invite) = world.request_at(call.callee, Method::Invite);
+        assert!(body(&invite.body).contains("a=sendonly\r\n"));
+        world.respond(call.callee, transaction, Response::to(&invite, status));
+        world.seconds(5);
+        assert_eq!(world.heard_request(call.callee, Method::Invite), again);
+    }
+    world.change(&mut call, Side::A, |sdp| sdp);
+    assert!(!world.heard_request(call.callee, Method::Invite), "it knows of no hold");
+    hang_up(world, call);
+}
+
+#[test]
 fn a_hold_outlives_the_signaling_process() {
     let mut world = World::default();
     let mut call = world.incoming_call();

@@ -13,7 +13,7 @@ use crate::sip::transaction::{
     Flow, Output as Exchange, ServerTransactionId, Transactions, overloaded,
 };
 use crate::wire::coding::Codec;
-use crate::wire::sdp::{Agreement, Session, TrunkOffer, TrunkSide, author_trunk_answer};
+use crate::wire::sdp::{Agreement, Direction, Session, TrunkOffer, TrunkSide, author_trunk_answer};
 use crate::wire::sip::{
     HeaderName, Host, Method, NameAddr, Request, Response, SentBy, Status, Uri,
 };
@@ -146,6 +146,7 @@ impl Calls {
                         session: Session::new(random),
                         rtp,
                         rtcp: SocketAddr::new(rtp.ip(), rtp.port() + 1),
+                        wanted: Direction::SendReceive,
                     };
                     let sdp = author_trunk_answer(&call.offer, &side, &call.agreement);
                     let response = call.response(Status::OK).with_body("application/sdp", sdp);

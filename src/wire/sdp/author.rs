@@ -40,6 +40,8 @@ pub struct TrunkSide {
     pub rtp: SocketAddr,
     /// Where it sends RTCP; written only when it is not one port above RTP (RFC 3605).
     pub rtcp: SocketAddr,
+    /// Which way we want audio to go.
+    pub wanted: Direction,
 }
 
 /// What we ask of the browser's Opus encoder (RFC 7587 §6.1).
@@ -122,7 +124,7 @@ pub fn author_trunk_offer(side: &TrunkSide, codecs: &[Codec], noise: ComfortNois
         mid: None,
         formats: &trunk_formats(codecs, noise),
         packet_ms: PACKET_MS_DEFAULT,
-        direction: Direction::SendReceive,
+        direction: side.wanted,
     };
     let mut sdp = Text::begin(side.session, side.rtp.ip());
     trunk_audio(&mut sdp, side, &audio);
@@ -137,7 +139,7 @@ pub fn author_trunk_answer(offer: &TrunkOffer, side: &TrunkSide, agreement: &Agr
         mid: None,
         formats: &answered_formats(&offer.audio.formats, agreement),
         packet_ms: agreement.packet_ms,
-        direction: offer.audio.direction.reversed(),
+        direction: offer.audio.direction.reversed().within(side.wanted),
     };
     let mut sdp = Text::begin(side.session, side.rtp.ip());
     for (index, line) in offer.lines.iter().enumerate() {

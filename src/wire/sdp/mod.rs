@@ -180,6 +180,16 @@ impl Direction {
         }
     }
 
+    /// As far as the other side of it wants as well: `wanted` is seen by the same side.
+    pub(crate) const fn within(self, wanted: Direction) -> Direction {
+        match (self.sends() && wanted.sends(), self.receives() && wanted.receives()) {
+            (true, true) => Direction::SendReceive,
+            (true, false) => Direction::SendOnly,
+            (false, true) => Direction::ReceiveOnly,
+            (false, false) => Direction::Inactive,
+        }
+    }
+
     /// Whether the writer sends.
     pub const fn sends(self) -> bool {
         matches!(self, Direction::SendReceive | Direction::SendOnly)

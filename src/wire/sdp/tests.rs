@@ -40,7 +40,8 @@ fn answer(offer: &BrowserOffer, wish: OpusWish) -> String {
 
 fn trunk_side() -> TrunkSide {
     let port = |port| SocketAddr::from(([192, 0, 2, 10], port));
-    TrunkSide { session: SESSION, rtp: port(30_000), rtcp: port(30_001) }
+    let wanted = Direction::SendReceive;
+    TrunkSide { session: SESSION, rtp: port(30_000), rtcp: port(30_001), wanted }
 }
 
 fn lines(sdp: &str) -> Vec<&str> {

@@ -341,6 +341,7 @@ mod tests {
                 session: Session { id: 1, version: 1 },
                 rtp: address("192.0.2.10:30000"),
                 rtcp: address("192.0.2.10:30001"),
+                wanted: Direction::SendReceive,
             };
             let answer = author_trunk_answer(&offer, &side, &agreement);
             assert!(answer.contains(&format!(" RTP/AVP 8 {number} 101\r\n")), "{answer}");
@@ -355,6 +356,7 @@ mod tests {
             session: Session { id: 1, version: 1 },
             rtp: address("192.0.2.10:30000"),
             rtcp: address("192.0.2.10:30001"),
+            wanted: Direction::SendReceive,
         };
         let sdp = author_trunk_offer(&side, &G711, ComfortNoise::Offered);
         assert!(sdp.contains(" RTP/AVP 0 8 13 101\r\n"), "{sdp}");
