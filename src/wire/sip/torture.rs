@@ -228,3 +228,53 @@ fn an_escaped_header_in_a_contact_stays_there() {
     assert_eq!(headers[..], [("Route".to_owned(), "<sip:sip.example.com>".to_owned())]);
     assert!(register.headers.route().unwrap().is_empty());
 }
+
+/// A REGISTER or INVITE around what RFC 5118 varies.
+fn ipv6(uri: &str, via: &str, call_id: &str, contact: &str) -> String {
+    format!(
+        "INVITE {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {via}\r\nMax-Forwards: 70\r\n\
+         From: <sip:user@example.com>;tag=81x2\r\nTo: <sip:user@[2001:db8::10]>\r\n\
+         Call-ID: {call_id}\r\nCSeq: 1 INVITE\r\nContact: <{contact}>\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+/// RFC 5118 §4: what carries an IPv6 reference reads, what lacks its brackets does not.
+#[test]
+fn the_ipv6_messages_of_rfc_5118_get_their_verdicts() {
+    const VIA: &str = "[2001:db8::9:1];branch=z9hG4bKas3";
+    const CONTACT: &str = "sip:user@[2001:db8::1]";
+    let read = |text: String| match parse_datagram(text.as_bytes()) {
+        Ok(Message::Request(request)) => request,
+        other => panic!("{other:?}"),
+    };
+    // §4.1, §4.3, §4.4: a reference in brackets, without a port, with one that could be taken for a
+    // part of it, and with one outside.
+    for (uri, host, port) in [
+        ("sip:[2001:db8::10]", "2001:db8::10", None),
+        ("sip:[2001:db8::10:5070]", "2001:db8::10:5070", None),
+        ("sip:[2001:db8::10]:5070", "2001:db8::10", Some(5_070)),
+    ] {
+        let request = read(ipv6(uri, VIA, "SSG95523997077@example", CONTACT));
+        let sip = request.uri.as_sip().unwrap();
+        assert_eq!((sip.host.address(), sip.port), (host.parse().ok(), port), "{uri}");
+    }
+    // §4.2: without brackets nobody knows where the address ends.
+    let bare = ipv6("sip:2001:db8::10", VIA, "a@b", CONTACT);
+    assert!(matches!(parse_datagram(bare.as_bytes()), Err(Unparsable::Refuse { .. })));
+    // §4.5: in a Call-ID brackets mean nothing, and none are needed.
+    for call_id in ["SSG9559905523997077@[2001:db8::10]", "SSG9559905523997077@2001:db8::10"] {
+        assert_eq!(read(ipv6("sip:1@x", VIA, call_id, CONTACT)).headers.call_id(), Ok(call_id));
+    }
+    // §4.5 and §4.6: `received` with brackets and without.
+    for received in ["[2001:db8::9:255]", "2001:db8::9:255"] {
+        let via = format!("[2001:db8::9:1]:5061;received={received};branch=z9hG4bKas3");
+        let via = read(ipv6("sip:1@x", &via, "a@b", CONTACT)).headers.top_via().unwrap();
+        assert_eq!(via.received(), "2001:db8::9:255".parse().ok(), "{received}");
+        assert_eq!(via.sent_by.port, Some(5_061));
+    }
+    // §4.8, §4.10: both families in one message, and IPv4 as IPv6 writes it.
+    let via = "192.0.2.1:5061;received=[2001:db8::9:255];branch=z9hG4bKas3";
+    let request = read(ipv6("sip:1@192.0.2.7", via, "a@b", "sip:user@[::ffff:192.0.2.10]:19823"));
+    let contact = request.headers.contact().unwrap().uri;
+    assert_eq!(contact.host().unwrap().address(), "::ffff:192.0.2.10".parse().ok());
+}
