@@ -203,7 +203,9 @@ impl Engine {
         let shown = Shown::of(&request, &number);
         let refusal =
             self.refusal(&request).or(shown.as_ref().err().map(|problem| (*problem).into()));
-        let invite = Invite::new(transaction, request, flow, shown.unwrap_or_default());
+        let shown = shown.unwrap_or_default();
+        let random = &mut self.exchange.random;
+        let invite = Invite::new(transaction, request, flow, shown, random);
         let invitation = Invitation { invite, caller, number, dialled, refusal };
         match Call::invited(invitation, &mut self.exchange) {
             Ok(call) => {

@@ -740,7 +740,8 @@ impl Call {
     /// When [`Self::handle_timeout`] has work.
     pub fn next_timeout(&self) -> Option<Instant> {
         let legs = Side::BOTH.iter().filter_map(|side| self.leg(*side).next_timeout());
-        legs.chain(self.attempts.next_timeout()).chain(self.deadline).min()
+        let invite = self.invite.as_ref().and_then(Invite::next_timeout);
+        legs.chain(invite).chain(self.attempts.next_timeout()).chain(self.deadline).min()
     }
 
     /// Does what is due.
@@ -752,10 +753,9 @@ impl Call {
                 let outcomes = media.handle_timeout(exchange.now);
                 self.carry_out(side, outcomes, exchange);
             }
-            self.session_due(side, exchange);
-            self.tones_due(side, exchange);
-            self.hold_due(side, exchange);
+            self.leg_due(side, exchange);
         }
+        self.invite_due(exchange);
         if let Some(number) = self.attempts.overdue(exchange.now) {
             self.trunk_silent(number, exchange);
         }

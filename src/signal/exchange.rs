@@ -31,9 +31,9 @@ use crate::wire::sip::{
 /// What we name ourselves in User-Agent and Server.
 pub const PRODUCT: &str = concat!("linecard/", env!("CARGO_PKG_VERSION"));
 /// The methods we know (RFC 3261 §20.5). Whatever is not here is answered 405.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER";
-/// The extension that a request may require.
-const SUPPORTED: &str = "timer";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REGISTER";
+/// The extensions that a request may require.
+const SUPPORTED: [&str; 2] = ["timer", "100rel"];
 /// Characters of our tags and Call-IDs: 119 bits, so that knowing a dialog's is proof of being in it.
 const TAG_CHARACTERS: usize = 20;
 
@@ -212,7 +212,8 @@ impl Exchange {
 /// The 420 to a request that requires an extension which we do not have (RFC 3261 §8.2.2.3).
 pub fn unsupported(request: &Request) -> Option<Release> {
     let required = request.headers.values(&HeaderName::Require);
-    let unsupported = required.filter(|tag| !tag.eq_ignore_ascii_case(SUPPORTED));
+    let unsupported =
+        required.filter(|tag| !SUPPORTED.iter().any(|one| one.eq_ignore_ascii_case(tag)));
     let unsupported: Vec<&str> = unsupported.collect();
     if unsupported.is_empty() {
         return None;
@@ -239,6 +240,6 @@ pub fn capabilities(request: &Request) -> Response {
     let mut response = Response::to(request, Status::OK);
     response.headers.push(HeaderName::Allow, ALLOW);
     response.headers.push(HeaderName::Accept, SDP);
-    response.headers.push(HeaderName::Supported, SUPPORTED);
+    response.headers.push(HeaderName::Supported, SUPPORTED.join(", "));
     response
 }

@@ -61,6 +61,13 @@ impl Call {
                 Some(response) => response,
                 None => return,
             },
+            (Ok(_), Method::Prack) => {
+                let invite = self.invite.as_mut().filter(|_| side == Side::A);
+                let status = invite.map_or(Status::CALL_DOES_NOT_EXIST, |invite| {
+                    invite.provisional_acknowledged(request, exchange)
+                });
+                Response::to(request, status)
+            }
             (Ok(_), Method::Options) => capabilities(request),
             (Ok(_), _) => not_allowed(request),
         };

@@ -1,10 +1,14 @@
 //! The caller's INVITE and what it has been answered: provisional responses under one tag, our SDP
 //! once before the answer and again in it, and one final response.
 
+use std::time::Instant;
+
 use crate::base::opaque::opaque;
+use crate::base::random::Random;
 use crate::signal::exchange::{ALLOW, Exchange, PRODUCT};
 use crate::signal::privacy::Shown;
 use crate::signal::release::Release;
+use crate::signal::reliable::{Due, Reliable};
 use crate::signal::session_timer::SessionTimer;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{Flow, ServerTransactionId};
@@ -26,6 +30,8 @@ pub struct Invite {
     state: State,
     /// Whether the caller has our SDP already.
     is_described: bool,
+    /// Its provisional responses, where the caller acknowledges them.
+    reliable: Option<Reliable>,
 }
 
 opaque!(Invite);
@@ -50,8 +56,11 @@ impl Invite {
         request: Request,
         flow: Flow,
         shown: Shown,
+        random: &mut Random,
     ) -> Self {
-        Self { transaction, request, flow, shown, state: State::Trying, is_described: false }
+        let reliable = Reliable::wanted_by(&request, random);
+        let (state, is_described) = (State::Trying, false);
+        Self { transaction, request, flow, shown, state, is_described, reliable }
     }
 
     /// What this INVITE has in common with another one only if both are the same, merged on different
@@ -102,8 +111,44 @@ impl Invite {
         self.state = State::Proceeding(status);
         self.is_described |= sdp.is_some();
         let response = self.response(status, sdp, dialog);
-        exchange.transactions.respond(self.transaction, response, exchange.now);
+        let response = match &mut self.reliable {
+            Some(reliable) => reliable.send(response, exchange.now),
+            None => Some(response),
+        };
+        if let Some(response) = response {
+            exchange.transactions.respond(self.transaction, response, exchange.now);
+        }
         true
+    }
+
+    /// A PRACK: the response to it, and the next provisional one goes out.
+    pub fn provisional_acknowledged(&mut self, prack: &Request, exchange: &mut Exchange) -> Status {
+        let Some(reliable) = &mut self.reliable else { return Status::CALL_DOES_NOT_EXIST };
+        if !reliable.acknowledged(prack) {
+            return Status::CALL_DOES_NOT_EXIST;
+        }
+        if let Some(next) = reliable.next(exchange.now) {
+            exchange.transactions.respond(self.transaction, next, exchange.now);
+        }
+        Status::OK
+    }
+
+    /// When [`Self::handle_timeout`] has work.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.reliable.as_ref()?.next_timeout()
+    }
+
+    /// Repeats a provisional response that was not acknowledged; `true`: it never will be.
+    pub fn handle_timeout(&mut self, exchange: &mut Exchange) -> bool {
+        let Some(reliable) = &mut self.reliable else { return false };
+        match reliable.handle_timeout(exchange.now) {
+            Due::Nothing => false,
+            Due::Again(response) => {
+                exchange.transactions.respond(self.transaction, *response, exchange.now);
+                false
+            }
+            Due::GivenUp => true,
+        }
     }
 
     /// Answers 200 with our SDP, which is there whatever a 183 had: JsSIP ends a call without it.
@@ -116,6 +161,7 @@ impl Invite {
     ) {
         if self.is_open() {
             self.state = State::Accepted;
+            self.reliable = None;
             let mut ok = self.response(Status::OK, sdp, dialog);
             timer.confirm(&mut ok);
             exchange.transactions.respond(self.transaction, ok, exchange.now);
@@ -126,6 +172,7 @@ impl Invite {
     pub fn refuse(&mut self, release: &Release, tag: &str, exchange: &mut Exchange) {
         if self.is_open() {
             self.state = State::Done;
+            self.reliable = None;
             let mut response = release.response(&self.request);
             // The INVITE's fields were read when the dialog was made of them.
             let _ = response.set_to_tag(tag);

@@ -25,8 +25,24 @@ use crate::sip::transaction::Failure;
 use crate::wire::sip::{HeaderName, Method, Request, Response, SDP, Status};
 
 impl Call {
+    /// What a leg has to do from time to time may be due.
+    pub(super) fn leg_due(&mut self, side: Side, exchange: &mut Exchange) {
+        self.session_due(side, exchange);
+        self.tones_due(side, exchange);
+        self.hold_due(side, exchange);
+    }
+
+    /// A provisional response that the caller has to acknowledge may be due again.
+    pub(super) fn invite_due(&mut self, exchange: &mut Exchange) {
+        if self.invite.as_mut().is_some_and(|invite| invite.handle_timeout(exchange)) {
+            let text = "our provisional response was never acknowledged";
+            let release = Release::new(Status::SERVER_TIMEOUT, Cause::RECOVERY_ON_TIMER, text);
+            self.end(Party::Caller, release, None, exchange);
+        }
+    }
+
     /// A leg's session timer may be due.
-    pub(super) fn session_due(&mut self, side: Side, exchange: &mut Exchange) {
+    fn session_due(&mut self, side: Side, exchange: &mut Exchange) {
         // Whatever comes of it, it is due once.
         let due = self.leg_mut(side).timer.due(exchange.now);
         let is_up = matches!(self.stage, Stage::Talking | Stage::Connecting);
@@ -124,7 +140,7 @@ impl Call {
     }
 
     /// A trunk may have to be told again.
-    pub(super) fn hold_due(&mut self, side: Side, exchange: &mut Exchange) {
+    fn hold_due(&mut self, side: Side, exchange: &mut Exchange) {
         let is_due = self.leg_mut(side).tell_hold_at.take_if(|at| *at <= exchange.now).is_some();
         if is_due && self.stage == Stage::Talking {
             self.tell_hold(side, exchange);

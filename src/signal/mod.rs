@@ -9,7 +9,7 @@
 //! | [`calls`] | all calls, found by what they share and by when they are due ([`index`], [`deadlines`]) |
 //! | [`call`], [`stage`] | one call, stage by stage |
 //! | `connecting`, `in_call`, `tones`, `lasting`, [`negotiation`], [`session_timer`] | the same call from its answer on: keys, changes, what is played, whose turn it is, signs of life |
-//! | [`invite`], [`attempts`], [`attempt`] | its SIP until then: what the caller was told, who is asked |
+//! | [`invite`], [`reliable`], [`attempts`], [`attempt`] | its SIP until then: what the caller was told, who is asked |
 //! | [`leg`], [`played`], [`peer`], [`browser`], [`trunk`], [`media_leg`] | its two legs and their media: SDP, ICE, DTLS |
 //! | [`privacy`] | who a caller is shown as |
 //! | [`exchange`] | what calls share: [`routing`], [`trunk_health`], [`registrar`], [`directory`], [`control_client`] |
@@ -52,6 +52,7 @@ pub mod records;
 pub mod recovery;
 pub mod registrar;
 pub mod release;
+pub mod reliable;
 pub mod routing;
 pub mod session_timer;
 pub mod stage;

@@ -123,7 +123,8 @@ MATRIX = {
              "test_the_next_trunk_takes_over_when_the_first_is_silent"),
         seen("a process that is told to end says BYE on both sides",
              "test_told_to_end_with_a_call_up_both_sides_hear_it_and_the_record_is_written"),
-        not_seen("reliable provisional responses of ours (Require: 100rel from a trunk that calls)", "420: not there yet"),
+        seen("a trunk that requires it is told reliably that a browser rings",
+             "signal::tests::changes::a_trunk_that_requires_it_acknowledges_that_a_browser_rings"),
         not_seen("digest, TCP, TLS and registration at a trunk", "not there yet"),
     ),
 }

@@ -294,9 +294,10 @@ fn whoever_is_asked_is_answered_in_its_early_dialog() {
     let ok = world.response_at(trunk, Status::OK);
     assert!(body(&ok.body).contains("m=audio"));
     assert_eq!(world.media.remote(Side::B).unwrap().port(), 30_000);
+    // Of nothing that we have sent.
     let prack = early.request(Method::Prack);
     world.send(trunk, prack);
-    world.response_at(trunk, Status::METHOD_NOT_ALLOWED);
+    world.response_at(trunk, Status::CALL_DOES_NOT_EXIST);
     let bye = early.request(Method::Bye);
     world.send(trunk, bye);
     world.response_at(trunk, Status::OK);
@@ -421,4 +422,70 @@ fn a_reliable_provisional_response_is_acknowledged_once_and_in_order() {
     assert_eq!(bye.headers.cseq().unwrap().number, prack.headers.cseq().unwrap().number + 1);
     world.respond(trunk, transaction, Response::to(&bye, Status::OK));
     world.assert_nothing_left();
+}
+
+/// A trunk that requires reliable provisional responses calls a browser, which rings.
+fn reliably_called(world: &mut World) -> (usize, usize, Sent, Asked, Response) {
+    let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
+    let from = "sip:+15550100@198.51.100.7";
+    let mut invite = request(Method::Invite, "sip:1001@192.0.2.10", from, TRUNK_CONTACT, "carrier")
+        .with_body("application/sdp", TRUNK_SDP);
+    invite.headers.push(HeaderName::Require, "100rel");
+    let sent = Sent { transaction: world.send(trunk, invite.clone()), invite };
+    let asked = world.request_at(browser, Method::Invite);
+    assert!(!asked.1.headers.lists(&HeaderName::Require, "100rel"), "no library knows it");
+    world.respond(browser, asked.0, response(&asked.1, Status::RINGING, "b", CONTACT));
+    let ringing = world.response_at(trunk, Status::RINGING);
+    assert!(ringing.headers.lists(&HeaderName::Require, "100rel"));
+    (browser, trunk, sent, asked, ringing)
+}
+
+#[test]
+fn a_trunk_that_requires_it_acknowledges_that_a_browser_rings() {
+    let mut world = World::default();
+    let (browser, trunk, sent, asked, ringing) = reliably_called(&mut world);
+    // It is said again until then: after half a second, and a whole one.
+    world.advance(std::time::Duration::from_millis(1_600));
+    for _ in 0..2 {
+        let again = world.response_at(trunk, Status::RINGING);
+        assert_eq!(
+            again.headers.first(&HeaderName::RSeq),
+            ringing.headers.first(&HeaderName::RSeq)
+        );
+    }
+    let mut early = crate::sip::dialog::Dialog::from_response(&sent.invite, &ringing).unwrap();
+    let rseq = ringing.headers.first(&HeaderName::RSeq).unwrap();
+    for (rack, status) in [
+        ("1 1 INVITE".to_owned(), Status::CALL_DOES_NOT_EXIST),
+        (format!("{rseq} 1 INVITE"), Status::OK),
+        (format!("{rseq} 1 INVITE"), Status::CALL_DOES_NOT_EXIST),
+    ] {
+        let mut prack = early.request(Method::Prack);
+        prack.headers.push(HeaderName::RAck, rack);
+        world.send(trunk, prack);
+        world.response_at(trunk, status);
+    }
+    world.seconds(40);
+    let (browser_sdp, sdp) = (body(&asked.1.body).to_owned(), world.web(browser).sdp("active"));
+    world.answer(browser, asked, "b", &sdp);
+    world.connect_media(browser, &browser_sdp);
+    let ok = world.response_at(trunk, Status::OK);
+    let ack = early.ack(1);
+    world.acknowledge(trunk, ack);
+    assert!(!ok.headers.lists(&HeaderName::Require, "100rel"));
+    world.hang_up(trunk, &mut early);
+    world.take_bye(browser);
+    world.assert_nothing_left();
+}
+
+#[test]
+fn a_trunk_that_never_acknowledges_that_a_browser_rings_is_refused() {
+    let mut world = World::default();
+    let (browser, trunk, _, asked, _) = reliably_called(&mut world);
+    world.seconds(33);
+    world.response_at(trunk, Status::SERVER_TIMEOUT);
+    let (transaction, _) = world.cancelled_at(browser);
+    let terminated = response(&asked.1, Status::REQUEST_TERMINATED, "b", CONTACT);
+    world.respond(browser, transaction, terminated);
+    assert_eq!(world.assert_nothing_left().q850_cause, 102);
 }
