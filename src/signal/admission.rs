@@ -9,7 +9,7 @@ use crate::signal::calls::Shared;
 use crate::signal::engine::{CALLS_MAX, Engine};
 use crate::signal::exchange::{PRODUCT, capabilities, not_allowed, unsupported};
 use crate::signal::flow::FlowId;
-use crate::signal::invite::Invite;
+use crate::signal::invite::{Invite, identity_of};
 use crate::signal::output::Output;
 use crate::signal::peer::Peer;
 use crate::signal::privacy::Shown;
@@ -224,7 +224,7 @@ impl Engine {
             let release = Release::of_status(Status::SERVICE_UNAVAILABLE, text);
             return Some(release.retry_after(RETRY_AFTER_S));
         }
-        let merged = Shared::Invite(Invite::identity(request));
+        let merged = Shared::Invite(identity_of(request));
         if !self.calls.sharing(&merged).is_empty() {
             let text = "the same INVITE on another way";
             return Some(Release::of_status(Status::LOOP_DETECTED, text));

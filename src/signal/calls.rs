@@ -3,6 +3,7 @@
 //! however many there are beside them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::opaque::opaque;
@@ -10,7 +11,6 @@ use crate::control::message::{CallName, Side};
 use crate::signal::call::{Call, Invitation};
 use crate::signal::deadlines::Deadlines;
 use crate::signal::index::Index;
-use crate::signal::invite::Invite;
 use crate::signal::peer::Peer;
 use crate::signal::registrar::address_of;
 use crate::sip::transaction::Flow;
@@ -20,8 +20,8 @@ use crate::sip::transaction::Flow;
 pub enum Shared {
     /// A connection, or a trunk's address, that a leg or an INVITE without its last word is on.
     Flow(Flow),
-    /// An INVITE, by [`Invite::identity`].
-    Invite(String),
+    /// An INVITE, by what it has in common with a merged one.
+    Invite(Arc<str>),
     /// A user's browser, by the address that it has as contact.
     Contact {
         /// The user's name.
@@ -130,7 +130,7 @@ fn shared_of(call: &Call) -> BTreeSet<Shared> {
         }
     }
     let invite = call.invite.as_ref();
-    shared.extend(invite.map(|invite| Shared::Invite(Invite::identity(&invite.request))));
+    shared.extend(invite.map(|invite| Shared::Invite(invite.identity.clone())));
     let invite = invite.filter(|invite| invite.is_open() || invite.is_unacknowledged());
     shared.extend(invite.map(|invite| Shared::Flow(invite.flow)));
     shared

@@ -12,6 +12,10 @@ use crate::sip::transaction::{ClientTransactionId, ServerTransactionId};
 /// addresses stays below this. More are not entered, so what they would name is not found.
 const KEYS_OF_CALL_MAX: usize = 256;
 
+/// Addresses of one leg that passed a check, the last ones: eight browsers that are asked, each with
+/// sixteen.
+const ADDRESSES_MAX: usize = 128;
+
 /// What is looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
@@ -56,10 +60,30 @@ impl Directory {
         if self.entries.get(&key).is_some_and(|(owner, _)| owner == call) {
             return;
         }
+        self.make_room(&key, call, part);
         let keys = self.by_call.entry(call.clone()).or_default();
         if keys.len() < KEYS_OF_CALL_MAX {
             keys.push(key.clone());
             self.entries.insert(key, (call.clone(), part));
+        }
+    }
+
+    /// A call that lasts is changed, refreshed and asked about without end: of each kind its newest keys
+    /// of one part are enough.
+    fn make_room(&mut self, key: &Key, call: &CallName, part: Part) {
+        let (Some(kept), Some(keys)) = (kept_of(key, part), self.by_call.get_mut(call)) else {
+            return;
+        };
+        let is_like = |entries: &HashMap<Key, (CallName, Part)>, other: &Key| {
+            let is_of_part = entries.get(other).is_some_and(|(_, theirs)| *theirs == part);
+            is_of_part && std::mem::discriminant(other) == std::mem::discriminant(key)
+        };
+        while keys.iter().filter(|other| is_like(&self.entries, other)).count() >= kept {
+            let Some(oldest) = keys.iter().position(|other| is_like(&self.entries, other)) else {
+                return;
+            };
+            let oldest = keys.remove(oldest);
+            self.entries.remove(&oldest);
         }
     }
 
@@ -85,6 +109,20 @@ impl Directory {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+}
+
+/// How many keys of a kind a part of a call has; `None`: as many as it makes.
+fn kept_of(key: &Key, part: Part) -> Option<usize> {
+    match (key, part) {
+        // The INVITE whose ACK is awaited, the refresh and the question whose answer is.
+        (Key::Server(_), Part::Leg(_)) | (Key::Client(_), Part::Refresh(_) | Part::Probe(_)) => {
+            Some(1)
+        }
+        // Until a check succeeds after an ICE restart the fragment before it counts.
+        (Key::Fragment(_), _) => Some(2),
+        (Key::Address(..), _) => Some(ADDRESSES_MAX),
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The caller's INVITE and what it has been answered: provisional responses under one tag, our SDP
 //! once before the answer and again in it, and one final response.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::base::opaque::opaque;
@@ -27,6 +28,8 @@ pub struct Invite {
     pub flow: Flow,
     /// Who calls, as the other side is to see them.
     pub shown: Shown,
+    /// [`identity_of`] it.
+    pub identity: Arc<str>,
     state: State,
     /// Whether the caller has our SDP already.
     is_described: bool,
@@ -49,6 +52,16 @@ enum State {
     Done,
 }
 
+/// What an INVITE has in common with another one only if both are the same, merged on different ways
+/// (RFC 3261 §8.2.2.2).
+pub fn identity_of(request: &Request) -> Arc<str> {
+    let headers = &request.headers;
+    let tag = headers.from().ok().and_then(|from| from.tag().map(str::to_owned));
+    let number = headers.cseq().map_or(0, |cseq| cseq.number);
+    format!("{}\n{}\n{number}", headers.call_id().unwrap_or_default(), tag.unwrap_or_default())
+        .into()
+}
+
 impl Invite {
     /// An INVITE that has just come.
     pub fn new(
@@ -59,17 +72,9 @@ impl Invite {
         random: &mut Random,
     ) -> Self {
         let reliable = Reliable::wanted_by(&request, random);
+        let identity = identity_of(&request);
         let (state, is_described) = (State::Trying, false);
-        Self { transaction, request, flow, shown, state, is_described, reliable }
-    }
-
-    /// What this INVITE has in common with another one only if both are the same, merged on different
-    /// ways (RFC 3261 §8.2.2.2).
-    pub fn identity(request: &Request) -> String {
-        let headers = &request.headers;
-        let tag = headers.from().ok().and_then(|from| from.tag().map(str::to_owned));
-        let number = headers.cseq().map_or(0, |cseq| cseq.number);
-        format!("{}\n{}\n{number}", headers.call_id().unwrap_or_default(), tag.unwrap_or_default())
+        Self { transaction, request, flow, shown, identity, state, is_described, reliable }
     }
 
     /// Whether no final response is out yet.

@@ -83,6 +83,25 @@ fn whatever_a_trunk_changes_in_mid_call_is_followed() {
 }
 
 #[test]
+fn however_often_a_call_changes_its_last_change_is_as_good_as_its_first() {
+    let mut world = World::default();
+    let mut call = world.outgoing_call();
+    let keys = world.engine.exchange.directory.len();
+    for round in 0..300 {
+        let way = if round % 2 == 0 { "sendonly" } else { "sendrecv" };
+        for side in Side::BOTH {
+            world.change(&mut call, side, |sdp| sdp.replace("a=sendrecv", &format!("a={way}")));
+        }
+        world.web(call.caller).ufrag = format!("again{round}");
+    }
+    assert!(world.engine.exchange.directory.len() <= keys + 6);
+    // Each was acknowledged: nobody waits for an ACK any more.
+    world.seconds(40);
+    assert_eq!(world.engine.calls(), 1);
+    hang_up(world, call);
+}
+
+#[test]
 fn lines_that_are_added_are_refused_in_place() {
     let mut world = World::default();
     let mut call = world.incoming_call();

@@ -22,36 +22,39 @@ pub struct MediaLine {
     pub mid: Option<String>,
 }
 
-/// The attributes that are read. All others, candidates foremost, are as if they were not there: what
+/// Whether an attribute is read. All others, candidates foremost, are as if they were not there: what
 /// nobody reads can neither be wrong nor too much.
-const READ: [&str; 19] = [
-    "bundle-only",
-    "fingerprint",
-    "fmtp",
-    "group",
-    "ice-lite",
-    "ice-pwd",
-    "ice-ufrag",
-    "inactive",
-    "maxptime",
-    "mid",
-    "ptime",
-    "recvonly",
-    "rtcp",
-    "rtcp-mux",
-    "rtcp-mux-only",
-    "rtpmap",
-    "sendonly",
-    "sendrecv",
-    "setup",
-];
+fn is_read_attribute(name: &str) -> bool {
+    matches!(
+        name,
+        "bundle-only"
+            | "fingerprint"
+            | "fmtp"
+            | "group"
+            | "ice-lite"
+            | "ice-pwd"
+            | "ice-ufrag"
+            | "inactive"
+            | "maxptime"
+            | "mid"
+            | "ptime"
+            | "recvonly"
+            | "rtcp"
+            | "rtcp-mux"
+            | "rtcp-mux-only"
+            | "rtpmap"
+            | "sendonly"
+            | "sendrecv"
+            | "setup"
+    )
+}
 
 /// Adds a line for the parser. In an `m=` or `c=` line one blank is as good as several, and a media
 /// line that is switched off may leave its formats out.
 fn keep(line: &str, kept: &mut String) {
     let is_media = line.starts_with("m=");
-    let is_odd = line.contains("  ") || (is_media && line.matches(' ').count() < 3);
-    if (is_media || line.starts_with("c=")) && is_odd {
+    let is_odd = || line.contains("  ") || (is_media && line.matches(' ').count() < 3);
+    if (is_media || line.starts_with("c=")) && is_odd() {
         let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
         kept.push_str(&words.join(" "));
         if is_media && words.len() == 3 {
@@ -82,7 +85,9 @@ impl Description {
                 Some(b'o' | b's' | b'i' | b'u' | b'e' | b'p' | b'b' | b't' | b'r' | b'z' | b'k')
             ) && start.next() == Some(b'=');
             let is_read = match line.strip_prefix("a=") {
-                Some(attribute) => READ.contains(&attribute.split(':').next().unwrap_or_default()),
+                Some(attribute) => {
+                    is_read_attribute(attribute.split(':').next().unwrap_or_default())
+                }
                 None => !line.is_empty() && !unread,
             };
             if is_read {
