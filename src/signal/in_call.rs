@@ -7,7 +7,7 @@
 //!
 //! In: requests of the far ends. Out: responses, changes of the media legs.
 
-use tracing::{info, warn};
+use tracing::debug;
 
 use crate::control::message::{LegChange, SendDigit, Side, Sound};
 use crate::signal::call::Call;
@@ -194,7 +194,8 @@ impl Call {
         let told = match told {
             Ok(told) => told,
             Err(release) => {
-                info!(call = &*self.name, leg = ?side, text = release.text, "a change is refused");
+                // Whoever has an account could make it endless.
+                debug!(call = &*self.name, leg = ?side, text = release.text, "a change is refused");
                 return release.response(request);
             }
         };
@@ -257,7 +258,7 @@ impl Call {
             Err(no_sdp) => Err(no_sdp.into()),
             Ok(Some(sdp)) => leg.media.answered(sdp).map_err(Release::from),
             // What was agreed on before goes on.
-            Ok(None) => return warn!(call = &*self.name, leg = ?side, "an ACK without its answer"),
+            Ok(None) => return debug!(call = &*self.name, leg = ?side, "an ACK without its answer"),
         };
         match answer {
             Ok(told) => self.changed(side, told, exchange),
@@ -275,7 +276,7 @@ impl Call {
         let (restarts, begins_anew) = (told.ice.is_some(), told.security.is_some());
         if told != LegChange::default() {
             let direction = told.direction;
-            info!(call = &*self.name, leg = ?side, ?direction, restarts, begins_anew, "changed");
+            debug!(call = &*self.name, leg = ?side, ?direction, restarts, begins_anew, "changed");
         }
         self.change_leg(side, told, exchange);
         if restarts {

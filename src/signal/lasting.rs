@@ -274,7 +274,7 @@ impl Leg {
         if status == Status::REQUEST_PENDING {
             self.tell_hold_at = Some(exchange.now + after_glare(is_ours, &mut exchange.random));
         } else {
-            info!(%status, "a trunk does not want to be held");
+            debug!(%status, "a trunk does not want to be held");
         }
     }
 

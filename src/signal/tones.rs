@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tracing::{info, warn};
+use tracing::debug;
 
 use crate::control::message::{Frequency, Level, Off, On, Side, Sound, Tone};
 use crate::signal::call::Call;
@@ -69,7 +69,7 @@ impl Call {
     ) -> bool {
         let tones = &mut self.leg_mut(toward).tones;
         if tones.waiting.len() >= WAITING_MAX {
-            warn!(call = &*self.name, leg = ?toward, "too many digits wait; one is lost");
+            debug!(call = &*self.name, leg = ?toward, "too many digits wait; this one is refused");
             return false;
         }
         tones.waiting.push_back((digit, time));
@@ -112,7 +112,7 @@ impl Call {
         if std::mem::replace(&mut self.leg_mut(side).is_holding, is_holding) == is_holding {
             return;
         }
-        info!(call = &*self.name, leg = ?side, is_holding, "hold");
+        debug!(call = &*self.name, leg = ?side, is_holding, "hold");
         if is_holding {
             exchange.play(&self.name, side.other(), Sound::Silence);
         } else {
