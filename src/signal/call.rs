@@ -331,11 +331,11 @@ impl Call {
         let Some(attempt) = self.attempts.get_mut(number) else { return };
         let Some(noted) = attempt.proceeding(response, exchange) else { return };
         let trunk = attempt.peer.clone();
-        if let Peer::Trunk(trunk) = &attempt.peer {
-            exchange.trunk_health.is_well(trunk);
-        }
         if self.stage != Stage::Asking || attempt.state != AttemptState::Asked {
             return;
+        }
+        if let Peer::Trunk(trunk) = &trunk {
+            exchange.trunk_health.proceeding(trunk, response.status);
         }
         if noted == Noted::Dialog {
             self.park(exchange);
@@ -403,8 +403,8 @@ impl Call {
             return;
         }
         info!(call = &*self.name, status = %release.status, "refused by one who was asked");
-        if let (Peer::Trunk(trunk), Some(seconds)) = (&self.callee.peer, release.retry_after_s) {
-            exchange.trunk_health.wants_rest(trunk, seconds, exchange.now);
+        if let Peer::Trunk(trunk) = &self.callee.peer {
+            exchange.trunk_health.refused(trunk, &release, exchange.now);
         }
         match &self.callee.peer {
             Peer::Trunk(_) if is_worth_another_trunk(release.status) => {

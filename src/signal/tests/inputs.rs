@@ -285,18 +285,63 @@ fn why_a_call_ended_is_told_to_the_other_side_in_its_own_words() {
     world.assert_nothing_left();
 }
 
+/// Another call of the browser, in a dialog of this tag.
+fn dial_again(world: &mut World, browser: usize, tag: &str) {
+    let offer = world.web(browser).sdp("actpass");
+    let (to, from) = ("sip:4711@example.com", "sip:1001@example.com");
+    let invite = request(Method::Invite, to, from, CONTACT, tag);
+    let invite = invite.with_body("application/sdp", offer);
+    world.send_with_credentials(browser, invite, "1001", "one");
+}
+
+#[test]
+fn a_callee_who_is_busy_for_a_while_puts_no_trunk_to_rest() {
+    let mut world = World::default();
+    let browser = world.registered_browser();
+    let (first, second) = (world.trunk(TRUNK_A), world.trunk(TRUNK_B));
+    dial_again(&mut world, browser, "one");
+    let (transaction, invite) = world.request_at(first, Method::Invite);
+    let mut busy = response(&invite, Status::BUSY_HERE, "no", TRUNK_CONTACT);
+    busy.headers.push(HeaderName::RetryAfter, 300);
+    world.respond(first, transaction, busy);
+    let refusal = world.response_at(browser, Status::BUSY_HERE);
+    assert_eq!(refusal.headers.retry_after_s(), Some(300));
+    dial_again(&mut world, browser, "two");
+    let asked = world.request_at(first, Method::Invite);
+    assert!(!world.heard_request(second, Method::Invite));
+    world.refuse(first, asked, Status::BUSY_HERE);
+    world.response_at(browser, Status::BUSY_HERE);
+}
+
+#[test]
+fn a_trunk_that_wakes_up_too_late_is_silent_all_the_same() {
+    let mut world = World::default();
+    let browser = world.registered_browser();
+    let (first, second) = (world.trunk(TRUNK_A), world.trunk(TRUNK_B));
+    dial_again(&mut world, browser, "one");
+    let late = world.request_at(first, Method::Invite);
+    world.peers[first].is_dead = true;
+    world.seconds(5);
+    world.peers[first].is_dead = false;
+    world.ring(first, &late);
+    world.terminate(first, &late);
+    let asked = world.request_at(second, Method::Invite);
+    world.refuse(second, asked, Status::BUSY_HERE);
+    world.response_at(browser, Status::BUSY_HERE);
+    // It would cost this call four seconds as well.
+    dial_again(&mut world, browser, "two");
+    let asked = world.request_at(second, Method::Invite);
+    assert!(!world.heard_request(first, Method::Invite));
+    world.refuse(second, asked, Status::BUSY_HERE);
+    world.response_at(browser, Status::BUSY_HERE);
+}
+
 #[test]
 fn a_trunk_that_asked_for_a_rest_or_was_silent_is_asked_last() {
     let mut world = World::default();
     let browser = world.registered_browser();
     let (first, second) = (world.trunk(TRUNK_A), world.trunk(TRUNK_B));
-    let dial = |world: &mut World, tag: &str| {
-        let offer = world.web(browser).sdp("actpass");
-        let (to, from) = ("sip:4711@example.com", "sip:1001@example.com");
-        let invite = request(Method::Invite, to, from, CONTACT, tag);
-        let invite = invite.with_body("application/sdp", offer);
-        world.send_with_credentials(browser, invite, "1001", "one");
-    };
+    let dial = |world: &mut World, tag: &str| dial_again(world, browser, tag);
     let take = |world: &mut World, trunk: usize| {
         let asked = world.request_at(trunk, Method::Invite);
         world.refuse(trunk, asked, Status::BUSY_HERE);
