@@ -316,7 +316,8 @@ impl Call {
         } else if response.status.is_success() {
             self.callee_answered(number, response, exchange);
         } else if !self.ask_again(number, response, exchange) {
-            self.callee_refused(number, Release::by_callee(response), exchange);
+            let release = Release::by_callee(response, &self.callee.peer);
+            self.callee_refused(number, release, exchange);
         }
     }
 

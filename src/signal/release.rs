@@ -4,6 +4,7 @@
 use crate::base::narrow::Narrow;
 use crate::control::message::{ControlError, ErrorCode};
 use crate::dtls::Failure;
+use crate::signal::peer::Peer;
 use crate::signal::privacy::NotPrivate;
 use crate::signal::session_timer::{INTERVAL_MIN_S, TooSmall};
 use crate::sip::cause::Cause;
@@ -97,8 +98,11 @@ impl Release {
 
     /// The callee's final response, as the caller is to see it. What is between us and the callee
     /// stays there: its challenges and redirections mean nothing to the caller.
-    pub fn by_callee(response: &Response) -> Self {
+    pub fn by_callee(response: &Response, callee: &Peer) -> Self {
         let status = match response.status.code() {
+            // Of one browser. As our own it would take all of us out of a trunk's rotation
+            // (RFC 3261 §16.7 step 6, §21.5.4).
+            503 if matches!(callee, Peer::User(_)) => Status::TEMPORARILY_UNAVAILABLE,
             // Of whom was called, whom nobody could reach, or nobody may.
             402..=404 | 408 | 410 | 480 | 484..=486 | 488 | 500..=504 | 600..=699 => {
                 response.status

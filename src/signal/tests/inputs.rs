@@ -230,10 +230,13 @@ fn the_same_invite_on_another_way_makes_no_second_call() {
     let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
     let sent = world.send(trunk, invite("one", |_| {}));
     let asked = world.request_at(browser, Method::Invite);
-    // The bench gives it another branch.
-    world.send(trunk, invite("one", |_| {}));
-    world.response_at(trunk, Status::LOOP_DETECTED);
-    assert!(!world.heard_request(browser, Method::Invite));
+    let other = world.trunk(TRUNK_B);
+    for way in [trunk, other] {
+        // The bench gives it another branch.
+        world.send(way, invite("one", |_| {}));
+        world.response_at(way, Status::LOOP_DETECTED);
+        assert!(!world.heard_request(browser, Method::Invite));
+    }
     world.records.clear();
     world.respond(browser, asked.0, response(&asked.1, Status::RINGING, "b", CONTACT));
     world.cancel(trunk, sent);
@@ -267,6 +270,34 @@ fn an_info_without_a_body_is_a_sign_of_life_and_require_is_looked_at_inside_a_ca
     world.hang_up(call.caller, &mut call.caller_dialog);
     world.take_bye(call.callee);
     world.assert_nothing_left();
+}
+
+#[test]
+fn why_a_call_was_cancelled_is_told_to_who_rings_in_its_own_words() {
+    for (theirs, cause) in
+        [("", 16), ("Q.850;cause=0", 16), ("Q.850;cause=200", 16), ("Q.850;cause=31", 31)]
+    {
+        let mut world = World::default();
+        let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
+        let sent = world.send(trunk, invite("one", |_| {}));
+        let asked = world.request_at(browser, Method::Invite);
+        world.respond(browser, asked.0, response(&asked.1, Status::RINGING, "b", CONTACT));
+        let elsewhere = "SIP;cause=200;text=\"Call completed elsewhere\"";
+        let reasons: Vec<_> =
+            [elsewhere, theirs].into_iter().filter_map(crate::wire::sip::Reason::parse).collect();
+        let now = world.now;
+        world.peers[trunk].transactions.cancel(sent, &reasons, now);
+        world.deliver();
+        let (transaction, told) = world.cancelled_at(browser);
+        assert_eq!(told[0].text.as_deref(), Some("Call completed elsewhere"));
+        let told: Vec<_> = told.iter().map(|one| (one.protocol.as_str(), one.cause)).collect();
+        assert_eq!(told, [("SIP", Some(200)), ("Q.850", Some(cause))], "{theirs}");
+        let terminated = response(&asked.1, Status::REQUEST_TERMINATED, "b", CONTACT);
+        world.respond(browser, transaction, terminated);
+        world.response_at(trunk, Status::REQUEST_TERMINATED);
+        let record = world.assert_nothing_left();
+        assert_eq!((record.sip_status, u16::from(record.q850_cause)), (487, cause), "{theirs}");
+    }
 }
 
 #[test]
@@ -398,15 +429,30 @@ fn statuses_between_two_hops_do_not_cross() {
         (Status::GONE, Status::GONE),
     ] {
         let mut world = World::default();
-        let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
+        let (browser, first) = (world.registered_browser(), world.trunk(TRUNK_A));
+        let second = world.trunk(TRUNK_B);
         world.dial(browser, "4711");
-        let asked = world.request_at(trunk, Method::Invite);
-        world.refuse(trunk, asked, theirs);
-        if world.engine.calls() > 0 {
-            // One that speaks of the trunk is put to the next one.
-            continue;
+        let asked = world.request_at(first, Method::Invite);
+        world.refuse(first, asked, theirs);
+        // What speaks of the trunk, or of our request, is put to the next one.
+        let is_put_to_the_next = ours == Status::SERVER_INTERNAL_ERROR;
+        assert_eq!(world.heard_request(second, Method::Invite), is_put_to_the_next, "{theirs}");
+        if is_put_to_the_next {
+            let asked = world.request_at(second, Method::Invite);
+            world.refuse(second, asked, theirs);
         }
         world.response_at(browser, ours);
         world.assert_nothing_left();
     }
+}
+
+#[test]
+fn a_browser_that_cannot_does_not_take_us_out_of_a_trunks_rotation() {
+    let mut world = World::default();
+    let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
+    world.send(trunk, invite("one", |_| {}));
+    let asked = world.request_at(browser, Method::Invite);
+    world.refuse(browser, asked, Status::SERVICE_UNAVAILABLE);
+    world.response_at(trunk, Status::TEMPORARILY_UNAVAILABLE);
+    world.assert_nothing_left();
 }
