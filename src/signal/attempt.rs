@@ -200,6 +200,9 @@ impl Attempt {
     /// overtook one that is still to come, and means nothing now (RFC 3262 §4).
     pub fn proceeding(&mut self, response: &Response, exchange: &mut Exchange) -> Option<Noted> {
         self.silent_until = None;
+        if let (Peer::Trunk(trunk), AttemptState::Asked) = (&self.peer, self.state) {
+            exchange.trunk_health.proceeding(trunk, response.status);
+        }
         let Some(dialog) = self.dialog_of(response) else { return Some(Noted::Nothing) };
         let known = self.early.iter().position(|early| early.dialog.id == dialog.id);
         let at = match known {

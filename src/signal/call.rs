@@ -335,9 +335,6 @@ impl Call {
         if self.stage != Stage::Asking || attempt.state != AttemptState::Asked {
             return;
         }
-        if let Peer::Trunk(trunk) = &trunk {
-            exchange.trunk_health.proceeding(trunk, response.status);
-        }
         if noted == Noted::Dialog {
             self.park(exchange);
         }
@@ -404,18 +401,18 @@ impl Call {
             return;
         }
         info!(call = &*self.name, status = %release.status, "refused by one who was asked");
-        if let Peer::Trunk(trunk) = &self.callee.peer {
-            exchange.trunk_health.refused(trunk, &release, exchange.now);
-        }
         match &self.callee.peer {
-            Peer::Trunk(_) if is_worth_another_trunk(release.status) => {
-                self.ask_next_trunk(exchange);
+            Peer::Trunk(trunk) => {
+                exchange.trunk_health.refused(trunk, &release, exchange.now);
+                if is_worth_another_trunk(release.status) {
+                    self.ask_next_trunk(exchange);
+                }
             }
             // A 6xx speaks for all of the user's browsers (RFC 3261 §16.7 step 5).
             Peer::User(_) if release.status >= Status::BUSY_EVERYWHERE => {
                 return self.end(Party::Callee, release, None, exchange);
             }
-            Peer::Trunk(_) | Peer::User(_) => {}
+            Peer::User(_) => {}
         }
         self.end_if_nobody_is_asked(exchange);
     }
