@@ -456,3 +456,81 @@ fn a_browser_that_cannot_does_not_take_us_out_of_a_trunks_rotation() {
     world.response_at(trunk, Status::TEMPORARILY_UNAVAILABLE);
     world.assert_nothing_left();
 }
+
+/// What stands in an SDP, and what stands there instead in somebody's: nothing of it is read.
+const UNREAD: [(&str, &str); 30] = [
+    ("s=-\r\n", ""),
+    ("s=-", "s="),
+    ("t=0 0\r\n", ""),
+    ("t=0 0", "t=4294967296 99999999999999999999"),
+    ("t=0 0", "b=AS:4294967296\r\nk=clear:x\r\nt=0 0\r\nr=7d 1h 0 25h"),
+    ("o=- 1 1 IN IP4 198.51.100.7", "o=my user -1 x IN IP6 gw.example.com"),
+    ("o=- 1 1", "o=- 99999999999999999999 99999999999999999999"),
+    ("a=sendrecv", "x=foo\r\nfoo\r\n\r\na=sendrecv"),
+    ("a=sendrecv\r\n", "a=sendrecv\r\n\r\n\0"),
+    ("a=sendrecv\r\n", "a=sendrecv"),
+    ("a=sendrecv", "a=\r\na=ptime:\r\na=maxptime:4294967296\r\na=sendrecv"),
+    ("a=sendrecv", "a=ptime:99999999999\r\na=sendrecv"),
+    ("a=sendrecv", "a=ssrc:4294967296 cname:x\r\na=crypto:1 X inline:y\r\na=sendrecv"),
+    ("a=sendrecv", "a=candidate:1 1 UDP 99999999999 198.51.100.7 1 typ host\r\na=sendrecv"),
+    ("a=sendrecv", "a=rtcp:\r\na=rtcp:99999\r\na=sendrecv"),
+    ("a=sendrecv", "a=fmtp:101\r\na=sendrecv"),
+    ("a=sendrecv", "a=fmtp:101 0-4294967296\r\na=sendrecv"),
+    ("a=sendrecv", "a=rtpmap:999 foo/8000\r\na=rtpmap:96 foo/99999999999\r\na=sendrecv"),
+    ("a=rtpmap:0 PCMU/8000", "a=rtpmap:0 PCMU"),
+    ("a=rtpmap:0 PCMU/8000", "a=rtpmap: 0  pcmu/8000/1 "),
+    ("c=IN IP4 198.51.100.7", "c=IN IP4  198.51.100.7 "),
+    ("m=audio 20000 RTP/AVP 0 101", "m=audio 20000/1 RTP/AVP 0 0 101 4294967296 "),
+    ("a=sendrecv\r\n", "a=sendrecv\r\nm=video 4294967296 RTP/AVP 99\r\n"),
+    ("a=sendrecv\r\n", "a=sendrecv\r\nm=video 65536/2 RTP/AVP\r\n"),
+    ("a=sendrecv\r\n", "a=sendrecv\r\nm=audio 0 RTP/AVP\r\n"),
+    ("a=sendrecv\r\n", "a=sendrecv\r\nm=image 0 udptl t38\r\nc=IN IP6 ::\r\n"),
+    ("a=sendrecv\r\n", "a=sendrecv\r\nm=message 2855 TCP/MSRP *\r\n"),
+    ("v=0", "\r\nv=0"),
+    ("\r\n", "\n"),
+    ("s=-", "s=\u{e9}t\u{e9}"),
+];
+
+#[test]
+fn what_nobody_reads_costs_no_call_and_no_answer() {
+    for (theirs, instead) in UNREAD {
+        assert!(TRUNK_SDP.contains(theirs), "{theirs}");
+        let sdp = TRUNK_SDP.replace(theirs, instead);
+        rung_with(|invite| *invite = invite.clone().with_body("application/sdp", sdp.clone()));
+        answered_with(|ok| *ok = ok.clone().with_body("application/sdp", sdp));
+    }
+    for (name, value) in [
+        (HeaderName::Require, ", timer,"),
+        (HeaderName::ContentEncoding, ""),
+        (HeaderName::ContentType, "Application/SDP; charset=utf-8;"),
+        (HeaderName::SessionExpires, "99999999999"),
+        (HeaderName::SessionExpires, "soon;refresher=somebody"),
+        (HeaderName::MinSe, "often"),
+        (HeaderName::RetryAfter, "99999999999"),
+        (HeaderName::Reason, "none"),
+        (HeaderName::PAssertedIdentity, "<<"),
+        (HeaderName::Allow, ""),
+    ] {
+        rung_with(|invite| invite.headers.set(name.clone(), value));
+        answered_with(|ok| ok.headers.set(name, value));
+    }
+}
+
+/// A call of a browser that a trunk answers so; the browser hangs up.
+fn answered_with(change: impl FnOnce(&mut crate::wire::sip::Response)) {
+    let mut world = World::default();
+    let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
+    let sent = world.dial(browser, "4711");
+    let (transaction, invite) = world.request_at(trunk, Method::Invite);
+    let ok = response(&invite, Status::OK, "gw", TRUNK_CONTACT);
+    let mut ok = ok.with_body("application/sdp", TRUNK_SDP);
+    change(&mut ok);
+    world.respond(trunk, transaction, ok);
+    world.ack_at(trunk);
+    let ok = world.response_at(browser, Status::OK);
+    let mut dialog = world.confirm(browser, &sent, &ok, "");
+    world.connect_media(browser, body_of(&ok));
+    world.hang_up(browser, &mut dialog);
+    world.take_bye(trunk);
+    world.assert_nothing_left();
+}

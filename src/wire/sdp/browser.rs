@@ -651,11 +651,10 @@ mod tests {
         for (sdp, line) in [
             ("", 0),
             ("\r\n\r\n", 0),
-            ("hello", 1),
+            ("hello", 0),
             ("v=1\r\n", 1),
-            ("s=-\r\nv=0\r\nnonsense\r\n", 3),
             ("v=0\r\nt=0 0\r\nm=audio\r\n", 3),
-            ("v=0\r\ns=-\r\n\r\nm=audio 99999 RTP/AVP 0\r\n", 4),
+            ("v=0\r\ns=-\r\n\r\nm=audio nine RTP/AVP 0\r\n", 4),
             ("v=0\r\nm=vi\u{e9}o 9 RTP/AVP 0\r\n", 2),
             ("v=0\r\nm=audio 9 RTP\t/AVP 0\r\n", 2),
         ] {

@@ -145,6 +145,7 @@ impl AudioFormats {
     fn add(&mut self, section: Section<'_>, payload_type: PayloadType) {
         let mapped = parameter_of(section, "rtpmap", payload_type);
         let Some((name, rate)) = mapped
+            .filter(|mapping| mapping.contains('/'))
             .or(match payload_type {
                 // The static types need no a=rtpmap (RFC 3551 §6).
                 PayloadType::PCMU => Some("PCMU/8000"),

@@ -49,21 +49,32 @@ fn is_read_attribute(name: &str) -> bool {
     )
 }
 
-/// Adds a line for the parser. In an `m=` or `c=` line one blank is as good as several, and a media
-/// line that is switched off may leave its formats out.
+/// Adds a line for the parser. In an `m=` or `c=` line one blank is as good as several. A media line
+/// that is switched off may leave its formats out, and one whose port is none is switched off.
 fn keep(line: &str, kept: &mut String) {
     let is_media = line.starts_with("m=");
-    let is_odd = || line.contains("  ") || (is_media && line.matches(' ').count() < 3);
-    if (is_media || line.starts_with("c=")) && is_odd() {
-        let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
-        kept.push_str(&words.join(" "));
-        if is_media && words.len() == 3 {
-            kept.push_str(" 0");
+    let has_no_port = || line.split(' ').nth(1).is_some_and(is_too_large);
+    let is_odd_media = || line.matches(' ').count() < 3 || has_no_port();
+    if (is_media || line.starts_with("c=")) && (line.contains("  ") || (is_media && is_odd_media()))
+    {
+        let mut words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+        if is_media && words.get(1).is_some_and(|port| is_too_large(port)) {
+            words[1] = "0";
         }
+        if is_media && words.len() == 3 {
+            words.push("0");
+        }
+        kept.push_str(&words.join(" "));
     } else {
         kept.push_str(line);
     }
     kept.push('\n');
+}
+
+fn is_too_large(port: &str) -> bool {
+    let port = port.split('/').next().unwrap_or_default();
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && port.parse::<u16>().is_err()
 }
 
 /// A whole SDP.
@@ -79,16 +90,13 @@ impl Description {
         let mut numbers = Vec::new();
         for (index, line) in sdp.lines().enumerate() {
             let line = line.trim_end();
-            let mut start = line.bytes();
-            let unread = matches!(
-                start.next(),
-                Some(b'o' | b's' | b'i' | b'u' | b'e' | b'p' | b'b' | b't' | b'r' | b'z' | b'k')
-            ) && start.next() == Some(b'=');
-            let is_read = match line.strip_prefix("a=") {
-                Some(attribute) => {
+            let is_read = match line.split_once('=') {
+                Some(("a", attribute)) => {
                     is_read_attribute(attribute.split(':').next().unwrap_or_default())
                 }
-                None => !line.is_empty() && !unread,
+                // The other types say nothing that is read, and what has no type is no line of SDP.
+                Some((kind, _)) => matches!(kind, "v" | "c" | "m"),
+                None => false,
             };
             if is_read {
                 keep(line, &mut kept);

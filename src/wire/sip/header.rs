@@ -150,7 +150,8 @@ impl Headers {
     /// Each value of every field called `name`, split at the commas that stand outside quotes and
     /// angle brackets. At most [`VALUES_MAX`].
     pub fn values<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.all(name).flat_map(split_values).take(VALUES_MAX)
+        let all = self.all(name).flat_map(split_values).take(VALUES_MAX);
+        all.filter(|value| !value.is_empty())
     }
 
     /// Adds a field at the end. CR and LF in `value` become blanks when it is written.

@@ -158,8 +158,8 @@ fn sdp_of<'a>(headers: &Headers, body: &'a [u8]) -> Result<Option<&'a str>, NoSd
         Some(_) => headers.content_type().ok().flatten(),
     };
     let kind = kind.ok_or(NoSdp::OtherType)?;
-    let encoding = headers.first(&HeaderName::ContentEncoding);
-    if encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity")) {
+    let is_undone = |encoding: &str| encoding.eq_ignore_ascii_case("identity");
+    if !headers.values(&HeaderName::ContentEncoding).all(is_undone) {
         return Err(NoSdp::Encoded);
     }
     body::sdp_of(&kind, body)

@@ -335,7 +335,8 @@ impl ContentType {
         }
         Some(Self {
             media_type: format!("{main}/{sub}").to_ascii_lowercase(),
-            parameters: Parameters::parse_header(parameters)?,
+            // Some write a separator with nothing behind it.
+            parameters: Parameters::parse_header(parameters.trim_end_matches([';', ' ']))?,
         })
     }
 }
