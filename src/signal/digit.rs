@@ -2,6 +2,7 @@
 //! `Duration=160`, each on a line of its own), and `application/dtmf`, a digit alone. In: a body.
 //! Out: what to press. Nothing standardises them; what is read here is what clients send.
 
+use crate::wire::sip::scalar;
 use crate::wire::telephone_event::{Digit, DigitTime};
 
 /// What INFO may carry.
@@ -11,9 +12,9 @@ pub const CONTENT_TYPES: &str = "application/dtmf-relay, application/dtmf";
 pub enum Pressed {
     /// This digit, for so long.
     Digit(Digit, DigitTime),
-    /// Nothing.
+    /// Nothing: a sign of life, or a pause between digits.
     Nothing,
-    /// A hook flash or another signal that RTP events of a call do not carry.
+    /// A hook flash, which nobody behind us would hear.
     Unsupported,
 }
 
@@ -32,8 +33,8 @@ pub fn read(media_type: Option<&str>, body: &[u8]) -> Option<Pressed> {
                 key.trim().eq_ignore_ascii_case(name).then(|| value.trim())
             })
         };
-        let duration_ms = value("duration").and_then(|value| value.parse().ok());
-        let time = duration_ms.map_or(DigitTime::DEFAULT, DigitTime::clamped_ms);
+        let time =
+            value("duration").and_then(scalar).map_or(DigitTime::DEFAULT, DigitTime::clamped_ms);
         return pressed(value("signal")?, time);
     }
     if media_type.eq_ignore_ascii_case("application/dtmf") {
@@ -58,7 +59,8 @@ fn pressed(signal: &str, time: DigitTime) -> Option<Pressed> {
     let (character, None) = (characters.next()?, characters.next()) else { return None };
     match Digit::from_char(character) {
         Some(digit) => Some(Pressed::Digit(digit, time)),
-        None => matches!(character, 'R' | 'r' | '!' | ',').then_some(Pressed::Unsupported),
+        None if character == ',' => Some(Pressed::Nothing),
+        None => matches!(character, 'R' | 'r' | '!').then_some(Pressed::Unsupported),
     }
 }
 
@@ -81,7 +83,11 @@ mod tests {
         assert_eq!(relay("Signal=11\r\nDuration=160\r\n"), digit('#', 160));
         assert_eq!(relay(""), Some(Pressed::Nothing));
         assert_eq!(read(None, b""), Some(Pressed::Nothing));
-        assert_eq!(relay("Signal=R\r\nDuration=100"), Some(Pressed::Unsupported));
+        assert_eq!(relay("Signal=1\nDuration=4294967296"), digit('1', 5_000));
+        for flash in ["R", "!", "16"] {
+            assert_eq!(relay(&format!("Signal={flash}")), Some(Pressed::Unsupported));
+        }
+        assert_eq!(relay("Signal=,"), Some(Pressed::Nothing));
         assert_eq!(read(Some("application/dtmf"), b"7"), digit('7', 100));
     }
 

@@ -315,7 +315,8 @@ impl Call {
                     Err(Away) => Some(not_pressed(request)),
                 }
             }
-            Some(Pressed::Nothing | Pressed::Unsupported) => Some(ok),
+            Some(Pressed::Nothing) => Some(ok),
+            Some(Pressed::Unsupported) => Some(not_pressed(request)),
             None => {
                 let mut response = Response::to(request, Status::UNSUPPORTED_MEDIA_TYPE);
                 response.headers.push(HeaderName::Accept, digit::CONTENT_TYPES);

@@ -39,6 +39,9 @@ fn a_digit_that_nobody_can_press_is_refused() {
     world.send(call.caller, info.with_body("application/dtmf", "5"));
     world.response_at(call.caller, Status::TEMPORARILY_UNAVAILABLE);
     world.connect_control();
+    let flash = call.caller_dialog.request(Method::Info);
+    world.send(call.caller, flash.with_body("application/dtmf-relay", "Signal=R\r\nDuration=100"));
+    world.response_at(call.caller, Status::TEMPORARILY_UNAVAILABLE);
     world.hang_up(call.caller, &mut call.caller_dialog);
     world.take_bye(call.callee);
     world.assert_nothing_left();

@@ -144,17 +144,14 @@ impl AudioFormats {
 
     fn add(&mut self, section: Section<'_>, payload_type: PayloadType) {
         let mapped = parameter_of(section, "rtpmap", payload_type);
-        let Some((name, rate)) = mapped
-            .filter(|mapping| mapping.contains('/'))
-            .or(match payload_type {
-                // The static types need no a=rtpmap (RFC 3551 §6).
-                PayloadType::PCMU => Some("PCMU/8000"),
-                PayloadType::PCMA => Some("PCMA/8000"),
-                other if other.value() == comfort_noise::STATIC => Some("CN/8000"),
-                _ => None,
-            })
-            .and_then(|mapping| mapping.split_once('/'))
-        else {
+        let mapped = mapped.and_then(|mapping| mapping.split_once('/'));
+        let Some((name, rate)) = mapped.or(match payload_type {
+            // The static types need no a=rtpmap (RFC 3551 §6).
+            PayloadType::PCMU => Some(("PCMU", "8000")),
+            PayloadType::PCMA => Some(("PCMA", "8000")),
+            other if other.value() == comfort_noise::STATIC => Some(("CN", "8000")),
+            _ => None,
+        }) else {
             return;
         };
         // The channel count after the rate: always 2 for Opus (RFC 7587 §7), else 1.

@@ -90,13 +90,11 @@ impl Description {
         let mut numbers = Vec::new();
         for (index, line) in sdp.lines().enumerate() {
             let line = line.trim_end();
-            let is_read = match line.split_once('=') {
-                Some(("a", attribute)) => {
-                    is_read_attribute(attribute.split(':').next().unwrap_or_default())
-                }
+            let is_read = match line.as_bytes() {
+                [b'a', b'=', ..] => is_read_attribute(line[2..].split(':').next().unwrap_or("")),
                 // The other types say nothing that is read, and what has no type is no line of SDP.
-                Some((kind, _)) => matches!(kind, "v" | "c" | "m"),
-                None => false,
+                [kind, b'=', ..] => matches!(kind, b'v' | b'c' | b'm'),
+                _ => false,
             };
             if is_read {
                 keep(line, &mut kept);

@@ -36,7 +36,7 @@ pub use parameter::{Parameter, Parameters};
 pub use parse::{Malformed, Unparsable, parse_datagram, parse_websocket};
 pub use status::Status;
 pub use token::Token;
-pub(crate) use token::quote;
+pub(crate) use token::{quote, scalar};
 pub use uri::{BadUri, SipScheme, SipUri, TelUri, Uri};
 pub use value::{
     AuthParameters, CSeq, Contacts, ContentType, NameAddr, Reason, ResponsePort, SentBy, Transport,

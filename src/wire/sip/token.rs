@@ -46,7 +46,7 @@ pub(super) fn number<T: FromStr>(text: &str) -> Option<T> {
 }
 
 /// Digits as a number; one too large is the largest, which is what it means (RFC 4475 §3.1.2.4).
-pub(super) fn scalar(text: &str) -> Option<u32> {
+pub(crate) fn scalar(text: &str) -> Option<u32> {
     let text = text.trim();
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     is_number.then(|| text.parse().unwrap_or(u32::MAX))
