@@ -66,7 +66,15 @@ impl Call {
                 let status = invite.map_or(Status::CALL_DOES_NOT_EXIST, |invite| {
                     invite.provisional_acknowledged(request, exchange)
                 });
-                Response::to(request, status)
+                match status {
+                    // Our provisional responses carry no SDP: an offer now is out of turn
+                    // (RFC 3262 §5), and must not be taken for agreed on.
+                    Status::OK if request.is_describing() => {
+                        let text = "an offer while another one waits for its answer";
+                        Release::of_status(Status::NOT_ACCEPTABLE_HERE, text).response(request)
+                    }
+                    status => Response::to(request, status),
+                }
             }
             (Ok(_), Method::Options) => capabilities(request),
             (Ok(_), _) => not_allowed(request),

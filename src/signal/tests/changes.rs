@@ -498,6 +498,31 @@ fn a_trunk_that_requires_it_acknowledges_that_a_browser_rings() {
 }
 
 #[test]
+fn an_offer_that_comes_with_the_acknowledgement_is_not_taken_for_agreed_on() {
+    let mut world = World::default();
+    let (browser, trunk, sent, asked, ringing) = reliably_called(&mut world);
+    let mut early = crate::sip::dialog::Dialog::from_response(&sent.invite, &ringing).unwrap();
+    let rseq = ringing.headers.first(&HeaderName::RSeq).unwrap();
+    let mut prack = early.request(Method::Prack);
+    prack.headers.push(HeaderName::RAck, format!("{rseq} 1 INVITE"));
+    let elsewhere = TRUNK_SDP.replace("20000", "30000");
+    world.send(trunk, prack.with_body("application/sdp", elsewhere));
+    world.response_at(trunk, Status::NOT_ACCEPTABLE_HERE);
+    // It is acknowledged all the same: nothing is said again, and the call goes on.
+    world.seconds(40);
+    assert_eq!(world.media.remote(Side::A), Some("198.51.100.7:20000".parse().unwrap()));
+    let (browser_sdp, sdp) = (body(&asked.1.body).to_owned(), world.web(browser).sdp("active"));
+    world.answer(browser, asked, "b", &sdp);
+    world.connect_media(browser, &browser_sdp);
+    world.response_at(trunk, Status::OK);
+    let ack = early.ack(1);
+    world.acknowledge(trunk, ack);
+    world.hang_up(trunk, &mut early);
+    world.take_bye(browser);
+    world.assert_nothing_left();
+}
+
+#[test]
 fn a_trunk_that_never_acknowledges_that_a_browser_rings_is_refused() {
     let mut world = World::default();
     let (browser, trunk, _, asked, _) = reliably_called(&mut world);
