@@ -102,6 +102,7 @@ fn refusals_say_what_would_do() {
     assert_eq!(refusal.headers.first(&HeaderName::Unsupported), Some("foo"));
     for (what, with, code) in [
         ("IP4 198.51.100.7", "IP6 2001:db8::7", "300"),
+        ("c=IN IP4 198.51.100.7", "c=IN IP4 gw.example.com", "301"),
         ("RTP/AVP 0 101", "RTP/AVP 18", "305"),
         ("m=audio", "m=video", "304"),
     ] {
