@@ -69,7 +69,7 @@ impl Call {
                 match status {
                     // Our provisional responses carry no SDP: an offer now is out of turn
                     // (RFC 3262 §5), and must not be taken for agreed on.
-                    Status::OK if request.is_describing() => {
+                    Status::OK if matches!(request.sdp(), Ok(Some(_))) => {
                         let text = "an offer while another one waits for its answer";
                         Release::of_status(Status::NOT_ACCEPTABLE_HERE, text).response(request)
                     }
@@ -146,6 +146,15 @@ impl Call {
         }
     }
 
+    /// Says in the log what goes wrong on a leg.
+    pub(super) fn complain(&mut self, side: Side, what: &str, why: &str) {
+        let leg = match side {
+            Side::A => &mut self.caller,
+            Side::B => &mut self.callee,
+        };
+        leg.complain(&self.name, side, what, why);
+    }
+
     /// Tells media to change a leg; while media is away, once it is back.
     pub(super) fn change_leg(&mut self, side: Side, change: LegChange, exchange: &mut Exchange) {
         if let Err(change) = exchange.change_leg(&self.name, side, change) {
@@ -202,8 +211,7 @@ impl Call {
         let told = match told {
             Ok(told) => told,
             Err(release) => {
-                // Whoever has an account could make it endless.
-                debug!(call = &*self.name, leg = ?side, text = release.text, "a change is refused");
+                self.complain(side, "a change is refused", &release.text);
                 return release.response(request);
             }
         };
@@ -265,8 +273,10 @@ impl Call {
         let answer = match ack.sdp() {
             Err(no_sdp) => Err(no_sdp.into()),
             Ok(Some(sdp)) => leg.media.answered(sdp).map_err(Release::from),
-            // What was agreed on before goes on.
-            Ok(None) => return debug!(call = &*self.name, leg = ?side, "an ACK without its answer"),
+            Ok(None) => {
+                let why = "what was agreed on before goes on";
+                return self.complain(side, "an ACK without its answer", why);
+            }
         };
         match answer {
             Ok(told) => self.changed(side, told, exchange),

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::control::message::{CallStatistics, Side};
 use crate::signal::call::{Call, ENDING_MAX};
@@ -115,7 +115,7 @@ impl Call {
             // The session lasts as it was (RFC 3261 §14.1); it is asked again before its end.
             status => {
                 leg.timer.again(None, exchange.now);
-                info!(call = &*self.name, leg = ?side, %status, "a refresh was refused");
+                self.complain(side, "a refresh or a hold is refused", &status.to_string());
             }
         }
     }
@@ -273,8 +273,6 @@ impl Leg {
         media.hold(self.knows_hold);
         if status == Status::REQUEST_PENDING {
             self.tell_hold_at = Some(exchange.now + after_glare(is_ours, &mut exchange.random));
-        } else {
-            debug!(%status, "a trunk does not want to be held");
         }
     }
 

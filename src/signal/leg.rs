@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tracing::{debug, warn};
 
 use crate::base::opaque::opaque;
 use crate::control::message::{
@@ -70,9 +71,24 @@ pub struct Leg {
     /// What media may not have heard while it was away, keys among it: not for the blob.
     #[serde(skip)]
     pub untold: LegChange,
+    /// Whether the log has a line about it already.
+    #[serde(skip)]
+    complaints: Complaints,
 }
 
 opaque!(Leg);
+
+/// One line a leg at the log's default level: whoever has an account could make it endless.
+#[derive(Debug, Default)]
+struct Complaints {
+    has_one: bool,
+}
+
+impl Complaints {
+    fn is_first(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_one, true)
+    }
+}
 
 /// The media of a leg.
 #[derive(Serialize, Deserialize)]
@@ -116,6 +132,17 @@ impl Leg {
             tones: Tones::default(),
             farewell: Farewell::None,
             untold: LegChange::default(),
+            complaints: Complaints::default(),
+        }
+    }
+
+    /// Says what goes wrong on this leg.
+    pub fn complain(&mut self, call: &CallName, side: Side, what: &str, why: &str) {
+        if self.complaints.is_first() {
+            let more = "more of this leg is in the debug log";
+            warn!(call = &**call, leg = ?side, why, more, "{what}");
+        } else {
+            debug!(call = &**call, leg = ?side, why, "{what}");
         }
     }
 
@@ -409,5 +436,17 @@ impl LegMedia {
             LegMedia::Browser(media) => Some(media),
             LegMedia::Trunk(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leg_has_one_line_at_the_default_level() {
+        let mut complaints = Complaints::default();
+        let firsts = (0..1_000).filter(|_| complaints.is_first()).count();
+        assert_eq!(firsts, 1);
     }
 }

@@ -67,11 +67,11 @@ impl Call {
         time: DigitTime,
         exchange: &mut Exchange,
     ) -> bool {
-        let tones = &mut self.leg_mut(toward).tones;
-        if tones.waiting.len() >= WAITING_MAX {
-            debug!(call = &*self.name, leg = ?toward, "too many digits wait; this one is refused");
+        if self.leg(toward).tones.waiting.len() >= WAITING_MAX {
+            self.complain(toward, "a digit is refused", "too many wait to be sounded");
             return false;
         }
+        let tones = &mut self.leg_mut(toward).tones;
         tones.waiting.push_back((digit, time));
         if tones.until.is_none() {
             self.sound_next(toward, exchange);

@@ -481,7 +481,8 @@ fn a_trunk_that_requires_it_acknowledges_that_a_browser_rings() {
     ] {
         let mut prack = early.request(Method::Prack);
         prack.headers.push(HeaderName::RAck, rack);
-        world.send(trunk, prack);
+        // What stands beside it is no offer.
+        world.send(trunk, prack.with_body("application/isup", "x"));
         world.response_at(trunk, status);
     }
     world.seconds(40);

@@ -326,6 +326,13 @@ fn dial_again(world: &mut World, browser: usize, tag: &str) {
     world.send_with_credentials(browser, invite, "1001", "one");
 }
 
+/// The trunk is asked, and whom it was to reach is busy.
+fn busy_at(world: &mut World, trunk: usize, browser: usize) {
+    let asked = world.request_at(trunk, Method::Invite);
+    world.refuse(trunk, asked, Status::BUSY_HERE);
+    world.response_at(browser, Status::BUSY_HERE);
+}
+
 #[test]
 fn a_callee_who_is_busy_for_a_while_puts_no_trunk_to_rest() {
     let mut world = World::default();
@@ -339,10 +346,8 @@ fn a_callee_who_is_busy_for_a_while_puts_no_trunk_to_rest() {
     let refusal = world.response_at(browser, Status::BUSY_HERE);
     assert_eq!(refusal.headers.retry_after_s(), Some(300));
     dial_again(&mut world, browser, "two");
-    let asked = world.request_at(first, Method::Invite);
     assert!(!world.heard_request(second, Method::Invite));
-    world.refuse(first, asked, Status::BUSY_HERE);
-    world.response_at(browser, Status::BUSY_HERE);
+    busy_at(&mut world, first, browser);
 }
 
 #[test]
@@ -357,15 +362,11 @@ fn a_trunk_that_wakes_up_too_late_is_silent_all_the_same() {
     world.peers[first].is_dead = false;
     world.ring(first, &late);
     world.terminate(first, &late);
-    let asked = world.request_at(second, Method::Invite);
-    world.refuse(second, asked, Status::BUSY_HERE);
-    world.response_at(browser, Status::BUSY_HERE);
+    busy_at(&mut world, second, browser);
     // It would cost this call four seconds as well.
     dial_again(&mut world, browser, "two");
-    let asked = world.request_at(second, Method::Invite);
     assert!(!world.heard_request(first, Method::Invite));
-    world.refuse(second, asked, Status::BUSY_HERE);
-    world.response_at(browser, Status::BUSY_HERE);
+    busy_at(&mut world, second, browser);
 }
 
 #[test]
@@ -374,11 +375,7 @@ fn a_trunk_that_asked_for_a_rest_or_was_silent_is_asked_last() {
     let browser = world.registered_browser();
     let (first, second) = (world.trunk(TRUNK_A), world.trunk(TRUNK_B));
     let dial = |world: &mut World, tag: &str| dial_again(world, browser, tag);
-    let take = |world: &mut World, trunk: usize| {
-        let asked = world.request_at(trunk, Method::Invite);
-        world.refuse(trunk, asked, Status::BUSY_HERE);
-        world.response_at(browser, Status::BUSY_HERE);
-    };
+    let take = |world: &mut World, trunk: usize| busy_at(world, trunk, browser);
     dial(&mut world, "one");
     let (transaction, invite) = world.request_at(first, Method::Invite);
     let mut full = response(&invite, Status::SERVICE_UNAVAILABLE, "no", TRUNK_CONTACT);
