@@ -11,7 +11,7 @@ use super::call::{
 use super::connection::{
     Done, Ping, QueryProcess, SendDatagram, SendDigit, Subject, Subscribe, TakeControl,
 };
-use super::leg::{LegReplaced, ReplaceLeg, UpdateLeg};
+use super::leg::{ExchangeLegs, LegReplaced, LegsExchanged, ReplaceLeg, UpdateLeg};
 use super::play::{AudioLoaded, LoadAudio, Play, StopPlaying, UnloadAudio};
 use super::reading::{Misfit, located};
 use super::statistics::{CallStatistics, ProcessStatistics};
@@ -123,6 +123,9 @@ commands! {
     /// Put another leg in the place of one; the other leg is not touched.
     "replace_leg" => ReplaceLeg -> LegReplaced, Controller,
         "`local`: `rtp`, `rtcp` of the new leg; `statistics`: the old leg's final ones";
+    /// Let two calls change legs with one another: each goes on with the leg that the other had.
+    "exchange_legs" => ExchangeLegs -> LegsExchanged, Controller,
+        "`call`, `with`: each call's statistics until then";
     /// Replace the call's blob.
     "park" => Park -> Done, Controller, "`{}`";
     /// End a call.

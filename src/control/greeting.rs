@@ -110,6 +110,7 @@ capabilities! {
     "media_timeout" => MediaTimeout, "`media_timeout_ms`, `media_timeout`";
     "ice_restart" => IceRestart, "`ice` in `update_leg`";
     "replace_leg" => ReplaceLeg, "`replace_leg`";
+    "exchange_legs" => ExchangeLegs, "`exchange_legs`";
     "snapshot" => Snapshot, "`snapshot`, its subscription, `resume`";
     "play" => Play, "`play` of tones, ringback and silence, `stop_playing`, `play_ended`";
     "audio" => Audio, "`load_audio`, `unload_audio`, `play` of a file";

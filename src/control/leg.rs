@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::format::Format;
 use super::reading::{Misfit, kinds, ranged, split};
 use super::snapshot::LegSnapshot;
-use super::statistics::LegStatistics;
+use super::statistics::{CallStatistics, LegStatistics};
 use super::terms::{CallName, Direction, LocalAddresses, Side};
 use crate::base::prefix::Prefix;
 use crate::srtp::keys::{BadMasterKey, MasterKey, Profile};
@@ -338,4 +338,26 @@ pub struct LegReplaced {
     pub local: LocalAddresses,
     /// The old leg's final statistics.
     pub statistics: LegStatistics,
+}
+
+/// Arguments of `exchange_legs`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExchangeLegs {
+    /// A call.
+    pub call: CallName,
+    /// Its leg that goes.
+    pub leg: Side,
+    /// Another call of the same thread.
+    pub with: CallName,
+    /// Its leg that comes, and in whose place the first one goes.
+    pub with_leg: Side,
+}
+
+/// Result of `exchange_legs`: what the calls were until then.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LegsExchanged {
+    /// The statistics of `call`.
+    pub call: CallStatistics,
+    /// The statistics of `with`.
+    pub with: CallStatistics,
 }

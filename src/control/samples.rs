@@ -90,6 +90,7 @@ pub fn requests() -> Vec<(&'static str, Value)> {
                    "security": {"kind": "pending"}, "format": format(), "direction": "recvonly",
                    "dscp": 63, "media_timeout_ms": 1_000}),
         ),
+        ("exchange_legs", json!({"call": "c", "leg": "b", "with": "d", "with_leg": "a"})),
         ("replace_leg", json!({"call": "c", "leg": "b", "with": unit_kinds})),
         ("park", json!({"call": "c", "blob": "b"})),
         ("delete_call", json!({"call": "c"})),

@@ -61,6 +61,11 @@ struct Stages {
     encoding: Encoding,
 }
 
+/// The stages of both directions, as another leg wants them.
+pub struct BothStages([Stages; 2]);
+
+opaque!(BothStages);
+
 /// What a leg is to others: what it accepts, what it is sent, and how that was encoded so far.
 type Facing<'a> = (Option<&'a Meanings>, &'a Sending, Option<&'a SendFormat>);
 
@@ -126,21 +131,47 @@ impl Call {
         common: &mut Common,
         now: Instant,
     ) -> Result<(Leg, Box<LegStatistics>), (ControlError, Box<Leg>)> {
-        let stages = match self.fit(side, facing(&leg), common, common.load) {
+        let stages = match self.fit_leg(side, &leg, common) {
             Ok(stages) => stages,
             Err(error) => return Err((error, Box::new(leg))),
         };
-        // What ends with the old leg still counts as its own.
+        self.end_leg(side, common, now);
+        let statistics = self.leg_statistics(side, now);
+        let old = std::mem::replace(&mut self.legs[side.index()], leg);
+        self.begin_leg(side, stages, now);
+        Ok((old, Box::new(statistics)))
+    }
+
+    /// What both streams need if `leg` is to be on `side`; refused when it does not fit there.
+    pub fn fit_leg(
+        &self,
+        side: Side,
+        leg: &Leg,
+        common: &Common,
+    ) -> Result<BothStages, ControlError> {
+        self.fit(side, facing(leg), common, common.load).map(BothStages)
+    }
+
+    /// Ends what ends with the leg on `side`. It still counts as its own.
+    pub fn end_leg(&mut self, side: Side, common: &mut Common, now: Instant) {
         self.stop_playing(side, PlayEnd::LegReplaced, common, now);
         let (_, to, stream) = self.direction(side);
         stream.change_source(&mut to.outlet(common, now));
-        let statistics = self.leg_statistics(side, now);
-        let old = std::mem::replace(&mut self.legs[side.index()], leg);
+        let (_, leaving, toward) = self.direction(side.other());
+        leaving.sending.outgoing.leave_at(toward.track.end_by(now));
+    }
+
+    /// Begins with the leg that was put on `side`.
+    pub fn begin_leg(&mut self, side: Side, BothStages(stages): BothStages, now: Instant) {
         self.streams[side.index()].track.counters = TrackCounters::default();
         self.streams[side.other().index()].track.change_listener();
         self.begin_sending(side, now);
         stages.into_iter().for_each(|stages| self.install(stages));
-        Ok((old, Box::new(statistics)))
+    }
+
+    /// What was discarded of what a leg said, after its own connection had taken it.
+    pub fn heard_discards(&self, side: Side) -> &DiscardCounters {
+        &self.streams[side.index()].track.counters.discards
     }
 
     /// A leg is new: its source's clock begins where the stream toward it is. If that source has spoken

@@ -85,6 +85,8 @@ pub enum Command {
     Update(CallKey, Side, Box<LegChange>),
     /// Put another leg into the place of one.
     Replace(CallKey, Side, Box<NewLeg>),
+    /// Let two calls change legs with one another.
+    Exchange([(CallKey, Side); 2]),
     /// End a call.
     Delete(CallKey),
     /// Say what would make the call again as it is.
@@ -112,6 +114,8 @@ pub enum Reply {
     Done,
     /// The final statistics of the leg that was replaced.
     Replaced(Box<LegStatistics>),
+    /// The statistics of both calls until they changed legs.
+    Exchanged(Box<[CallStatistics; 2]>),
     /// The final statistics of the call that ended.
     Ended(Box<CallStatistics>),
     /// What would make the call's legs again, but for what the registry keeps.

@@ -13,6 +13,7 @@
 
 pub mod audio;
 mod calls;
+mod legs;
 mod queries;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info};
 
 use self::audio::Audio;
-use self::calls::{Entry, Listed};
+use self::calls::{Ending, Entry, Listed};
 use self::queries::Queries;
 use super::budget::{Gauge, Weight};
 use super::channel::{CallKey, Claim, Command as CoreCommand, CoreEvent, Reply, Report, Token};
@@ -31,7 +32,7 @@ use crate::base::discard::{Discard, DiscardCounters};
 use crate::config::Media;
 use crate::control::message::{
     CallEnd, CallName, Command, ControlError, Datagram, Done, ErrorCode, Event, Outcome, Ping,
-    Request, SendDatagram, SendDigit, TakeControl, ThreadDescription,
+    Request, SendDatagram, SendDigit, Side, TakeControl, ThreadDescription,
 };
 use crate::os::sockets::BoundSocket;
 
@@ -176,9 +177,10 @@ struct Place {
 #[derive(Debug)]
 enum Pending {
     Create(Ticket, Client, CallName),
-    Update(Ticket, Place, Box<calls::Changed>),
-    Replace(Ticket, Place, Box<calls::Replacing>),
-    Delete(Option<(Ticket, Client)>, CallEnd, Box<Entry>),
+    Update(Ticket, Place, Box<legs::Changed>),
+    Replace(Ticket, Place, Box<legs::Replacing>),
+    Exchange(Ticket, [(Place, Side); 2]),
+    Delete(Option<(Ticket, Client)>, CallEnd, Box<Ending>),
     /// A call that was made when nobody waited for it any more, ended again.
     Undo(Box<Entry>),
     Snapshot(Ticket, Place),
@@ -305,6 +307,7 @@ impl Registry {
             Command::CreateCall(create) => self.create_call((ticket, client), *create, now),
             Command::UpdateLeg(update) => self.update_leg(ticket, *update, now),
             Command::ReplaceLeg(replace) => self.replace_leg(ticket, *replace, now),
+            Command::ExchangeLegs(exchange) => self.exchange_legs(ticket, &exchange, now),
             Command::Park(park) => self.park(client, *park).map(Some),
             Command::DeleteCall(delete) => self.delete_call((ticket, client), &delete.call, now),
             Command::Snapshot(snapshot) => self.snapshot(ticket, snapshot.call, now),
@@ -453,9 +456,13 @@ impl Registry {
             (Pending::Replace(ticket, call, replacing), reply) => {
                 (Some(ticket), self.replaced(&call, *replacing, reply, now))
             }
-            (Pending::Delete(asked, why, entry), reply) => {
+            (Pending::Exchange(ticket, places), reply) => {
+                (Some(ticket), self.exchanged(&places, reply))
+            }
+            (Pending::Delete(asked, why, ending), reply) => {
                 let (ticket, client) = asked.unzip();
-                let outcome = self.deleted(*entry, why, client.filter(|_| !given_up), reply, now);
+                let outcome =
+                    self.deleted(ending.entry, why, client.filter(|_| !given_up), reply, now);
                 (ticket, outcome)
             }
             (Pending::Snapshot(ticket, call), reply) => {
@@ -554,6 +561,7 @@ impl Pending {
             Pending::Create(ticket, ..)
             | Pending::Update(ticket, ..)
             | Pending::Replace(ticket, ..)
+            | Pending::Exchange(ticket, _)
             | Pending::Snapshot(ticket, _)
             | Pending::Simple(ticket, _) => vec![*ticket],
             Pending::Delete(asked, ..) => asked.iter().map(|(ticket, _)| *ticket).collect(),

@@ -51,6 +51,16 @@ impl Calls {
         place.call.as_deref_mut().filter(|_| place.generation == key.generation)
     }
 
+    /// Two calls, not one twice.
+    pub(super) fn pair(&mut self, one: CallKey, other: CallKey) -> Option<[&mut Call; 2]> {
+        let generations = [one.generation, other.generation];
+        let places = [one.place as usize, other.place as usize];
+        let [one, other] = self.places.get_disjoint_mut(places).ok()?;
+        let is_there = [one.generation, other.generation] == generations;
+        let (one, other) = (one.call.as_deref_mut()?, other.call.as_deref_mut()?);
+        is_there.then_some([one, other])
+    }
+
     /// Takes a call out; its place stays reserved until [`Self::insert`] or [`Self::free`].
     pub(super) fn take(&mut self, key: CallKey) -> Option<Box<Call>> {
         let place = &mut self.places[key.place as usize];

@@ -4,6 +4,7 @@ mod browser_port;
 mod digits;
 mod direction;
 mod encoding;
+mod exchange;
 mod exhaustion;
 mod learning;
 mod loss;

@@ -14,7 +14,7 @@ use crate::control::message::{
     CallName, CallStatistics, ControlError, ErrorCode, LegChange, PlayEnd, Side, Source,
     ThreadStatistics, Transport as WantedTransport,
 };
-use crate::media::call::Call;
+use crate::media::call::{BothStages, Call};
 use crate::media::channel::{CallKey, Command, NewLeg, Reply};
 use crate::media::format::LegFormat;
 use crate::media::kind::Kind;
@@ -48,6 +48,7 @@ impl Core {
                 self.update(key, side, *change, now).map(|()| Reply::Done)
             }
             Command::Replace(key, side, leg) => self.replace(key, side, *leg, network, now),
+            Command::Exchange(places) => self.exchange(places, now),
             Command::Delete(key) => self.delete(key, network, now),
             Command::Snapshot(key) => self.snapshot(key, now),
             Command::Query(keys) => Ok(Reply::Calls(
@@ -309,6 +310,63 @@ impl Core {
                 Err(error)
             }
         }
+    }
+
+    /// Lets two calls change legs with one another. To whoever is at a leg's far end it is as if the one
+    /// it talks to had been replaced: its own addresses, keys and source stay.
+    fn exchange(&mut self, places: [LegKey; 2], now: Instant) -> Result<Reply> {
+        let [(one, one_side), (other, other_side)] = places;
+        let [one, other] = self.calls.pair(one, other).ok_or_else(no_call)?;
+        let legs = [&one.legs[one_side.index()], &other.legs[other_side.index()]];
+        let stay = [&one.legs[one_side.other().index()], &other.legs[other_side.other().index()]];
+        legs[1].check_indexes_beside(stay[0], Lives::On)?;
+        legs[0].check_indexes_beside(stay[1], Lives::On)?;
+        let stages = [
+            one.fit_leg(one_side, legs[1], &self.common).map_err(|error| error.within("call"))?,
+            other
+                .fit_leg(other_side, legs[0], &self.common)
+                .map_err(|error| error.within("with"))?,
+        ];
+        let until_then = places.map(|(key, side)| self.end_leg_of(key, side, now));
+        let [Some(one), Some(other)] = until_then else { return Err(no_call()) };
+        if let Some([a, b]) = self.calls.pair(places[0].0, places[1].0) {
+            std::mem::swap(&mut a.legs[one_side.index()], &mut b.legs[other_side.index()]);
+        }
+        for (place, stages) in places.into_iter().zip(stages) {
+            self.begin_leg_of(place, stages, now);
+        }
+        Ok(Reply::Exchanged(Box::new([one, other])))
+    }
+
+    /// A call's leg is about to go. What the call says of it then leaves under its own name.
+    fn end_leg_of(&mut self, key: CallKey, side: Side, now: Instant) -> Option<CallStatistics> {
+        let call = self.calls.find(key)?;
+        call.end_leg(side, &mut self.common, now);
+        let statistics = call.statistics(self.thread, now);
+        self.counters.discards.add(call.heard_discards(side));
+        self.changed(key);
+        Some(statistics)
+    }
+
+    /// A call has got a leg that was another one's: what comes for it is found there from now on.
+    fn begin_leg_of(&mut self, (key, side): LegKey, stages: BothStages, now: Instant) {
+        let Some(call) = self.calls.find(key) else { return };
+        call.begin_leg(side, stages, now);
+        let connection = &call.legs[side.index()].connection;
+        let remote = connection.remote(Kind::Rtp);
+        match connection.transport {
+            Transport::Plain { sockets, .. } => {
+                for (socket, kind) in sockets.into_iter().zip([Kind::Rtp, Kind::Rtcp]) {
+                    self.owners[socket.position()] = Owner::Leg(key, side, kind);
+                }
+            }
+            Transport::Ice { .. } => {
+                if let Some(remote) = remote {
+                    self.addresses.insert(remote, (key, side));
+                }
+            }
+        }
+        self.changed(key);
     }
 
     fn delete(&mut self, key: CallKey, network: &mut impl Network, now: Instant) -> Result<Reply> {

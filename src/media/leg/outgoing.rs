@@ -81,6 +81,12 @@ impl Outgoing {
         }
     }
 
+    /// The source leaves its stream, which is at this position: what it sends next is from then on.
+    pub fn leave_at(&mut self, position: u64) {
+        self.base_timestamp = self.timestamp_of(position);
+        self.base_position = position;
+    }
+
     /// The clock's beginning is at this position. Only of a source that has sent nothing yet here.
     pub fn begin_at(&mut self, position: u64) {
         self.base_position = position;

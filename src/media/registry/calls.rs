@@ -9,9 +9,8 @@ use super::{
 };
 use crate::control::message::{
     CallCreated, CallEnd, CallList, CallName, CallSnapshot, ControlError, CreateCall, DeleteCall,
-    Done, Dscp, ErrorCode, Event, Format, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters,
-    LegReplaced, ListCalls, ListedCall, LocalAddresses, Outcome, Park, ReplaceLeg, Request, Side,
-    Snapshot, Transport, UpdateLeg,
+    Done, Dscp, ErrorCode, Event, Format, LINE_BYTES_MAX, LIST_CALLS_MAX, LegParameters, ListCalls,
+    ListedCall, LocalAddresses, Outcome, Park, Request, Side, Snapshot, Transport,
 };
 use crate::media::budget::{Codecs, RETRY_AFTER, Weight};
 use crate::media::channel::{CallKey, Command as CoreCommand, NewLeg, Reply};
@@ -40,10 +39,10 @@ impl Listed {
 /// What the registry knows of a call.
 #[derive(Debug)]
 pub(super) struct Entry {
-    thread: usize,
+    pub thread: usize,
     blob: String,
-    legs: [EntryLeg; 2],
-    weight: Weight,
+    pub legs: [EntryLeg; 2],
+    pub weight: Weight,
     /// How long it outlives its controller's connection; `None`: for ever.
     pub outlives: Option<Duration>,
     /// When that is over.
@@ -53,26 +52,18 @@ pub(super) struct Entry {
 /// What the registry knows of a leg.
 #[derive(Clone, Debug)]
 pub(super) struct EntryLeg {
-    local: LocalAddresses,
+    pub local: LocalAddresses,
     /// Boxed, as few look at it: a snapshot gives it back as it was asked for.
-    format: Option<Box<Format>>,
-    dscp: Option<Dscp>,
-    ports: Option<(PortPair, [BoundSocket; 2])>,
+    pub format: Option<Box<Format>>,
+    pub dscp: Option<Dscp>,
+    pub ports: Option<(PortPair, [BoundSocket; 2])>,
 }
 
-/// What an `update_leg` changes here, once the core has agreed.
+/// A call that its core was told to end: until then its legs may still change.
 #[derive(Debug)]
-pub(super) struct Changed {
-    leg: Side,
-    format: Option<Box<Format>>,
-    dscp: Option<Dscp>,
-}
-
-/// The leg that is to take another's place.
-#[derive(Debug)]
-pub(super) struct Replacing {
-    leg: Side,
-    new: EntryLeg,
+pub(super) struct Ending {
+    pub entry: Entry,
+    pub key: CallKey,
 }
 
 impl Entry {
@@ -98,7 +89,7 @@ impl EntryLeg {
         parameters
     }
 
-    fn codecs(&self) -> Option<Codecs> {
+    pub(super) fn codecs(&self) -> Option<Codecs> {
         self.format.as_deref().map(Codecs::of)
     }
 
@@ -230,96 +221,11 @@ impl Registry {
         entry.legs.iter().for_each(|leg| core.close(leg, now));
     }
 
-    pub(super) fn update_leg(
-        &mut self,
-        ticket: Ticket,
-        update: UpdateLeg,
-        now: Instant,
-    ) -> Result<Option<Outcome>> {
-        let UpdateLeg { call, leg, change } = update;
-        let place = self.find(&call)?;
-        let entry_leg = &self.calls[&call].entry.legs[leg.index()];
-        check_change(&change, entry_leg.ports.is_some())?;
-        let format = change.format.clone().map(Box::new);
-        let changed = Changed { leg, format, dscp: change.dscp };
-        let command = CoreCommand::Update(place.key, leg, Box::new(change));
-        self.ask(place.thread, command, Pending::Update(ticket, place, Box::new(changed)), now);
-        Ok(None)
-    }
-
-    pub(super) fn updated(&mut self, place: &Place, changed: Changed) -> Outcome {
-        if let Some(entry) = self.entry_at(place) {
-            let leg = &mut entry.legs[changed.leg.index()];
-            leg.format = changed.format.or(leg.format.take());
-            leg.dscp = changed.dscp.or(leg.dscp);
-            if let (Some(dscp), Some((_, sockets))) = (changed.dscp, &leg.ports) {
-                // Refused in some containers; the call goes on without.
-                let _ = sockets.iter().try_for_each(|socket| socket.set_dscp(dscp.value()));
-            }
-        }
-        self.weigh(place);
-        UpdateLeg::outcome(Done {})
-    }
-
-    /// What a call takes of its core follows its formats.
-    fn weigh(&mut self, place: &Place) {
-        let Some(entry) = self.entry_at(place) else { return };
-        let [a, b] = [&entry.legs[0], &entry.legs[1]].map(EntryLeg::codecs);
-        let weight = Weight::of(a, b);
-        let before = std::mem::replace(&mut entry.weight, weight);
-        let core = &mut self.cores[place.thread];
-        core.weight = core.weight.minus(before).plus(weight);
-    }
-
     /// A call that a core was asked about, if it is still there.
-    fn entry_at(&mut self, place: &Place) -> Option<&mut Entry> {
+    pub(super) fn entry_at(&mut self, place: &Place) -> Option<&mut Entry> {
         let listed = self.calls.get_mut(&place.call)?;
         let is_it = listed.key == Some(place.key) && listed.entry.thread == place.thread;
         is_it.then_some(&mut *listed.entry)
-    }
-
-    pub(super) fn replace_leg(
-        &mut self,
-        ticket: Ticket,
-        replace: ReplaceLeg,
-        now: Instant,
-    ) -> Result<Option<Outcome>> {
-        let ReplaceLeg { call, leg, with } = replace;
-        let place = self.find(&call)?;
-        let made = self.cores[place.thread].new_leg(with, now);
-        let (new_leg, new) = made.map_err(|error| error.within("with"))?;
-        let replacing = Box::new(Replacing { leg, new });
-        let command = CoreCommand::Replace(place.key, leg, Box::new(new_leg));
-        self.ask(place.thread, command, Pending::Replace(ticket, place, replacing), now);
-        Ok(None)
-    }
-
-    pub(super) fn replaced(
-        &mut self,
-        place: &Place,
-        Replacing { leg, new }: Replacing,
-        reply: Result<Reply>,
-        now: Instant,
-    ) -> Result<Outcome> {
-        let replaced = match (self.entry_at(place), reply) {
-            (Some(entry), Ok(Reply::Replaced(statistics))) => Ok((entry, *statistics)),
-            // It was ended meanwhile, and takes the new leg with it.
-            (None, Ok(Reply::Replaced(_))) => refuse(ErrorCode::UnknownCall, "the call is gone"),
-            (_, Ok(other)) => Err(wrong_reply(&other)),
-            (_, Err(error)) => Err(error),
-        };
-        let (entry, statistics) = match replaced {
-            Ok(replaced) => replaced,
-            Err(error) => {
-                self.cores[place.thread].close(&new, now);
-                return Err(error);
-            }
-        };
-        let local = new.local;
-        let old = std::mem::replace(&mut entry.legs[leg.index()], new);
-        self.cores[place.thread].close(&old, now);
-        self.weigh(place);
-        Ok(ReplaceLeg::outcome(LegReplaced { local, statistics }))
     }
 
     pub(super) fn park(&mut self, client: Client, park: Park) -> Result<Outcome> {
@@ -378,7 +284,7 @@ impl Registry {
     ) {
         let Some(Listed { key: Some(key), entry }) = self.calls.remove(call) else { return };
         let thread = entry.thread;
-        let pending = Pending::Delete(asked, why, entry);
+        let pending = Pending::Delete(asked, why, Box::new(Ending { entry: *entry, key }));
         self.ask(thread, CoreCommand::Delete(key), pending, now);
     }
 
@@ -460,7 +366,8 @@ impl Registry {
     /// The calls of a thread, those included that are ending.
     pub(super) fn entries_of(&self, thread: usize) -> impl Iterator<Item = &Entry> {
         let ending = self.asked.values().filter_map(|asked| match &asked.pending {
-            Pending::Delete(_, _, entry) | Pending::Undo(entry) => Some(&**entry),
+            Pending::Delete(_, _, ending) => Some(&ending.entry),
+            Pending::Undo(entry) => Some(&**entry),
             _ => None,
         });
         let listed = self.calls.values().map(|listed| &*listed.entry);
@@ -492,7 +399,11 @@ impl Registry {
 
 impl Core {
     /// Binds what a leg needs.
-    fn new_leg(&mut self, parameters: LegParameters, now: Instant) -> Result<(NewLeg, EntryLeg)> {
+    pub(super) fn new_leg(
+        &mut self,
+        parameters: LegParameters,
+        now: Instant,
+    ) -> Result<(NewLeg, EntryLeg)> {
         let (format, dscp) = (parameters.format.clone().map(Box::new), parameters.dscp);
         let (local, ports) = match &parameters.transport {
             Transport::Ice(_) => {
@@ -531,7 +442,7 @@ impl Core {
     }
 
     /// Gives a leg's ports back.
-    fn close(&mut self, leg: &EntryLeg, now: Instant) {
+    pub(super) fn close(&mut self, leg: &EntryLeg, now: Instant) {
         self.dropped_at_closed += leg.receive_space_exhausted();
         if let Some((pair, _)) = leg.ports {
             self.ports.release(pair, now);
@@ -539,30 +450,7 @@ impl Core {
     }
 }
 
-/// What a leg on a thread's shared port cannot have for itself, and one on its own ports has no use for.
-fn check_change(change: &crate::control::message::LegChange, is_plain: bool) -> Result<()> {
-    if !is_plain {
-        check_dscp(change.dscp.is_some())?;
-    }
-    let misplaced = [
-        ("ice", change.ice.is_some() && is_plain),
-        ("remote_ufrag", change.remote_ufrag.is_some() && is_plain),
-        ("remote_rtcp", change.remote_rtcp.is_some() && !is_plain),
-        ("source", change.source.is_some() && !is_plain),
-    ];
-    match misplaced.iter().find(|(_, is_misplaced)| *is_misplaced) {
-        Some((field, _)) => {
-            let kind = if is_plain { "plain" } else { "ice" };
-            refuse(
-                ErrorCode::Unsupported,
-                format!("{field}: not of a leg whose transport is {kind}"),
-            )
-        }
-        None => Ok(()),
-    }
-}
-
-fn check_dscp(is_wanted: bool) -> Result<()> {
+pub(super) fn check_dscp(is_wanted: bool) -> Result<()> {
     if is_wanted {
         return refuse(ErrorCode::Unsupported, "dscp: an ICE leg shares its thread's port");
     }

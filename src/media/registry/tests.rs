@@ -1,12 +1,12 @@
 //! The registry without a core: what it asks, whom it answers, what it does about a core that does not.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::config::PortRange;
 use crate::control::message::{
-    CallStatistics, CreateCall, DeleteCall, Format, QueryCall, QueryProcess, ReplaceLeg, Side,
-    Snapshot, UpdateLeg,
+    CallStatistics, CreateCall, DeleteCall, ExchangeLegs, Format, ListCalls, Outcome, QueryCall,
+    QueryProcess, ReplaceLeg, Side, Snapshot, UpdateLeg,
 };
 use crate::control::samples;
 use crate::media::channel::{CallKey, withdrawn};
@@ -82,6 +82,14 @@ impl Alone {
         assert!(matches!(self.outputs()[..], [Output::Event(..), Output::Answer(_, Ok(_))]));
     }
 
+    fn locals(&self, call: &str) -> Value {
+        let Outcome::ListCalls(list) = self.registry.list_calls(&ListCalls::default()) else {
+            unreachable!("a list")
+        };
+        let call = list.calls.into_iter().find(|it| &*it.call == call).unwrap();
+        json!([call.created.a, call.created.b])
+    }
+
     fn free_ports(&self) -> usize {
         self.registry.cores[0].ports.free()
     }
@@ -90,6 +98,10 @@ impl Alone {
 fn create(call: &str) -> CreateCall {
     let leg = json!({"transport": {"kind": "plain"}});
     serde_json::from_value(json!({"call": call, "a": leg, "b": leg})).unwrap()
+}
+
+fn exchange(call: &str, with: &str) -> ExchangeLegs {
+    ExchangeLegs { call: call.into(), leg: Side::B, with: with.into(), with_leg: Side::A }
 }
 
 fn delete(call: &str) -> DeleteCall {
@@ -112,6 +124,7 @@ fn refusal(output: &Output) -> (Ticket, ErrorCode) {
 fn a_command_that_a_core_never_answers_is_refused_after_its_bound() {
     let mut alone = Alone::new();
     alone.create("one", KEY);
+    alone.create("zero", CallKey { place: 8, generation: 0 });
     let change = json!({"call": "one", "leg": "a", "direction": "inactive"});
     let digit = json!({"call": "one", "leg": "a", "digit": "1"});
     let datagram = json!({"thread": 0, "to": "192.0.2.1:9", "payload": "AAEC"});
@@ -122,6 +135,7 @@ fn a_command_that_a_core_never_answers_is_refused_after_its_bound() {
         serde_json::from_value::<ReplaceLeg>(json!({"call": "one", "leg": "a", "with": leg}))
             .unwrap()
             .into(),
+        exchange("one", "zero").into(),
         serde_json::from_value::<SendDigit>(digit).unwrap().into(),
         serde_json::from_value::<SendDatagram>(datagram).unwrap().into(),
         QueryCall { call: "one".into() }.into(),
@@ -397,5 +411,52 @@ fn a_subscription_goes_on_after_an_answer_that_a_core_could_not_give() {
             .collect();
         assert_eq!(asked.len(), 1);
         front.not_taken(asked[0], now);
+    }
+}
+
+/// Each of two calls is ended while its core has yet to exchange their legs, or after: every port comes back
+/// once, whoever had it last.
+#[test]
+fn legs_that_are_exchanged_while_their_call_ends_are_given_back_once() {
+    let other = CallKey { place: 1, generation: 0 };
+    for ends in [["one", "two"], ["two", "one"]] {
+        for is_late in [false, true] {
+            let mut alone = Alone::new();
+            let free = alone.free_ports();
+            alone.create("one", KEY);
+            alone.create("two", other);
+            let [one, two] = ["one", "two"].map(|call| alone.locals(call));
+            let (one_after, two_after) = (json!([one[0], two[0]]), json!([one[1], two[1]]));
+            let after = |call| if call == "one" { &one_after } else { &two_after };
+            alone.ask(CONTROLLER, exchange("one", "two"));
+            let (token, command) = alone.asked().remove(0);
+            let expected = [(KEY, Side::B), (other, Side::A)];
+            assert!(matches!(command, CoreCommand::Exchange(places) if places == expected));
+            let both = ["one", "two"].map(|call| match ended(call) {
+                Reply::Ended(statistics) => *statistics,
+                _ => unreachable!("a call ended"),
+            });
+            let exchanged = Reply::Exchanged(Box::new(both));
+            if is_late {
+                alone.ask(CONTROLLER, delete(ends[0]));
+                let (deleted, _) = alone.asked().remove(0);
+                alone.reply(token, exchanged);
+                alone.reply(deleted, ended(ends[0]));
+            } else {
+                alone.reply(token, exchanged);
+                alone.outputs();
+                alone.ask(CONTROLLER, delete(ends[0]));
+                let (deleted, _) = alone.asked().remove(0);
+                alone.reply(deleted, ended(ends[0]));
+            }
+            let is_answered = |it: &Output| matches!(it, Output::Answer(_, Ok(_)));
+            assert!(alone.outputs().iter().any(is_answered));
+            assert_eq!(alone.free_ports(), free - 2, "one call's legs, each with a pair");
+            assert_eq!(alone.locals(ends[1]), *after(ends[1]));
+            alone.ask(CONTROLLER, delete(ends[1]));
+            let (deleted, _) = alone.asked().remove(0);
+            alone.reply(deleted, ended(ends[1]));
+            assert_eq!(alone.free_ports(), free);
+        }
     }
 }

@@ -2,8 +2,9 @@
 
 use super::script;
 use crate::control::message::{
-    CallName, Command, CreateCall, Datagram as Payload, DeleteCall, Interval, ListCalls, Park,
-    QueryCall, QueryProcess, ReplaceLeg, SendDatagram, SendDigit, Subject, Subscribe, TakeControl,
+    CallName, Command, CreateCall, Datagram as Payload, DeleteCall, ExchangeLegs, Interval,
+    ListCalls, Park, QueryCall, QueryProcess, ReplaceLeg, SendDatagram, SendDigit, Subject,
+    Subscribe, TakeControl,
 };
 
 /// A call's name.
@@ -25,6 +26,13 @@ pub(super) fn command_of(command: script::Command) -> Option<Command> {
         Wanted::Replace(leg, with) => {
             ReplaceLeg { call: name_of(leg.call), leg: leg.side, with: *with }.into()
         }
+        Wanted::Exchange(one, other) => ExchangeLegs {
+            call: name_of(one.call),
+            leg: one.side,
+            with: name_of(other.call),
+            with_leg: other.side,
+        }
+        .into(),
         Wanted::Delete(call) => DeleteCall { call: name_of(call) }.into(),
         Wanted::Digit(leg, digit, duration_ms) => {
             SendDigit { call: name_of(leg.call), leg: leg.side, digit, duration_ms }.into()

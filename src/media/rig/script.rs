@@ -79,6 +79,8 @@ pub enum Command {
     Update(LegName, Box<LegChange>),
     /// `replace_leg`.
     Replace(LegName, Box<LegParameters>),
+    /// `exchange_legs`.
+    Exchange(LegName, LegName),
     /// `delete_call`.
     Delete(u8),
     /// `send_digit`.
@@ -324,6 +326,7 @@ impl Choices<'_> {
                 let call = self.maybe(|it| it.byte() % CALLS);
                 Command::Subscribe(call, self.of(&[0, 100, 1_000]))
             }
+            22 => Command::Exchange(self.leg(), self.leg()),
             _ => Command::TakeControl(self.byte() & 1 == 1),
         }
     }

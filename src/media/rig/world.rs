@@ -321,6 +321,15 @@ impl World {
                 }
                 self.see_source(&name, side);
             }
+            (CoreCommand::Exchange(places), Ok(_)) => {
+                let [one, other] = places.map(|(key, side)| (self.name_of(key), side));
+                let mut call = self.calls.remove(&one.0).expect("it was just named");
+                let with = self.calls.get_mut(&other.0).expect("another call");
+                let [goes, comes] = [(&mut call, one.1), (with, other.1)]
+                    .map(|(call, side)| &mut call.legs[side.index()]);
+                std::mem::swap(goes, comes);
+                self.calls.insert(one.0, call);
+            }
             (CoreCommand::Delete(key), Ok(_)) => {
                 let name = self.name_of(key);
                 self.calls.remove(&name);

@@ -17,14 +17,14 @@ use crate::wire::demux::{Protocol, classify};
 use crate::wire::rtcp::{Compound, Presence};
 use crate::wire::stun::{self, BindingRequest, Class, Role, TransactionId, write_binding_request};
 
-const TICK: Duration = MS_20;
+pub(super) const TICK: Duration = MS_20;
 const PASSWORD: &str = "ours-ours-ours-ours-ours";
 const FORMAT: &str = r#"{"send": {"codec": "pcmu", "payload_type": 0, "packet_ms": 20},
     "receive": [{"codec": "pcmu", "payload_type": 0}]}"#;
 
 /// What a leg is like.
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+pub(super) enum Kind {
     Ice(Profile),
     Own(Profile),
     Plain,
@@ -39,8 +39,10 @@ struct Protection {
 
 /// A packet that came.
 #[derive(Clone, Copy)]
-struct Heard {
+pub(super) struct Heard {
     index: u64,
+    /// Which far end says this.
+    pub(super) voice: u8,
     timestamp: RtpTimestamp,
     at: Instant,
     /// The far end's `takeovers` then.
@@ -48,16 +50,16 @@ struct Heard {
 }
 
 /// A far end that speaks every 20 ms and never learns that anything happened.
-struct FarEnd {
-    side: Side,
+pub(super) struct FarEnd {
+    number: u8,
     kind: Kind,
     /// Its RTP and RTCP addresses; one of ICE has one.
-    addresses: [SocketAddr; 2],
+    pub(super) addresses: [SocketAddr; 2],
     protection: Option<Protection>,
     header: RtpHeader,
     /// All that it sent.
     said: Vec<Vec<u8>>,
-    heard: Vec<Heard>,
+    pub(super) heard: Vec<Heard>,
     /// Processes that took its leg over from another one.
     takeovers: i32,
     sources: HashSet<Ssrc>,
@@ -74,9 +76,9 @@ fn key(profile: Profile, seed: u8) -> MasterKey {
 }
 
 impl FarEnd {
-    fn new(side: Side, kind: Kind) -> Self {
-        let socket = 2 * side.index();
-        let seed = 16 * (1 + side as u8);
+    pub(super) fn new(number: u8, kind: Kind) -> Self {
+        let socket = 2 * usize::from(number);
+        let seed = 16 * (1 + number);
         let (addresses, profile) = match kind {
             Kind::Ice(profile) => ([theirs(socket); 2], Some(profile)),
             Kind::Own(profile) => ([theirs(socket), theirs(socket + 1)], Some(profile)),
@@ -96,7 +98,7 @@ impl FarEnd {
             ssrc,
         };
         Self {
-            side,
+            number,
             kind,
             addresses,
             protection,
@@ -111,9 +113,13 @@ impl FarEnd {
         }
     }
 
+    pub(super) fn is_ice(&self) -> bool {
+        matches!(self.kind, Kind::Ice(_))
+    }
+
     /// The leg that it talks to, as `create_call` takes it.
-    fn leg(&self) -> Value {
-        let seed = 16 * (1 + self.side as u8);
+    pub(super) fn leg(&self) -> Value {
+        let seed = 16 * (1 + self.number);
         let security = match &self.protection {
             None => json!({"kind": "none"}),
             Some(Protection { profile, .. }) => json!({
@@ -123,7 +129,7 @@ impl FarEnd {
             }),
         };
         let transport = match self.kind {
-            Kind::Ice(_) => json!({"kind": "ice", "local_ufrag": format!("ours{}", self.side),
+            Kind::Ice(_) => json!({"kind": "ice", "local_ufrag": format!("ours{}", self.number),
                 "local_password": PASSWORD, "remote_ufrag": "them"}),
             _ => json!({"kind": "plain", "remote": self.addresses[0]}),
         };
@@ -131,8 +137,8 @@ impl FarEnd {
         json!({"transport": transport, "security": security, "format": format})
     }
 
-    fn speak(&mut self) -> Vec<u8> {
-        let mut packet = vec![0x55; 12 + 160];
+    pub(super) fn speak(&mut self) -> Vec<u8> {
+        let mut packet = vec![self.number; 12 + 160];
         self.header.write(packet.first_chunk_mut().unwrap());
         self.header.sequence_number = self.header.sequence_number.next();
         self.header.timestamp = self.header.timestamp + 160;
@@ -146,7 +152,7 @@ impl FarEnd {
         packet
     }
 
-    fn report(&mut self) -> Vec<u8> {
+    pub(super) fn report(&mut self) -> Vec<u8> {
         let ssrc = self.header.ssrc;
         let presence = Presence::Stays;
         let compound = Compound { ssrc, sender: None, reports: &[], cname: "them", presence };
@@ -159,10 +165,10 @@ impl FarEnd {
         packet
     }
 
-    fn check(&self, number: u8) -> Vec<u8> {
+    pub(super) fn check(&self, number: u8) -> Vec<u8> {
         let request = BindingRequest {
             transaction_id: TransactionId([number; 12]),
-            username: &format!("ours{}:them", self.side),
+            username: &format!("ours{}:them", self.number),
             priority: 1,
             role: Role::Controlling(7),
             use_candidate: false,
@@ -174,7 +180,7 @@ impl FarEnd {
     }
 
     /// Everything that comes has to be understood.
-    fn hear(&mut self, mut bytes: Vec<u8>, now: Instant) {
+    pub(super) fn hear(&mut self, mut bytes: Vec<u8>, now: Instant) {
         match classify(&bytes).unwrap() {
             Protocol::Rtp => self.hear_rtp(bytes, now),
             Protocol::Rtcp => self.hear_rtcp(&mut bytes),
@@ -199,10 +205,12 @@ impl FarEnd {
             }
             None => u64::from(number.0),
         };
-        let header = RtpPacket::parse(&bytes).unwrap().header;
+        let packet = RtpPacket::parse(&bytes).unwrap();
+        let header = packet.header;
         self.sources.insert(header.ssrc);
-        let takeovers = self.takeovers;
-        self.heard.push(Heard { index, timestamp: header.timestamp, at: now, takeovers });
+        let (timestamp, takeovers) = (header.timestamp, self.takeovers);
+        let voice = packet.payload.last().copied().unwrap_or_default();
+        self.heard.push(Heard { index, voice, timestamp, at: now, takeovers });
     }
 
     fn hear_rtcp(&mut self, bytes: &mut [u8]) {
@@ -227,7 +235,7 @@ impl FarEnd {
     }
 
     /// Nothing was used twice, nothing went back, and it was one source all the time.
-    fn judge(&self) {
+    pub(super) fn judge(&self) {
         assert_eq!(self.sources.len(), 1, "one source");
         assert_eq!(self.names.len(), 1, "one name");
         if self.protection.is_some() {
@@ -266,7 +274,7 @@ struct World {
 impl World {
     fn new(kinds: [Kind; 2]) -> Self {
         let [a, b] = kinds;
-        let ends = [FarEnd::new(Side::A, a), FarEnd::new(Side::B, b)];
+        let ends = [FarEnd::new(0, a), FarEnd::new(1, b)];
         let process = Process::new(2, 2, "first", Instant::now()).unwrap();
         let nowhere = [theirs(99); 2];
         let mut world = Self {
