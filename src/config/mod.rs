@@ -190,6 +190,8 @@ pub struct Trunk {
     /// `hold`: whether a browser's hold is passed on to this trunk. Default `"local"`: it is sent
     /// silence and asked nothing.
     pub passes_hold: bool,
+    /// `refer`: whether this trunk may transfer its calls to users of ours. Default `"refuse"`.
+    pub takes_refer: bool,
     /// `ringback`: the country whose ring-back tone callers hear while this trunk rings without a
     /// sound of its own. Default none: pages play their own.
     pub ringback: Option<Country>,

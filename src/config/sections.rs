@@ -210,13 +210,19 @@ pub(super) fn trunk_section(
         "pass" => Some(true),
         _ => None,
     });
+    let refer = section.text("refer", "\"refuse\" or \"take\"", |text| match text {
+        "refuse" => Some(false),
+        "take" => Some(true),
+        _ => None,
+    });
     let ringback = section.text("ringback", COUNTRY, |text| {
         serde_json::from_value(serde_json::Value::from(text)).ok()
     });
     section.finish();
     let terms = TrunkTerms { codecs, playout, comfort_noise, ours: Some(ours), source };
-    let passes_hold = hold.unwrap_or(false);
-    Some(Trunk { name: name?, address: address?, call_max, passes_hold, ringback, terms })
+    let (name, address) = (name?, address?);
+    let (passes_hold, takes_refer) = (hold.unwrap_or(false), refer.unwrap_or(false));
+    Some(Trunk { name, address, call_max, passes_hold, takes_refer, ringback, terms })
 }
 
 /// The longest that a call lasts: one that nobody ends is somebody's bill.

@@ -79,6 +79,7 @@ fn the_shipped_example_shows_every_key() {
     assert_eq!(config.trunks[0].terms.comfort_noise, ComfortNoise::Offered);
     assert_eq!(config.trunks[0].ringback, Some(Country::Gb));
     assert!(!config.trunks[0].passes_hold);
+    assert!(!config.trunks[0].takes_refer);
     assert_eq!(config.trunks[0].call_max.as_secs(), 14_400);
     let prefixes = vec!["198.51.100.0/24".parse().unwrap()];
     assert_eq!(config.trunks[0].terms.source, Source::Within(SourcePrefixes { prefixes }));

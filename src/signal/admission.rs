@@ -4,11 +4,12 @@
 //! by its address. Whoever is neither is answered without leaving any state. What is let in becomes
 //! a binding or a call.
 
-use crate::signal::call::{Call, Invitation};
+use crate::signal::call::Call;
 use crate::signal::calls::Shared;
 use crate::signal::engine::{CALLS_MAX, Engine};
-use crate::signal::exchange::{PRODUCT, capabilities, not_allowed, unsupported};
+use crate::signal::exchange::{PRODUCT, unsupported};
 use crate::signal::flow::FlowId;
+use crate::signal::invitation::Invitation;
 use crate::signal::invite::{Invite, identity_of};
 use crate::signal::output::Output;
 use crate::signal::peer::Peer;
@@ -21,6 +22,9 @@ use crate::sip::transaction::{Flow, RETRY_AFTER_S, ServerTransactionId};
 use crate::wire::sip::{
     BadHeader, Contacts, HeaderName, Method, NameAddr, Request, Response, Status, Uri,
 };
+
+/// Calls that a person has beside a new one.
+const OTHER_CALLS_MAX: usize = 3;
 
 impl Engine {
     /// A request outside any dialog.
@@ -41,11 +45,17 @@ impl Engine {
         match request.method {
             Method::Register => self.admit_registration(transaction, request, flow),
             Method::Invite => self.admit_call(transaction, request, flow),
-            Method::Options => self.turn_away(transaction, capabilities(&request)),
+            Method::Options => {
+                self.turn_away(transaction, self.exchange.capabilities(&request, flow));
+            }
             Method::Bye | Method::Info | Method::Update | Method::Prack => {
                 self.turn_away(transaction, Response::to(&request, Status::CALL_DOES_NOT_EXIST));
             }
-            _ => self.turn_away(transaction, not_allowed(&request)),
+            // Outside a call there is nobody to be transferred.
+            Method::Refer => {
+                self.turn_away(transaction, Response::to(&request, Status::FORBIDDEN));
+            }
+            _ => self.turn_away(transaction, self.exchange.not_allowed(&request, flow)),
         }
     }
 
@@ -206,7 +216,8 @@ impl Engine {
         let shown = shown.unwrap_or_default();
         let random = &mut self.exchange.random;
         let invite = Invite::new(transaction, request, flow, shown, random);
-        let invitation = Invitation { invite, caller, number, dialled, refusal };
+        let thread = self.thread_of(&caller);
+        let invitation = Invitation { invite, caller, number, dialled, refusal, thread };
         match Call::invited(invitation, &mut self.exchange) {
             Ok(call) => {
                 let name = call.name.clone();
@@ -238,12 +249,20 @@ impl Engine {
         Some(Release::of_status(status, text))
     }
 
+    /// Where a user's other call is: only there may one be transferred to the other. Who has more than a
+    /// few is no person, and spread.
+    fn thread_of(&self, caller: &Peer) -> Option<usize> {
+        let Peer::User(user) = caller else { return None };
+        let others = self.calls.first_sharing(&Shared::User(user.clone()), OTHER_CALLS_MAX + 1);
+        let other = others.first().filter(|_| others.len() <= OTHER_CALLS_MAX)?;
+        self.calls.get(other)?.thread
+    }
+
     /// How an authenticated user appears to whom it calls: never as it claims itself. Toward a
     /// trunk by its first number if it has one, toward another user by its name.
     fn number_of(&self, user: &str, dialled: &str) -> String {
         let is_internal = self.exchange.routes.user_dialled(dialled).is_some();
-        let number = self.exchange.routes.user(user).and_then(|user| user.numbers.first());
-        number.filter(|_| !is_internal).map_or(user, String::as_str).to_owned()
+        if is_internal { user.to_owned() } else { self.exchange.routes.number_of(user).to_owned() }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::base::opaque::opaque;
 use crate::control::message::{CallName, Side};
 use crate::signal::directory::{Key, Part};
-use crate::signal::exchange::{ALLOW, Exchange};
+use crate::signal::exchange::Exchange;
 use crate::signal::leg::next_hop;
 use crate::signal::peer::Peer;
 use crate::signal::privacy::Shown;
@@ -120,7 +120,7 @@ impl Attempt {
         headers.push(HeaderName::CallId, call_id);
         headers.push(HeaderName::CSeq, CSeq { number: 1, method: Method::Invite });
         headers.push(HeaderName::Contact, exchange.address.contact(flow));
-        headers.push(HeaderName::Allow, ALLOW);
+        headers.push(HeaderName::Allow, exchange.allow(flow));
         let timer = SessionTimer::default();
         if matches!(flow, Flow::Udp(_)) {
             // Both mean nothing to a browser's library, which would have to know them.
@@ -178,6 +178,19 @@ impl Attempt {
         invite.headers.set(HeaderName::SessionExpires, expires);
         self.send(number, call, invite, exchange);
         true
+    }
+
+    /// The INVITE's transaction, if it was sent.
+    pub fn transaction(&self) -> Option<ClientTransactionId> {
+        self.sent.as_ref().map(|(_, transaction)| *transaction)
+    }
+
+    /// The attempt, for another call. What is left knows nothing of it any more.
+    pub fn take(&mut self) -> Self {
+        let (peer, flow, timer) = (self.peer.clone(), self.flow, self.timer);
+        let (state, silent_until) = (AttemptState::Over, None);
+        let left = Self { peer, flow, state, silent_until, early: Vec::new(), timer, sent: None };
+        Self { state, ..std::mem::replace(self, left) }
     }
 
     /// Takes the dialog that a 1xx or 2xx is in. `None` for a response that makes none.

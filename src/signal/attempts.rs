@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use crate::base::opaque::opaque;
 use crate::config;
+use crate::control::message::CallName;
 use crate::signal::attempt::{Attempt, AttemptState, Proposal, Who};
+use crate::signal::directory::{Key, Part};
 use crate::signal::exchange::Exchange;
 use crate::signal::peer::Peer;
 use crate::signal::release::Release;
@@ -79,6 +81,21 @@ impl Attempts {
     /// One of them.
     pub fn get_mut(&mut self, number: usize) -> Option<&mut Attempt> {
         self.all.get_mut(number)
+    }
+
+    /// The one who took the call leaves it, and its attempt goes along.
+    pub fn take_answered(&mut self) -> Option<Attempt> {
+        let answered = self.all.iter_mut().find(|it| it.state == AttemptState::Answered)?;
+        Some(answered.take())
+    }
+
+    /// An attempt of another call whose callee is in this one now.
+    pub fn adopt(&mut self, attempt: Attempt, call: &CallName, exchange: &mut Exchange) {
+        if let Some(transaction) = attempt.transaction() {
+            let part = Part::Attempt(self.all.len());
+            exchange.directory.enter(Key::Client(transaction), call, part);
+        }
+        self.all.push(attempt);
     }
 
     /// Early dialogs with their flows, for the blob.

@@ -15,6 +15,7 @@ use crate::signal::invite::Invite;
 use crate::signal::leg::Leg;
 use crate::signal::records::CallRecord;
 use crate::signal::stage::Stage;
+use crate::signal::transferring::Joined;
 use crate::sip::dialog::Dialog;
 use crate::sip::transaction::Flow;
 
@@ -38,6 +39,12 @@ pub struct Blob<R, L, D> {
     pub callee: L,
     /// The trunks' early dialogs in a call that nobody has answered: a successor ends them.
     pub early: Vec<(SocketAddr, D)>,
+    /// The record that came with a leg in a transfer.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    pub joined: Option<Joined<R>>,
+    /// Whether one of the two waits for somebody whom it is transferred to.
+    #[serde(default)]
+    pub is_transferring: bool,
     /// The INVITE of a trunk that waits for its final response, with where it came from.
     pub invite: Option<(SocketAddr, String)>,
 }
@@ -56,7 +63,7 @@ impl<'a> Written<'a> {
     /// Of the parts of a call as it is now.
     pub fn of(
         stage: Stage,
-        record: &'a CallRecord,
+        (record, joined): (&'a CallRecord, Option<&'a Joined>),
         [caller, callee]: [&'a Leg; 2],
         attempts: &'a Attempts,
         invite: Option<&Invite>,
@@ -65,7 +72,9 @@ impl<'a> Written<'a> {
         let early = attempts.early_dialogs().filter(|_| is_being_set_up);
         let early = early.filter_map(|(flow, dialog)| Some((trunk_address(flow)?, dialog)));
         let invite = invite.filter(|invite| invite.is_open()).and_then(waiting_invite);
-        Self { version: VERSION, stage, record, caller, callee, early: early.collect(), invite }
+        let joined = joined.map(|Joined { record, leg }| Joined { record, leg: *leg });
+        let (version, early, is_transferring) = (VERSION, early.collect(), false);
+        Self { version, stage, record, caller, callee, early, joined, is_transferring, invite }
     }
 
     /// As text; empty, which means that the call cannot be picked up again, when a peer's names and

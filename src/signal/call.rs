@@ -37,6 +37,7 @@ use crate::signal::attempts::{Attempts, is_worth_another_trunk, silent};
 use crate::signal::blob;
 use crate::signal::directory::{Key, Part};
 use crate::signal::exchange::Exchange;
+use crate::signal::invitation::{Invitation, destination, legs};
 use crate::signal::invite::Invite;
 use crate::signal::leg::{Farewell, Leg, LegMedia};
 use crate::signal::negotiation::Negotiation;
@@ -44,12 +45,11 @@ use crate::signal::output::Output;
 use crate::signal::peer::Peer;
 use crate::signal::records::{CallRecord, Direction, Party};
 use crate::signal::release::Release;
-use crate::signal::routing::Destination;
 use crate::signal::stage::Stage;
+use crate::signal::transferring::{Joined, Transfer};
 use crate::sip::cause::Cause;
-use crate::sip::dialog::Dialog;
 use crate::sip::transaction::{Failure, Flow, ServerTransactionId};
-use crate::wire::sip::{BadHeader, Reason, Request, Response, Status};
+use crate::wire::sip::{Reason, Request, Response, Status};
 
 /// For media to answer `create_call`; it takes microseconds.
 const RESERVING_MAX: Duration = Duration::from_secs(5);
@@ -78,6 +78,12 @@ pub struct Call {
     pub invite: Option<Invite>,
     /// Everybody asked to take the call.
     pub attempts: Attempts,
+    /// What it has to do with a transfer.
+    pub transfer: Option<Transfer>,
+    /// The record that came with a leg in a transfer.
+    pub joined: Option<Box<Joined>>,
+    /// Its media thread, once known, or the one that it has to be on.
+    pub(super) thread: Option<usize>,
     /// When the stage has lasted too long.
     deadline: Option<Instant>,
     /// Why the call ends, once it does.
@@ -86,20 +92,6 @@ pub struct Call {
     pub(super) is_in_media: bool,
     /// Whether the record has been written.
     is_recorded: bool,
-}
-
-/// An INVITE that has been let in.
-pub struct Invitation {
-    /// The INVITE.
-    pub invite: Invite,
-    /// Who calls: an authenticated user, or a configured trunk.
-    pub caller: Peer,
-    /// The caller's number, whoever may see it.
-    pub number: String,
-    /// What was dialled.
-    pub dialled: String,
-    /// Why there is no call, if that is known already.
-    pub refusal: Option<Release>,
 }
 
 // 1. An INVITE comes: where does it go, and is there anything in its offer for us?
@@ -111,7 +103,7 @@ impl Call {
         invitation: Invitation,
         exchange: &mut Exchange,
     ) -> Result<Self, Box<CallRecord>> {
-        let Invitation { mut invite, caller, number, dialled, refusal } = invitation;
+        let Invitation { mut invite, caller, number, dialled, refusal, thread } = invitation;
         let (name, tag) = (CallName::from(exchange.new_token()), exchange.new_token());
         let started = exchange.wall_time();
         let mut record = CallRecord::new(&name, &caller, &number, &dialled, started);
@@ -132,12 +124,8 @@ impl Call {
         info!(call = &*name, direction = ?record.direction, "invited");
         record.caller_codec = caller.media.codec();
         exchange.directory.enter(Key::Server(invite.transaction), &name, Part::Leg(Side::A));
-        let mut call = Self {
-            stage: Stage::Reserving,
-            deadline: Some(exchange.now + RESERVING_MAX),
-            invite: Some(invite),
-            ..Self::resumed(name, record, caller, callee)
-        };
+        let mut call =
+            Self { invite: Some(invite), thread, ..Self::resumed(name, record, caller, callee) };
         call.enter_keys(exchange);
         call.reserve(exchange);
         Ok(call)
@@ -153,6 +141,9 @@ impl Call {
             callee,
             invite: None,
             attempts: Attempts::default(),
+            transfer: None,
+            joined: None,
+            thread: None,
             deadline: None,
             release: None,
             is_in_media: true,
@@ -178,13 +169,15 @@ impl Call {
         }
     }
 
-    fn reserve(&mut self, exchange: &mut Exchange) {
+    pub(super) fn reserve(&mut self, exchange: &mut Exchange) {
+        self.stage = Stage::Reserving;
+        self.deadline = Some(exchange.now + RESERVING_MAX);
         let create = CreateCall {
             call: self.name.clone(),
             blob: self.blob(),
             a: self.caller.media.leg_parameters(),
             b: self.callee.media.leg_parameters(),
-            thread: None,
+            thread: self.thread,
             orphan_ms: None,
         };
         if exchange.media.create_call(create).is_err() {
@@ -195,49 +188,6 @@ impl Call {
     }
 }
 
-/// Who is to be asked. A trunk's calls go to users only.
-fn destination(caller: &Peer, dialled: &str, exchange: &Exchange) -> Result<Peer, Release> {
-    let destination = match caller {
-        Peer::User(_) => exchange.routes.of_browser_call(dialled),
-        Peer::Trunk(_) => exchange.routes.user_dialled(dialled).map(Destination::User),
-    };
-    match destination {
-        Some(Destination::Trunks(trunks)) => Ok(Peer::Trunk(trunks[0].name.clone())),
-        Some(Destination::User(user)) => {
-            if exchange.registrar.reachable(&user.name).next().is_none() {
-                let (status, text) = (Status::TEMPORARILY_UNAVAILABLE, "the user has no browser");
-                return Err(Release::new(status, Cause::NO_USER_RESPONDING, text));
-            }
-            Ok(Peer::User(user.name.clone()))
-        }
-        None => {
-            let (status, text) = (Status::NOT_FOUND, "nobody has this number");
-            Err(Release::new(status, Cause::UNALLOCATED_NUMBER, text))
-        }
-    }
-}
-
-/// Both legs, the caller's with its dialog.
-fn legs(
-    invite: &Invite,
-    caller: Peer,
-    callee: Peer,
-    tag: &str,
-    exchange: &mut Exchange,
-) -> Result<(Leg, Leg), Release> {
-    let request = &invite.request;
-    let offer = request.sdp()?;
-    let caller_media = LegMedia::of_caller(&caller, offer, &callee, exchange)?;
-    let callee_media = LegMedia::of_callee(&callee, &caller, exchange);
-    let contact = exchange.address.contact(invite.flow);
-    let dialog = Dialog::from_invite(request, tag, contact)
-        .map_err(|bad: BadHeader| Release::of_status(Status::BAD_REQUEST, bad.to_string()))?;
-    let mut caller = Leg::new(caller, Some(invite.flow), caller_media);
-    caller.dialog = Some(dialog);
-    caller.timer = caller.timer_after(request, exchange)?;
-    Ok((caller, Leg::new(callee, None, callee_media)))
-}
-
 // 2. Media has made both legs: our SDP can be written, and the callee is asked.
 
 impl Call {
@@ -245,6 +195,15 @@ impl Call {
     pub fn reserved(&mut self, result: Result<CallCreated, ControlError>, exchange: &mut Exchange) {
         let created = match result {
             Ok(created) => created,
+            Err(error)
+                if self.stage == Stage::Reserving
+                    && self.transfer.is_none()
+                    && self.thread.take().is_some() =>
+            {
+                // There was no room where it should have been.
+                debug!(call = &*self.name, error.message, "on any thread then");
+                return self.reserve(exchange);
+            }
             Err(error) => {
                 self.is_in_media = false;
                 return self.end(Party::Linecard, error.into(), None, exchange);
@@ -253,6 +212,7 @@ impl Call {
         if self.stage != Stage::Reserving {
             return; // The caller gave up meanwhile; `delete_call` is on its way.
         }
+        self.thread = Some(created.thread);
         self.caller.media.reserved(&created, Side::A, &exchange.certificate);
         self.callee.media.reserved(&created, Side::B, &exchange.certificate);
         self.stage = Stage::Asking;
@@ -284,10 +244,15 @@ impl Call {
     }
 
     fn proposal(&self) -> Option<Proposal> {
+        let (from, max_forwards) = match (&self.invite, &self.transfer) {
+            (Some(invite), _) => (invite.shown.clone(), invite.max_forwards()),
+            (_, Some(Transfer::Asks { shown, max_forwards, .. })) => (shown.clone(), *max_forwards),
+            _ => return None,
+        };
         Some(Proposal {
             call: self.name.clone(),
-            from: self.invite.as_ref()?.shown.clone(),
-            max_forwards: self.invite.as_ref()?.max_forwards(),
+            from,
+            max_forwards,
             offer: self.callee.media.description()?.to_owned(),
         })
     }
@@ -353,6 +318,7 @@ impl Call {
             .set_up
             .ringing_ms
             .get_or_insert(exchange.wall_time().since(self.record.started));
+        self.tell_ringing(status, exchange);
         let (Some(invite), Some(dialog)) = (&mut self.invite, &self.caller.dialog) else { return };
         let sdp = self.caller.media.description().filter(|_| is_early_media);
         if invite.proceed(status, sdp, dialog, exchange) {
@@ -569,6 +535,14 @@ impl Call {
                 self.hold_or_resume(side, exchange);
             }
             self.park(exchange);
+            self.tell_answered(exchange);
+        }
+    }
+
+    /// The time that the call may last is another one now.
+    pub(super) fn limit(&mut self, exchange: &Exchange) {
+        if self.stage == Stage::Talking {
+            self.deadline = self.longest(exchange);
         }
     }
 
@@ -583,7 +557,11 @@ impl Call {
     fn blob(&self) -> String {
         let legs = [&self.caller, &self.callee];
         let invite = self.invite.as_ref();
-        blob::Written::of(self.stage, &self.record, legs, &self.attempts, invite).to_text()
+        let records = (&self.record, self.joined.as_deref());
+        let is_transferring = matches!(self.transfer, Some(Transfer::Asked { .. }));
+        let mut written = blob::Written::of(self.stage, records, legs, &self.attempts, invite);
+        written.is_transferring = is_transferring;
+        written.to_text()
     }
 
     /// Tells media what our successor would have to know.
@@ -631,6 +609,9 @@ impl Call {
     pub fn consent_expired(&mut self, side: Side, exchange: &mut Exchange) {
         let (status, cause) = (Status::REQUEST_TIMEOUT, Cause::DESTINATION_OUT_OF_ORDER);
         let release = Release::new(status, cause, "the browser is gone: no consent");
+        if self.gives_away(side, &release, exchange) {
+            return;
+        }
         self.end(side.into(), release, None, exchange);
     }
 
@@ -679,7 +660,11 @@ impl Call {
         self.stage = Stage::Ending;
         self.deadline = Some(exchange.now + ENDING_MAX);
         self.record.end(by, &release, exchange.wall_time());
+        if let Some(joined) = &mut self.joined {
+            joined.record.end(by, &release, exchange.wall_time());
+        }
         self.release = Some(release.clone());
+        self.tell_end(&release, exchange);
 
         let is_unacknowledged = self.invite.as_ref().is_some_and(Invite::is_unacknowledged);
         if is_unacknowledged && self.caller.dialog.is_some() {
@@ -718,9 +703,17 @@ impl Call {
         self.is_in_media = false;
         if !std::mem::replace(&mut self.is_recorded, true) {
             let statistics = statistics.or(self.record.statistics.take());
-            let record = CallRecord { statistics, ..self.record.clone() };
-            exchange.outputs.push_back(Output::Record(Box::new(record)));
+            let joined = self.joined.take().map(|joined| joined.record);
+            for record in [self.record.clone()].into_iter().chain(joined) {
+                let record = CallRecord { statistics: statistics.clone(), ..record };
+                exchange.outputs.push_back(Output::Record(Box::new(record)));
+            }
         }
+    }
+
+    /// Its record went with the leg that it was of.
+    pub(super) fn has_no_record(&mut self) {
+        self.is_recorded = true;
     }
 
     /// Whether nothing is left to do for this call.

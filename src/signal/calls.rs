@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::base::opaque::opaque;
 use crate::control::message::{CallName, Side};
-use crate::signal::call::{Call, Invitation};
+use crate::signal::call::Call;
 use crate::signal::deadlines::Deadlines;
 use crate::signal::index::Index;
 use crate::signal::peer::Peer;
@@ -20,6 +20,8 @@ use crate::sip::transaction::Flow;
 pub enum Shared {
     /// A connection, or a trunk's address, that a leg or an INVITE without its last word is on.
     Flow(Flow),
+    /// A user, who is at one of the ends.
+    User(String),
     /// An INVITE, by what it has in common with a merged one.
     Invite(Arc<str>),
     /// A user's browser, by the address that it has as contact.
@@ -42,7 +44,7 @@ pub struct Calls {
     pub(super) visited: std::cell::Cell<usize>,
 }
 
-opaque!(Calls, Call, Invitation);
+opaque!(Calls, Call);
 
 impl Calls {
     /// Takes a new call.
@@ -61,6 +63,12 @@ impl Calls {
     pub fn get_mut(&mut self, name: &CallName) -> Option<&mut Call> {
         self.count(1);
         self.all.get_mut(name)
+    }
+
+    /// Takes a call out for a moment; [`Self::insert`] and [`Self::settle`] are due afterwards.
+    pub fn take(&mut self, name: &CallName) -> Option<Call> {
+        self.count(1);
+        self.all.remove(name)
     }
 
     /// Every call: for what concerns them all, such as the end of the media process.
@@ -82,6 +90,11 @@ impl Calls {
     /// The calls that share something, by name.
     pub fn sharing(&self, what: &Shared) -> Vec<CallName> {
         self.shared.owners(what)
+    }
+
+    /// The first of them, so many at most.
+    pub fn first_sharing(&self, what: &Shared, at_most: usize) -> Vec<CallName> {
+        self.shared.first_owners(what, at_most)
     }
 
     /// The first deadline of any call.
@@ -124,6 +137,9 @@ fn shared_of(call: &Call) -> BTreeSet<Shared> {
     for side in Side::BOTH {
         let leg = call.leg(side);
         shared.extend(leg.flow.map(Shared::Flow));
+        if let Peer::User(user) = &leg.peer {
+            shared.insert(Shared::User(user.clone()));
+        }
         if let (Peer::User(user), Some(dialog)) = (&leg.peer, &leg.dialog) {
             let address = address_of(&dialog.remote_target.to_string());
             shared.insert(Shared::Contact { user: user.clone(), address });

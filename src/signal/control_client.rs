@@ -17,8 +17,8 @@ use tracing::{debug, error, info, warn};
 use crate::control::codec::{FromMedia, read_from_media, write_request};
 use crate::control::message::{
     CallCreated, CallList, CallName, CallStatistics, Command, ControlError, CreateCall, DeleteCall,
-    ErrorCode, Event, Greeting, LegChange, ListCalls, ListedCall, PROTOCOL, SendDigit, Side,
-    TakeControl,
+    ErrorCode, Event, ExchangeLegs, Greeting, LegChange, LegsExchanged, ListCalls, ListedCall,
+    PROTOCOL, SendDigit, Side, TakeControl,
 };
 use crate::sip::transaction::ServerTransactionId;
 use crate::wire::sip::Response;
@@ -78,6 +78,14 @@ pub enum Report {
         /// Whether it was.
         is_sent: bool,
     },
+    /// Two calls have changed legs with one another, or have not.
+    Exchanged {
+        /// What was asked.
+        exchange: Box<ExchangeLegs>,
+        /// What they were until then, or why it was refused; `None`: the connection was lost before the
+        /// reply, and it may have been done.
+        result: Option<Result<Box<LegsExchanged>, ControlError>>,
+    },
     /// The call is gone from media.
     Deleted {
         /// The call.
@@ -125,6 +133,7 @@ enum Purpose {
     ListCalls,
     Create(CallName),
     Change(CallName, Side, Box<LegChange>),
+    Exchange(Box<ExchangeLegs>),
     Delete(CallName),
     Digit(ServerTransactionId, Box<Response>),
     /// Nobody waits for the outcome; a refusal is logged.
@@ -178,6 +187,9 @@ impl ControlClient {
             match purpose {
                 Purpose::Create(call) => {
                     self.reports.push_back(Report::Created { call, result: Err(away()) });
+                }
+                Purpose::Exchange(exchange) => {
+                    self.reports.push_back(Report::Exchanged { exchange, result: None });
                 }
                 Purpose::Delete(call) => {
                     self.reports.push_back(Report::Deleted { call, statistics: None });
@@ -276,16 +288,17 @@ impl ControlClient {
                 }
             }
             Purpose::Create(call) => {
-                let result = match result {
-                    Ok(_) => Ok(result_of(result, "create_call")?),
-                    Err(error) => Err(error),
-                };
+                let result = answer_of(result, "create_call")?;
                 self.reports.push_back(Report::Created { call, result });
             }
             Purpose::Change(call, leg, _) => {
                 if let Err(error) = result {
                     self.reports.push_back(Report::Refused { call, leg, error });
                 }
+            }
+            Purpose::Exchange(exchange) => {
+                let result = answer_of(result, "exchange_legs")?;
+                self.reports.push_back(Report::Exchanged { exchange, result: Some(result) });
             }
             Purpose::Digit(transaction, ok) => {
                 let is_sent = result.is_ok();
@@ -322,6 +335,12 @@ impl ControlClient {
         let change = Box::new(change);
         let purpose = Purpose::Change(call.clone(), leg, change.clone());
         self.command(&command, purpose).map_err(|Away| change)
+    }
+
+    /// Lets two calls change legs; [`Report::Exchanged`] follows unless this fails.
+    pub fn exchange_legs(&mut self, exchange: ExchangeLegs) -> Result<(), Away> {
+        let command = exchange.clone().into();
+        self.command(&command, Purpose::Exchange(Box::new(exchange)))
     }
 
     /// Ends a call; [`Report::Deleted`] follows unless this fails.
@@ -399,6 +418,17 @@ impl ControlClient {
 
 fn away() -> ControlError {
     ControlError::new(ErrorCode::SystemRefused, "the media process is not there")
+}
+
+/// What was answered, or why it was refused.
+fn answer_of<T: serde::de::DeserializeOwned>(
+    result: Result<Value, ControlError>,
+    command: &str,
+) -> Result<Result<T, ControlError>, Unusable> {
+    match result {
+        Ok(_) => result_of(result, command).map(Ok),
+        Err(error) => Ok(Err(error)),
+    }
 }
 
 fn result_of<T: serde::de::DeserializeOwned>(

@@ -46,6 +46,29 @@ pub enum Part {
     Probe(Side),
 }
 
+impl Part {
+    /// The leg that it is of.
+    fn side(self) -> Option<Side> {
+        match self {
+            Part::Leg(side) | Part::Bye(side) | Part::Refresh(side) | Part::Probe(side) => {
+                Some(side)
+            }
+            Part::Attempt(_) => None,
+        }
+    }
+
+    /// The same of the leg on another side.
+    fn on(self, side: Side) -> Self {
+        match self {
+            Part::Leg(_) => Part::Leg(side),
+            Part::Bye(_) => Part::Bye(side),
+            Part::Refresh(_) => Part::Refresh(side),
+            Part::Probe(_) => Part::Probe(side),
+            Part::Attempt(number) => Part::Attempt(number),
+        }
+    }
+}
+
 /// The directory.
 #[derive(Debug, Default)]
 pub struct Directory {
@@ -85,6 +108,30 @@ impl Directory {
             let oldest = keys.remove(oldest);
             self.entries.remove(&oldest);
         }
+    }
+
+    /// Two legs change their calls with one another, and all their keys with them.
+    pub fn exchange(&mut self, one: (&CallName, Side), other: (&CallName, Side)) {
+        let taken = [one, other].map(|(call, side)| self.take(call, side));
+        for (keys, (call, side)) in taken.into_iter().zip([other, one]) {
+            for (key, part) in keys {
+                self.by_call.entry(call.clone()).or_default().push(key.clone());
+                self.entries.insert(key, (call.clone(), part.on(side)));
+            }
+        }
+    }
+
+    fn take(&mut self, call: &CallName, side: Side) -> Vec<(Key, Part)> {
+        let Some(keys) = self.by_call.get_mut(call) else { return Vec::new() };
+        let entries = &self.entries;
+        let of_side = |key: &Key| {
+            let (owner, part) = entries.get(key)?;
+            (owner == call && part.side() == Some(side)).then_some(*part)
+        };
+        let taken: Vec<_> =
+            keys.iter().filter_map(|key| Some((key.clone(), of_side(key)?))).collect();
+        keys.retain(|key| of_side(key).is_none());
+        taken
     }
 
     /// Whose key this is.

@@ -247,6 +247,8 @@ impl Engine {
                 self.transaction_output(output);
             } else if let Some(report) = self.exchange.media.poll_report() {
                 self.media_report(report);
+            } else if let Some(errand) = self.exchange.errands.pop_front() {
+                self.run(errand);
             } else {
                 break;
             }
@@ -360,6 +362,7 @@ impl Engine {
                 }
                 self.exchange.transactions.respond(transaction, *ok, self.exchange.now);
             }
+            Report::Exchanged { exchange, result } => self.legs_exchanged(&exchange, result),
             Report::Deleted { call, statistics } => self.with_call(&call, |call, exchange| {
                 call.deleted(statistics, exchange);
             }),

@@ -17,6 +17,7 @@ use crate::control::message::{
 use crate::dtls::Certificate;
 use crate::signal::control_client::ControlClient;
 use crate::signal::directory::{Directory, Key, Part};
+use crate::signal::errand::Errand;
 use crate::signal::output::Output;
 use crate::signal::records::WallTime;
 use crate::signal::registrar::Registrar;
@@ -31,7 +32,10 @@ use crate::wire::sip::{
 /// What we name ourselves in User-Agent and Server.
 pub const PRODUCT: &str = concat!("linecard/", env!("CARGO_PKG_VERSION"));
 /// The methods we know (RFC 3261 §20.5). Whatever is not here is answered 405.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REGISTER";
+const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REGISTER";
+/// The same for whoever may transfer calls.
+const ALLOW_WITH_REFER: &str =
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REGISTER, REFER";
 /// The extensions that a request may require.
 const SUPPORTED: [&str; 2] = ["timer", "100rel"];
 /// Characters of our tags and Call-IDs: 119 bits, so that knowing a dialog's is proof of being in it.
@@ -96,6 +100,8 @@ pub struct Exchange {
     /// INVITEs whose call was lost in a restart, by Call-ID, with the tag and the reason of the
     /// final response that they still wait for.
     pub interrupted: HashMap<String, (String, Release)>,
+    /// What calls want done with one another.
+    pub errands: VecDeque<Errand>,
     /// What waits to leave.
     pub outputs: VecDeque<Output>,
 }
@@ -131,6 +137,7 @@ impl Exchange {
             now,
             wall,
             interrupted: HashMap::new(),
+            errands: VecDeque::new(),
             outputs: VecDeque::new(),
         }
     }
@@ -223,23 +230,34 @@ pub fn unsupported(request: &Request) -> Option<Release> {
     Some(Release::of_status(Status::BAD_EXTENSION, text).with_hint(hint))
 }
 
-/// A 405 that names what we know, or a 501 to a method of which nobody knows anything
-/// (RFC 3261 §8.2.1, §21.5.2).
-pub fn not_allowed(request: &Request) -> Response {
-    let status = match request.method {
-        Method::Other(_) => Status::NOT_IMPLEMENTED,
-        _ => Status::METHOD_NOT_ALLOWED,
-    };
-    let mut response = Response::to(request, status);
-    response.headers.push(HeaderName::Allow, ALLOW);
-    response
-}
+impl Exchange {
+    /// The methods that whoever is there may use.
+    pub fn allow(&self, flow: Flow) -> &'static str {
+        let takes_refer = match flow {
+            Flow::Web(_) => true,
+            Flow::Udp(from) => self.routes.trunk_at(from).is_some_and(|trunk| trunk.takes_refer),
+        };
+        if takes_refer { ALLOW_WITH_REFER } else { ALLOW }
+    }
 
-/// The answer to OPTIONS (RFC 3261 §11.2).
-pub fn capabilities(request: &Request) -> Response {
-    let mut response = Response::to(request, Status::OK);
-    response.headers.push(HeaderName::Allow, ALLOW);
-    response.headers.push(HeaderName::Accept, SDP);
-    response.headers.push(HeaderName::Supported, SUPPORTED.join(", "));
-    response
+    /// A 405 that names what we know, or a 501 to a method of which nobody knows anything
+    /// (RFC 3261 §8.2.1, §21.5.2).
+    pub fn not_allowed(&self, request: &Request, flow: Flow) -> Response {
+        let status = match request.method {
+            Method::Other(_) => Status::NOT_IMPLEMENTED,
+            _ => Status::METHOD_NOT_ALLOWED,
+        };
+        let mut response = Response::to(request, status);
+        response.headers.push(HeaderName::Allow, self.allow(flow));
+        response
+    }
+
+    /// The answer to OPTIONS (RFC 3261 §11.2).
+    pub fn capabilities(&self, request: &Request, flow: Flow) -> Response {
+        let mut response = Response::to(request, Status::OK);
+        response.headers.push(HeaderName::Allow, self.allow(flow));
+        response.headers.push(HeaderName::Accept, SDP);
+        response.headers.push(HeaderName::Supported, SUPPORTED.join(", "));
+        response
+    }
 }

@@ -9,12 +9,12 @@
 
 use tracing::debug;
 
-use crate::control::message::{LegChange, SendDigit, Side, Sound};
+use crate::control::message::{LegChange, SendDigit, Side};
 use crate::signal::call::Call;
 use crate::signal::control_client::Away;
 use crate::signal::digit::{self, Pressed};
 use crate::signal::directory::{Key, Part};
-use crate::signal::exchange::{ALLOW, Exchange, capabilities, not_allowed, unsupported};
+use crate::signal::exchange::{Exchange, unsupported};
 use crate::signal::invite::Invite;
 use crate::signal::leg::{Farewell, LegMedia};
 use crate::signal::negotiation::{Negotiation, Refused};
@@ -24,6 +24,7 @@ use crate::signal::registrar::address_of;
 use crate::signal::release::Release;
 use crate::signal::session_timer::SessionTimer;
 use crate::signal::stage::Stage;
+use crate::signal::transferring::Transfer;
 use crate::sip::dialog::{Dialog, DialogId};
 use crate::sip::transaction::{Flow, ServerTransactionId};
 use crate::wire::sip::{HeaderName, Method, NameAddr, Request, Response, SDP, Status};
@@ -54,7 +55,7 @@ impl Call {
             (Err(status), _) => Response::to(request, status),
             (Ok(_), Method::Bye) => Response::to(request, Status::OK),
             (Ok(contact), Method::Invite | Method::Update) => {
-                let change = Change { side, transaction, request, contact };
+                let change = Change { side, transaction, request, flow, contact };
                 self.asked_to_change(change, exchange)
             }
             (Ok(_), Method::Info) => match self.pressed(side, transaction, request, exchange) {
@@ -76,8 +77,11 @@ impl Call {
                     status => Response::to(request, status),
                 }
             }
-            (Ok(_), Method::Options) => capabilities(request),
-            (Ok(_), _) => not_allowed(request),
+            (Ok(contact), Method::Refer) if exchange.routes.takes_refer(&self.leg(side).peer) => {
+                return self.referred(side, transaction, request, &contact, exchange);
+            }
+            (Ok(_), Method::Options) => exchange.capabilities(request, flow),
+            (Ok(_), _) => exchange.not_allowed(request, flow),
         };
         let is_over = request.method == Method::Bye && response.status.is_success();
         exchange.transactions.respond(transaction, response, exchange.now);
@@ -106,6 +110,9 @@ impl Call {
     fn hung_up(&mut self, side: Side, bye: &Request, exchange: &mut Exchange) {
         if self.leg(side).dialog.is_none() {
             // In an early dialog: the INVITE's final response is still to come, and counts.
+            return;
+        }
+        if self.lets_go(side, exchange) {
             return;
         }
         let mut release = Release::hung_up(&bye.headers);
@@ -157,6 +164,10 @@ impl Call {
 
     /// Tells media to change a leg; while media is away, once it is back.
     pub(super) fn change_leg(&mut self, side: Side, change: LegChange, exchange: &mut Exchange) {
+        if matches!(self.transfer, Some(Transfer::Joining { goes, .. }) if goes == side) {
+            // Where it will be.
+            return self.leg_mut(side).keep_untold(change);
+        }
         if let Err(change) = exchange.change_leg(&self.name, side, change) {
             self.leg_mut(side).keep_untold(*change);
         }
@@ -168,10 +179,8 @@ impl Call {
             let untold = std::mem::take(&mut self.leg_mut(side).untold);
             self.change_leg(side, untold, exchange);
             // What it was to play, or not to play any more, it may have missed as well.
-            if self.leg(side).is_holding {
-                exchange.play(&self.name, side.other(), Sound::Silence);
-            } else if self.stage == Stage::Talking {
-                exchange.stop_playing(&self.name, side.other());
+            if self.stage == Stage::Talking {
+                self.play_background(side.other(), exchange);
             }
         }
         self.park(exchange);
@@ -185,13 +194,15 @@ struct Change<'a> {
     side: Side,
     transaction: ServerTransactionId,
     request: &'a Request,
+    /// How it came.
+    flow: Flow,
     /// Where we take requests in its dialog.
     contact: NameAddr,
 }
 
 impl Call {
     fn asked_to_change(&mut self, change: Change<'_>, exchange: &mut Exchange) -> Response {
-        let Change { side, transaction, request, contact } = change;
+        let Change { side, transaction, request, flow, contact } = change;
         if let Some(refused) = self.refuses_change(side, request) {
             return refused.response(request, &mut exchange.random);
         }
@@ -223,7 +234,8 @@ impl Call {
             exchange.directory.enter(Key::Server(transaction), &self.name, Part::Leg(side));
         }
         let sdp = self.leg(side).media.description().filter(|_| is_invite || offers);
-        let response = accepted(request, &contact, &timer, sdp);
+        let mut response = accepted(request, &contact, &timer, sdp);
+        response.headers.push(HeaderName::Allow, exchange.allow(flow));
         if is_invite || offers {
             self.changed(side, told, exchange);
         }
@@ -288,6 +300,8 @@ impl Call {
     pub(super) fn changed(&mut self, side: Side, told: LegChange, exchange: &mut Exchange) {
         let codec = self.leg(side).media.codec();
         match side {
+            // Of who was there when it was answered, not of who came since.
+            _ if self.joined.is_some() => {}
             Side::A => self.record.caller_codec = codec,
             Side::B => self.record.callee_codec = codec,
         }
@@ -358,7 +372,6 @@ fn accepted(
 ) -> Response {
     let mut response = Response::to(request, Status::OK);
     response.headers.push(HeaderName::Contact, contact);
-    response.headers.push(HeaderName::Allow, ALLOW);
     timer.confirm(&mut response);
     match sdp {
         Some(sdp) => response.with_body(SDP, sdp),

@@ -38,7 +38,12 @@ impl<K: Ord + Clone, O: Ord + Clone> Index<K, O> {
 
     /// Everybody who has this key, in order.
     pub fn owners(&self, key: &K) -> Vec<O> {
-        self.owners.get(key).into_iter().flatten().cloned().collect()
+        self.first_owners(key, usize::MAX)
+    }
+
+    /// The first of them, so many at most.
+    pub fn first_owners(&self, key: &K, at_most: usize) -> Vec<O> {
+        self.owners.get(key).into_iter().flatten().take(at_most).cloned().collect()
     }
 }
 

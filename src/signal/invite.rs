@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::base::opaque::opaque;
 use crate::base::random::Random;
-use crate::signal::exchange::{ALLOW, Exchange, PRODUCT};
+use crate::signal::exchange::{Exchange, PRODUCT};
 use crate::signal::privacy::Shown;
 use crate::signal::release::Release;
 use crate::signal::reliable::{Due, Reliable};
@@ -94,7 +94,12 @@ impl Invite {
 
     /// Hops that the call has left behind us.
     pub fn max_forwards(&self) -> u8 {
-        let left = self.request.headers.max_forwards().ok().flatten();
+        Self::hops_left(&self.request)
+    }
+
+    /// The same of any request.
+    pub fn hops_left(request: &Request) -> u8 {
+        let left = request.headers.max_forwards().ok().flatten();
         left.unwrap_or(MAX_FORWARDS).saturating_sub(1)
     }
 
@@ -115,7 +120,7 @@ impl Invite {
         }
         self.state = State::Proceeding(status);
         self.is_described |= sdp.is_some();
-        let response = self.response(status, sdp, dialog);
+        let response = self.response(status, sdp, dialog, exchange);
         let response = match &mut self.reliable {
             Some(reliable) => reliable.send(response, exchange.now),
             None => Some(response),
@@ -167,7 +172,7 @@ impl Invite {
         if self.is_open() {
             self.state = State::Accepted;
             self.reliable = None;
-            let mut ok = self.response(Status::OK, sdp, dialog);
+            let mut ok = self.response(Status::OK, sdp, dialog, exchange);
             timer.confirm(&mut ok);
             exchange.transactions.respond(self.transaction, ok, exchange.now);
         }
@@ -194,12 +199,18 @@ impl Invite {
         was_awaited
     }
 
-    fn response(&self, status: Status, sdp: Option<&str>, dialog: &Dialog) -> Response {
+    fn response(
+        &self,
+        status: Status,
+        sdp: Option<&str>,
+        dialog: &Dialog,
+        exchange: &Exchange,
+    ) -> Response {
         let mut response = Response::to(&self.request, status);
         // As above: the fields were read before.
         let _ = dialog.complete(&self.request, &mut response);
         response.headers.push(HeaderName::Server, PRODUCT);
-        response.headers.push(HeaderName::Allow, ALLOW);
+        response.headers.push(HeaderName::Allow, exchange.allow(self.flow));
         match sdp {
             Some(sdp) => response.with_body(SDP, sdp),
             None => response,

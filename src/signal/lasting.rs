@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use crate::control::message::{CallStatistics, Side};
 use crate::signal::call::{Call, ENDING_MAX};
 use crate::signal::directory::Part;
-use crate::signal::exchange::{ALLOW, Exchange};
+use crate::signal::exchange::Exchange;
 use crate::signal::leg::{Leg, next_hop};
 use crate::signal::negotiation::{Asked, Negotiation, after_glare};
 use crate::signal::peer::Peer;
@@ -60,6 +60,7 @@ impl Call {
             return leg.timer.again(None, exchange.now);
         }
         let timer = leg.timer;
+        let allow = leg.flow.map_or("", |flow| exchange.allow(flow));
         let sdp = leg.media.description().map(str::to_owned);
         let mut asked = Asked::Update;
         let make = |dialog: &mut Dialog| {
@@ -69,7 +70,7 @@ impl Call {
             };
             let mut request = dialog.request(method);
             timer.propose(&mut request.headers);
-            request.headers.push(HeaderName::Allow, ALLOW);
+            request.headers.push(HeaderName::Allow, allow);
             match (by, sdp) {
                 (Refresh::Invite, Some(sdp)) => {
                     asked = Asked::Invite(dialog.local_cseq);

@@ -19,6 +19,7 @@ use crate::signal::media_leg::both;
 use crate::signal::negotiation::Negotiation;
 use crate::signal::peer::Peer;
 use crate::signal::played::Tones;
+use crate::signal::refer::Subscription;
 use crate::signal::release::Release;
 use crate::signal::session_timer::{SessionTimer, TooSmall};
 use crate::signal::trunk::TrunkMedia;
@@ -62,6 +63,9 @@ pub struct Leg {
     /// Whose turn it is to change something.
     #[serde(skip)]
     pub negotiation: Negotiation,
+    /// Who wants to hear what becomes of the transfer that it asked for.
+    #[serde(skip)]
+    pub subscription: Option<Subscription>,
     /// What it is played.
     #[serde(skip)]
     pub tones: Tones,
@@ -129,6 +133,7 @@ impl Leg {
             tell_hold_at: None,
             timer: SessionTimer::default(),
             negotiation: Negotiation::Stable,
+            subscription: None,
             tones: Tones::default(),
             farewell: Farewell::None,
             untold: LegChange::default(),

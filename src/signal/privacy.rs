@@ -57,6 +57,16 @@ impl Shown {
         })
     }
 
+    /// Whoever has this number, and no name.
+    pub fn numbered(number: &str) -> Self {
+        Self { number: number.to_owned(), name: None, is_anonymous: false }
+    }
+
+    /// Who wants to be nobody.
+    pub fn nobody() -> Self {
+        Self { number: ANONYMOUS.to_owned(), name: None, is_anonymous: true }
+    }
+
     /// What goes into our From; `uri` is the number in our domain.
     pub fn address(&self, uri: Uri) -> NameAddr {
         if self.is_anonymous {

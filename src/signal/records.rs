@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::WallAnchor;
-use crate::control::message::{CallStatistics, Codec, Side};
+use crate::control::message::{CallStatistics, Codec, LegStatistics, Side};
 use crate::signal::peer::Peer;
 use crate::signal::release::Release;
 use crate::wire::sip::Status;
@@ -93,12 +93,39 @@ pub struct CallRecord {
     pub caller_codec: Option<Codec>,
     /// Codec of the callee's leg, once chosen.
     pub callee_codec: Option<Codec>,
+    /// The leg in `statistics` that the caller was, or whoever has its place since a transfer.
+    #[serde(default = "leg_a")]
+    pub caller_leg: Side,
+    /// The transfers of the call, the last ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transfers: Vec<Transferred>,
     /// Whether the signaling process was restarted during the call.
     #[serde(default)]
     pub recovered: bool,
     /// Both legs at the end; absent when the media process was gone.
     #[serde(default)]
     pub statistics: Option<Box<CallStatistics>>,
+}
+
+/// A transfer: one of the two left, and another one came who has a record too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Transferred {
+    /// When.
+    pub at: WallTime,
+    /// The user, or the trunk, that transferred.
+    pub by: String,
+    /// The record of the call that this one was joined with; they end together.
+    pub joined: String,
+    /// The leg of whoever transferred, until then.
+    #[serde(default)]
+    pub leg: Option<Box<LegStatistics>>,
+}
+
+/// Transfers of one call that its record keeps: what is parked of a call is bounded.
+const TRANSFERS_MAX: usize = 4;
+
+fn leg_a() -> Side {
+    Side::A
 }
 
 /// Milliseconds from the INVITE to each step of the set-up that happened.
@@ -146,13 +173,33 @@ impl CallRecord {
             set_up: SetUpTimes::default(),
             caller_codec: None,
             callee_codec: None,
+            caller_leg: Side::A,
+            transfers: Vec::new(),
             recovered: false,
             statistics: None,
         }
     }
 
-    /// The call ends.
+    /// One of the two has left, and another one is in its place.
+    pub fn transferred(&mut self, transfer: Transferred) {
+        if self.transfers.len() >= TRANSFERS_MAX {
+            self.transfers.remove(0);
+        }
+        self.transfers.push(transfer);
+    }
+
+    /// What was leg A is leg B from now on.
+    pub fn turn(&mut self) {
+        self.caller_leg = self.caller_leg.other();
+    }
+
+    /// The call ends, by who has this leg.
     pub fn end(&mut self, by: Party, release: &Release, now: WallTime) {
+        let by = match (by, self.caller_leg) {
+            (Party::Caller, Side::B) => Party::Callee,
+            (Party::Callee, Side::B) => Party::Caller,
+            (by, _) => by,
+        };
         self.ended = Some(now);
         self.ended_by = Some(by);
         let status = if self.answered.is_some() { Status::OK } else { release.status };

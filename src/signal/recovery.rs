@@ -32,12 +32,29 @@ pub fn recover(listed: ListedCall, exchange: &mut Exchange) -> Option<Call> {
         }
     };
     let (stage, early, invite) = (read.stage, read.early, read.invite);
+    let is_left = stage == Stage::Talking
+        && [&read.caller, &read.callee].into_iter().any(|leg| leg.dialog.is_none());
     let record = CallRecord { recovered: true, ..read.record };
     let mut call = Call::resumed(name, record, read.caller, read.callee);
+    call.thread = Some(listed.created.thread);
+    call.joined = read.joined.map(|mut joined| {
+        joined.record.recovered = true;
+        Box::new(joined)
+    });
     call.enter_keys(exchange);
+    if is_left {
+        // Who was to come instead was being asked by the same process.
+        let text = "signaling was restarted while the call was being transferred";
+        let release = Release::new(Status::SERVICE_UNAVAILABLE, Cause::TEMPORARY_FAILURE, text);
+        call.end(Party::Linecard, release, None, exchange);
+        return Some(call);
+    }
     if stage == Stage::Talking {
         debug!(call = &*call.name, "picked up again");
         call.go_on(exchange);
+        if read.is_transferring {
+            call.media_back(exchange);
+        }
         return Some(call);
     }
 

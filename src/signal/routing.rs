@@ -115,6 +115,23 @@ impl Routes {
         trunk.is_some_and(|trunk| trunk.passes_hold)
     }
 
+    /// How a user appears to a trunk: by its first number if it has one.
+    pub fn number_of<'a>(&'a self, user: &'a str) -> &'a str {
+        let number = self.user(user).and_then(|user| user.numbers.first());
+        number.map_or(user, String::as_str)
+    }
+
+    /// Whether this peer may transfer its calls.
+    pub fn takes_refer(&self, peer: &Peer) -> bool {
+        match peer {
+            Peer::User(_) => true,
+            Peer::Trunk(name) => {
+                let trunk = self.trunk_by_name.get(name).and_then(|at| self.trunks.get(*at));
+                trunk.is_some_and(|trunk| trunk.takes_refer)
+            }
+        }
+    }
+
     /// What callers hear while this trunk rings without any sound of its own.
     pub fn ringback(&self, peer: &Peer) -> Option<Ringback> {
         let Peer::Trunk(name) = peer else { return None };

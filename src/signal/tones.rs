@@ -88,7 +88,7 @@ impl Call {
 
     fn sound_next(&mut self, toward: Side, exchange: &mut Exchange) {
         let is_up = self.stage == Stage::Talking;
-        let holds = self.leg(toward.other()).is_holding;
+        let background = self.background(toward, exchange);
         let tones = &mut self.leg_mut(toward).tones;
         match tones.waiting.pop_front().filter(|_| is_up) {
             Some((digit, time)) => {
@@ -100,8 +100,11 @@ impl Call {
                 }
             }
             // What the digits were heard in place of.
-            None if is_up && holds => exchange.play(&self.name, toward, Sound::Silence),
-            None => {}
+            None => {
+                if let Some(sound) = background.filter(|_| is_up) {
+                    exchange.play(&self.name, toward, sound);
+                }
+            }
         }
     }
 
@@ -113,11 +116,7 @@ impl Call {
             return;
         }
         debug!(call = &*self.name, leg = ?side, is_holding, "hold");
-        if is_holding {
-            exchange.play(&self.name, side.other(), Sound::Silence);
-        } else {
-            exchange.stop_playing(&self.name, side.other());
-        }
+        self.play_background(side.other(), exchange);
         self.tell_hold(side.other(), exchange);
     }
 

@@ -261,7 +261,7 @@ fn route_of_response(response: &Response) -> Result<Vec<NameAddr>, BadHeader> {
 
 /// Methods that carry a Contact which replaces the remote target (RFC 3261 §12.2, RFC 3311 §5.1).
 fn refreshes_target(method: &Method) -> bool {
-    matches!(method, Method::Invite | Method::Update)
+    matches!(method, Method::Invite | Method::Update | Method::Refer | Method::Notify)
 }
 
 /// An address as a Request-URI, where header fields may not stand (RFC 3261 §19.1.1).

@@ -10,7 +10,7 @@ pub const CIRCLES: &[Circle] = &[];
 
 /// What is larger than the rules say, with its size.
 pub const SIZES: Sizes = Sizes {
-    files: &[("src/signal/call.rs", 812)],
+    files: &[("src/signal/call.rs", 805)],
     functions: &[],
     parameters: &[("src/audio/dtmf/sender.rs ending", 6)],
 };

@@ -19,5 +19,6 @@ mod recovery;
 mod registration;
 mod steps;
 mod stopping;
+mod transfer;
 mod webrtc;
 mod world;

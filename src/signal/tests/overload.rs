@@ -92,6 +92,8 @@ impl Full {
             }
             Full::Said(words) => world.media.refuse_in_its_place(words.clone()),
         }
+        // The others' second call found no room beside their first one.
+        world.media.refused.clear();
         happened
     }
 }
