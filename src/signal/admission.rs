@@ -216,7 +216,7 @@ impl Engine {
         let shown = shown.unwrap_or_default();
         let random = &mut self.exchange.random;
         let invite = Invite::new(transaction, request, flow, shown, random);
-        let thread = self.thread_of(&caller);
+        let thread = self.thread_beside(&caller, &dialled);
         let invitation = Invitation { invite, caller, number, dialled, refusal, thread };
         match Call::invited(invitation, &mut self.exchange) {
             Ok(call) => {
@@ -249,11 +249,19 @@ impl Engine {
         Some(Release::of_status(status, text))
     }
 
-    /// Where a user's other call is: only there may one be transferred to the other. Who has more than a
-    /// few is no person, and spread.
-    fn thread_of(&self, caller: &Peer) -> Option<usize> {
-        let Peer::User(user) = caller else { return None };
-        let others = self.calls.first_sharing(&Shared::User(user.clone()), OTHER_CALLS_MAX + 1);
+    /// Where the other call of whoever calls, or is called, is: only there may one be transferred to the
+    /// other. Who has more than a few is no person, and spread.
+    fn thread_beside(&self, caller: &Peer, dialled: &str) -> Option<usize> {
+        let callee = || self.exchange.routes.user_dialled(dialled).map(|user| user.name.clone());
+        let of_caller = match caller {
+            Peer::User(user) => self.thread_of(user),
+            Peer::Trunk(_) => None,
+        };
+        of_caller.or_else(|| self.thread_of(&callee()?))
+    }
+
+    fn thread_of(&self, user: &str) -> Option<usize> {
+        let others = self.calls.first_sharing(&Shared::User(user.to_owned()), OTHER_CALLS_MAX + 1);
         let other = others.first().filter(|_| others.len() <= OTHER_CALLS_MAX)?;
         self.calls.get(other)?.thread
     }

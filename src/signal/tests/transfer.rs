@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::steps::CONTACT;
+use super::steps::{CONTACT, TRUNK_CONTACT};
 use super::world::*;
 use crate::control::message::{CallName, Side};
 use crate::signal::records::{CallRecord, Party};
@@ -618,4 +618,35 @@ fn a_connection_to_media_that_breaks_at_the_exchange_joins_no_strangers() {
     world.hang_up(browser, &mut call.caller_dialog);
     world.take_bye(trunk);
     world.records_by_number(["4711", "4712"]);
+}
+
+#[test]
+fn a_users_calls_are_beside_one_another_whoever_calls_and_one_with_many_is_spread() {
+    let mut world = World::default();
+    let mut call = world.incoming_call();
+    let (trunk, browser) = (call.caller, call.callee);
+    let (tab, mut consulting, _target) = consultation(&mut world, trunk);
+    let threads = |world: &mut World| -> Vec<usize> {
+        world.media.listed().iter().map(|listed| listed.created.thread).collect()
+    };
+    let both = threads(&mut world);
+    assert_eq!(both.len(), 2);
+    assert_eq!(both[0], both[1], "the caller's");
+    // Another trunk's call to the same user.
+    let more: Vec<_> = (0..4)
+        .map(|number| {
+            let (to, from) = ("sip:1001@192.0.2.10", "sip:+15550100@198.51.100.7");
+            let invite = request(Method::Invite, to, from, TRUNK_CONTACT, &format!("m{number}"))
+                .with_body("application/sdp", TRUNK_SDP);
+            world.send(trunk, invite)
+        })
+        .collect();
+    let all = threads(&mut world);
+    let beside = all.iter().filter(|thread| **thread == both[0]).count();
+    assert_eq!((all.len(), beside), (6, 4), "four of six, the others where there is most room");
+    for transaction in more {
+        world.cancel(trunk, transaction);
+    }
+    world.hang_up(browser, &mut call.callee_dialog);
+    world.hang_up(tab, &mut consulting);
 }
