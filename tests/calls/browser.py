@@ -211,6 +211,17 @@ class Phone:
         self.do("restartIce")
         self.wait_for("restarted")
 
+    def transfer(self, number=None):
+        """To a number; without one, to whom its last call is with."""
+        self.do("transfer", *([f"sip:{number}@{self.gateway.domain}"] if number else []))
+
+    def wait_for_transfer(self, *names):
+        """The next news of it with one of these names."""
+        while True:
+            note = self.wait_for("transfer")
+            if note["outcome"] in names:
+                return note
+
     def hang_up(self):
         self.do("hangUp")
 

@@ -29,6 +29,7 @@ class JsSipPhone extends Phone {
 
   adopt(session, originator, request) {
     this.session = session;
+    this.sessions.push(session);
     session.on('sending', () => this.note('sending'));
     session.on('progress', ({ response }) =>
       this.note('progress', { status: response?.status_code, has_sdp: Boolean(response?.body) }),
@@ -115,6 +116,21 @@ class JsSipPhone extends Phone {
 
   restartIce() {
     this.session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, () => this.note('restarted'));
+  }
+
+  // Without a target: joins the far ends of its first and its last call.
+  transfer(target) {
+    const [session] = this.sessions;
+    const eventHandlers = Object.fromEntries(
+      ['trying', 'progress', 'accepted', 'failed'].map((name) => [
+        name,
+        ({ status_line: line }) => this.note('transfer', { outcome: name, status: line?.status_code }),
+      ]),
+    );
+    eventHandlers.requestFailed = ({ response }) =>
+      this.note('transfer', { outcome: 'refused', status: response?.status_code });
+    const replaces = target ? undefined : this.session;
+    session.refer(target ?? replaces.remote_identity.uri, { eventHandlers, replaces });
   }
 
   sendInfo(digits) {

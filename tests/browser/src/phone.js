@@ -18,6 +18,7 @@ export class Phone {
     this.waiting = [];
     this.ear = new Ear();
     this.connection = null;
+    this.sessions = [];
     this.frames = [];
   }
 

@@ -54,6 +54,7 @@ class SipJsPhone extends Phone {
 
   adopt(session) {
     this.session = session;
+    this.sessions.push(session);
     session.delegate = {
       onSessionDescriptionHandler: (handler) => this.watch(handler.peerConnection),
       onBye: (bye) => {
@@ -143,6 +144,22 @@ class SipJsPhone extends Phone {
       requestDelegate: {
         onAccept: () => this.note(name),
         onReject: ({ message }) => this.note('change-refused', { status: message.statusCode }),
+      },
+    });
+  }
+
+  // Without a target: joins the far ends of its first and its last call.
+  transfer(target) {
+    const [session] = this.sessions;
+    session.refer(target ? UserAgent.makeURI(target) : this.session, {
+      onNotify: (notification) => {
+        const status = Number(/^SIP\/2.0 (\d+)/.exec(notification.request.body)[1]);
+        const name = status < 180 ? 'trying' : status < 200 ? 'progress' : status < 300 ? 'accepted' : 'failed';
+        notification.accept();
+        this.note('transfer', { outcome: name, status });
+      },
+      requestDelegate: {
+        onReject: ({ message }) => this.note('transfer', { outcome: 'refused', status: message.statusCode }),
       },
     });
   }
