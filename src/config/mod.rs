@@ -209,6 +209,9 @@ pub struct TrunkTerms {
     pub playout: Spacing,
     /// `comfort_noise`: whether it may leave silence out when we make the offer. Default `false`.
     pub comfort_noise: ComfortNoise,
+    /// `in_band_digits`: whether digits are listened for in its audio where it has not agreed to telephone
+    /// events, and made events of. Default `false`.
+    pub hears_tones: bool,
     /// Where our media is, which reaches its own address family only: `[media].address`.
     pub ours: Option<IpAddr>,
     /// `media_within`: where its media may turn out to come from. Default: exactly where its SDP says.
@@ -221,6 +224,7 @@ impl Default for TrunkTerms {
             codecs: vec![Codec::Pcmu, Codec::Pcma],
             playout: Spacing::OnArrival,
             comfort_noise: ComfortNoise::NotOffered,
+            hears_tones: false,
             ours: None,
             source: Source::Exact,
         }

@@ -202,6 +202,8 @@ pub(super) fn trunk_section(
         Some(true) => ComfortNoise::Offered,
         Some(false) | None => ComfortNoise::NotOffered,
     };
+    let tones = section.value("in_band_digits", "true or false", Value::as_bool);
+    let hears_tones = tones.unwrap_or(false);
     let source = media_within(&mut section);
     let call_max = call_max(&mut section);
     const COUNTRY: &str = "one of \"CA\", \"DE\", \"ES\", \"FR\", \"GB\", \"IT\", \"US\"";
@@ -219,7 +221,8 @@ pub(super) fn trunk_section(
         serde_json::from_value(serde_json::Value::from(text)).ok()
     });
     section.finish();
-    let terms = TrunkTerms { codecs, playout, comfort_noise, ours: Some(ours), source };
+    let terms =
+        TrunkTerms { codecs, playout, comfort_noise, hears_tones, ours: Some(ours), source };
     let (name, address) = (name?, address?);
     let (passes_hold, takes_refer) = (hold.unwrap_or(false), refer.unwrap_or(false));
     Some(Trunk { name, address, call_max, passes_hold, takes_refer, ringback, terms })

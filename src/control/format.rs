@@ -31,6 +31,10 @@ pub struct Format {
     /// The payload types of comfort noise that media accepts.
     #[serde(default)]
     pub receive_comfort_noise: Vec<PayloadType>,
+    /// Whether media listens for digits in the audio that it receives (DTMF, ITU-T Q.24) and takes them
+    /// for telephone events.
+    #[serde(default)]
+    pub receive_tones: bool,
 }
 
 /// What media sends out of a leg.

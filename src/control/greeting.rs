@@ -98,6 +98,7 @@ capabilities! {
     "telephone_event" => TelephoneEvent, "RFC 4733 digits, `send_digit`";
     "red" => Red, "`redundancy`, RFC 2198";
     "comfort_noise" => ComfortNoise, "RFC 3389, beside G.711";
+    "receive_tones" => ReceiveTones, "`receive_tones`";
     "paced" => Paced, "`playout` `paced`";
     "force" => Force, "`take_control` with `force`, `controller_replaced`";
     "call_events" => CallEvents, "`call_created`, `call_deleted`, `call_parked`";

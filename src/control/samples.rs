@@ -27,6 +27,7 @@ fn format() -> Value {
         "receive_redundancy": [64],
         "send_comfort_noise": 13,
         "receive_comfort_noise": [13, 19],
+        "receive_tones": true,
     })
 }
 

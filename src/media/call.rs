@@ -238,7 +238,9 @@ impl Call {
 
     fn install(&mut self, stages: Stages) {
         let began = self.created;
-        let (_, to, stream) = self.direction(stages.side);
+        let (from, to, stream) = self.direction(stages.side);
+        let hears_tones = from.hearing.meanings.as_ref().is_some_and(|all| all.hears_tones);
+        stream.track.listen_for_tones(hears_tones);
         let format = to.sending.format.as_ref();
         let clock_hz = format.map_or(8_000, |format| format.codec.clock_hz());
         stream.set_order(format, began);

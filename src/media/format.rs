@@ -78,7 +78,11 @@ pub struct Abilities {
 
 /// What a leg accepts: the meaning of each payload type.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Meanings([Meaning; 128]);
+pub struct Meanings {
+    by_payload_type: [Meaning; 128],
+    /// Whether digits are listened for in the audio.
+    pub hears_tones: bool,
+}
 
 /// What a leg sends.
 #[derive(Clone, Debug, PartialEq)]
@@ -138,6 +142,9 @@ impl Meanings {
         if hears_opus && !format.receive_comfort_noise.is_empty() {
             return refuse("format.receive_comfort_noise: beside pcmu and pcma only".to_owned());
         }
+        if hears_opus && format.receive_tones {
+            return refuse("format.receive_tones: in pcmu and pcma only".to_owned());
+        }
         let mut meanings = [Meaning::Unknown; 128];
         let mut set = |payload_type: PayloadType, meaning| {
             let place = &mut meanings[usize::from(payload_type.value())];
@@ -164,18 +171,19 @@ impl Meanings {
         for payload_type in &format.receive_comfort_noise {
             set(*payload_type, Meaning::ComfortNoise)?;
         }
-        Ok(Self(meanings))
+        Ok(Self { by_payload_type: meanings, hears_tones: format.receive_tones })
     }
 
     /// What `payload_type` means when it is received.
     #[inline]
     pub fn of(&self, payload_type: PayloadType) -> Meaning {
-        self.0[usize::from(payload_type.value())]
+        self.by_payload_type[usize::from(payload_type.value())]
     }
 
     /// Whether any payload type is received as audio that `test` accepts.
     pub fn any_audio(&self, test: impl Fn(Codec) -> bool) -> bool {
-        self.0.iter().any(|meaning| matches!(meaning, Meaning::Audio(codec) if test(*codec)))
+        let mut all = self.by_payload_type.iter();
+        all.any(|meaning| matches!(meaning, Meaning::Audio(codec) if test(*codec)))
     }
 }
 

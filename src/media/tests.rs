@@ -23,6 +23,7 @@ mod script;
 mod silence;
 mod snapshot;
 mod sources;
+mod tones;
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -24,6 +24,7 @@ pub fn format_of(agreement: &Agreement, playout: Spacing) -> Format {
         receive_redundancy: agreement.receive_redundancy.clone(),
         send_comfort_noise: agreement.comfort_noise,
         receive_comfort_noise: comfort_noise_of(agreement),
+        receive_tones: false,
     }
 }
 

@@ -16,8 +16,8 @@ use crate::control::message::{
 };
 use crate::signal::media_leg::{direction_of, format_of};
 use crate::wire::sdp::{
-    self, ComfortNoise, Refusal, Session, TrunkAnswer, TrunkAudio, TrunkOffer, TrunkSide,
-    author_trunk_answer, author_trunk_offer,
+    self, Agreement, ComfortNoise, Refusal, Session, TrunkAnswer, TrunkAudio, TrunkOffer,
+    TrunkSide, author_trunk_answer, author_trunk_offer,
 };
 
 /// The media of a leg toward a trunk. It serialises: that is its part of the call's blob.
@@ -29,6 +29,9 @@ pub struct TrunkMedia {
     playout: Spacing,
     #[serde(default)]
     comfort_noise: ComfortNoise,
+    /// Whether digits are listened for in its audio where it has no events.
+    #[serde(default)]
+    hears_tones: bool,
     /// Where our media is: an address of another family cannot be reached.
     #[serde(default)]
     ours: Option<IpAddr>,
@@ -55,7 +58,7 @@ impl TrunkMedia {
     pub fn offered(sdp: &str, terms: TrunkTerms, random: &mut Random) -> Result<Self, Refusal> {
         let offer = TrunkOffer::parse_for(terms.ours, sdp)?;
         let mut media = Self::offering(terms, random);
-        media.format = Some(format_of(&offer.agree(&media.codecs)?, media.playout));
+        media.format = Some(media.format_of(&offer.agree(&media.codecs)?));
         media.take_audio(&offer.audio);
         media.offer = Some(offer);
         Ok(media)
@@ -63,12 +66,13 @@ impl TrunkMedia {
 
     /// A leg on which we make the offer: toward a trunk, or in the 200 to an INVITE without SDP.
     pub fn offering(terms: TrunkTerms, random: &mut Random) -> Self {
-        let TrunkTerms { codecs, playout, comfort_noise, ours, source } = terms;
+        let TrunkTerms { codecs, playout, comfort_noise, hears_tones, ours, source } = terms;
         Self {
             session: Session::new(random),
             codecs,
             playout,
             comfort_noise,
+            hears_tones,
             ours,
             source,
             local: None,
@@ -80,6 +84,12 @@ impl TrunkMedia {
             description: None,
             offer: None,
         }
+    }
+
+    fn format_of(&self, agreement: &Agreement) -> Format {
+        let format = format_of(agreement, self.playout);
+        let receive_tones = self.hears_tones && format.receive_events.is_empty();
+        Format { receive_tones, ..format }
     }
 
     /// The leg as the media process is to make it.
@@ -160,7 +170,7 @@ impl TrunkMedia {
     pub fn offered_anew(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
         let offer = TrunkOffer::parse_for(self.ours, sdp)?;
         let mut next = self.clone();
-        next.format = Some(format_of(&offer.agree(&next.codecs)?, next.playout));
+        next.format = Some(next.format_of(&offer.agree(&next.codecs)?));
         next.move_to(&offer.audio);
         next.describe_anew(Some(&offer));
         let change = self.change_to(&next);
@@ -216,7 +226,7 @@ impl TrunkMedia {
         let answer = TrunkAnswer::parse_for(self.ours, sdp)?;
         let agreement = answer.agree(&self.codecs, self.comfort_noise)?;
         let mut next = self.clone();
-        next.format = Some(format_of(&agreement, next.playout));
+        next.format = Some(next.format_of(&agreement));
         next.move_to(&answer.audio);
         let mut change = self.change_to(&next);
         if self.format.is_none() {

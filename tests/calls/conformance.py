@@ -107,7 +107,10 @@ MATRIX = {
         seen("a trunk without telephone events hears tones",
              "signal::tests::in_call::a_trunk_that_takes_no_events_hears_tones_one_after_the_other"),
         seen("a digit that nobody can press is refused", "signal::tests::in_call::a_digit_that_nobody_can_press_is_refused"),
-        not_seen("tones of a trunk into events", "not detected yet"),
+        seen("digits in a trunk's audio are events where its terms ask for them, within ITU-T Q.24, and half an hour of "
+             "speech has none",
+             "test_digits_in_a_trunks_audio_are_events",
+             "media::tests::tones", "audio::dtmf::tones::tests"),
     ),
     "Trunks": (
         seen("an INVITE stays below 1,300 bytes and has nothing of the browser's SDP",

@@ -1,9 +1,11 @@
 """DTMF both ways, as RFC 4733 events at either clock and as INFO."""
 
+import numpy as np
 import pytest
 
 import audio
 from starvation import Watch
+from test_addresses import Trunk
 from waiting import wait_until
 
 ATTEMPTS = 3
@@ -88,3 +90,30 @@ def test_a_long_press_is_one_digit(open_phone, start_trunk, start_gateway):
     assert 2400 <= event["duration_ms"] <= 2600
     phone.hang_up()
     trunk.wait_for("CALL_CLOSED")
+
+
+def dialled(digits, on_ms=80, off_ms=80):
+    """A number dialled by ear, as samples."""
+    pieces = []
+    for digit in digits:
+        low = next(at for at, row in enumerate(audio.KEYS) if digit in row)
+        tones = [audio.LOW_HZ[low], audio.HIGH_HZ[audio.KEYS[low].index(digit)]]
+        time = np.arange(on_ms * 8) / audio.NARROWBAND_HZ
+        pieces += [0.2 * sum(np.sin(2 * np.pi * hz * time) for hz in tones), np.zeros(off_ms * 8)]
+    return np.concatenate(pieces)
+
+
+def test_digits_in_a_trunks_audio_are_events(open_phone, closing, start_gateway):
+    digits = "159#*0D"
+    trunk = Trunk(closing, audio.to_g711(np.concatenate([dialled(digits), np.zeros(160)])), speaks_at=None)
+    gateway = start_gateway(trunk.sip, terms={"in_band_digits": True})
+    phone = open_phone()
+    trunk.call(phone, gateway)
+    with gateway.control() as control:
+        told = "".join(control.event("telephone_event")["digit"] for _ in range(3 * len(digits)))
+    # It is dialled again and again; the first that was heard whole may be any.
+    assert told in digits * 5, told
+    heard = audio.digits_heard(*phone.heard())
+    assert heard and heard[1:-1] in digits * 9, f"the browser played {heard}"
+    phone.hang_up()
+    trunk.take_bye(gateway)

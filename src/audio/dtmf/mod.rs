@@ -8,10 +8,12 @@
 mod press;
 mod relay;
 mod sender;
+mod tones;
 
 pub use press::HeardEvent;
 pub use relay::{CompletedDigit, EventRelay, Outlet, RELAY_OUTPUTS_MAX, RelayOutput};
 pub use sender::{DIGITS_QUEUED_MAX, DigitQueueFull, DigitSender};
+pub use tones::{Sounded, Sounding, ToneDetector};
 
 use std::time::Duration;
 

@@ -463,6 +463,7 @@ impl Choices<'_> {
             receive_redundancy: if is(7) && hears_opus { vec![number(63)] } else { Vec::new() },
             send_comfort_noise: noise(is(8), codec != Opus),
             receive_comfort_noise: noise(!is(9), !hears_opus).into_iter().collect(),
+            receive_tones: is(10) && !hears_opus,
         }
     }
 

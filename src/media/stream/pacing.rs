@@ -109,6 +109,7 @@ impl Paced {
                     track.counters.frames_concealed += u64::from(missing_packets);
                     let played = match meaning_of(packet) {
                         Meaning::Audio(codec) => {
+                            track.hear_tones(codec, packet, out);
                             let loudness = &mut self.loudness;
                             play(track, (codec, packet.payload), shorten, loudness, out)
                         }

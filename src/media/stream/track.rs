@@ -12,9 +12,11 @@
 
 mod playing;
 mod telephone_events;
+mod tones;
 
 use std::time::Instant;
 
+use self::tones::Tones;
 use super::events::{Events, Outputs};
 use super::player::Player;
 use super::silence::{Due, Noise, REFRESH, SHORT_SAMPLES_MAX, TOLD_FROM_DB};
@@ -60,6 +62,8 @@ pub struct Track {
     pub voice: Voice,
     /// The telephone events.
     pub events: Events,
+    /// What digits are listened for with, in the audio itself.
+    tones: Option<Box<Tones>>,
     /// What it counts.
     pub counters: TrackCounters,
     /// What is sent in place of the leg that is heard, while something is.
@@ -91,6 +95,7 @@ impl Track {
             side,
             voice: Voice::Closed,
             events: Events::default(),
+            tones: None,
             counters: TrackCounters::default(),
             player: None,
             timeline: Timeline::default(),
@@ -103,6 +108,7 @@ impl Track {
     /// Begins anew with another source; the outgoing time line goes on.
     pub fn restart(&mut self) {
         self.timeline.restart();
+        self.forget_tones();
         self.noise = None;
         self.noise_told = None;
     }
@@ -157,15 +163,21 @@ impl Track {
     pub fn mute(&self, out: &Outlet<'_>) -> Option<Discard> {
         let during_event =
             || self.events.relay.is_active().then_some(Discard::DuringTelephoneEvent);
+        let during_tone = || self.is_tone_suspected().then_some(Discard::DuringTelephoneEvent);
         let during_play = || self.player.is_some().then_some(Discard::DuringPlay);
-        out.mute().or_else(during_event).or_else(during_play)
+        out.mute().or_else(during_event).or_else(during_tone).or_else(during_play)
     }
 
     /// A packet in its turn.
     #[inline(always)]
     pub fn play(&mut self, turn: Turn<'_>, meaning: Meaning, out: &mut Outlet<'_>) {
         let played = match meaning {
-            Meaning::Audio(codec) => self.audio(codec, turn, out),
+            Meaning::Audio(codec) => {
+                if self.tones.is_some() {
+                    self.hear_tones(codec, turn.packet, out);
+                }
+                self.audio(codec, turn, out)
+            }
             Meaning::Events(clock) => self.event(clock.hz(), turn.packet, out),
             Meaning::ComfortNoise => self.comfort_noise(turn, out),
             Meaning::Redundant | Meaning::Unknown => Err(Discard::UnknownPayloadType),

@@ -293,7 +293,8 @@ impl Encoder {
     }
 }
 
-fn law_of(codec: Codec) -> Law {
+/// The law of a codec that is G.711.
+pub fn law_of(codec: Codec) -> Law {
     if codec == Codec::Pcma { Law::A } else { Law::Mu }
 }
 

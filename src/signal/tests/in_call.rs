@@ -143,3 +143,31 @@ fn whoever_does_not_know_both_tags_is_in_no_dialog() {
     world.take_bye(call.caller);
     world.assert_nothing_left();
 }
+
+#[test]
+fn digits_in_a_trunks_audio_are_listened_for_where_its_terms_say_so_and_it_has_no_events() {
+    let terms = "address = \"198.51.100.7:5060\"\n    in_band_digits = true";
+    let without_events = TRUNK_SDP
+        .replace("RTP/AVP 0 101", "RTP/AVP 0")
+        .replace("a=rtpmap:101 telephone-event/8000\r\n", "");
+    for (config, sdp, listens) in [
+        (CONFIG.replace("address = \"198.51.100.7:5060\"", terms), &*without_events, true),
+        (CONFIG.replace("address = \"198.51.100.7:5060\"", terms), TRUNK_SDP, false),
+        (CONFIG.to_owned(), &*without_events, false),
+    ] {
+        let mut world = World::new(&config);
+        let (browser, trunk) = (world.registered_browser(), world.trunk(TRUNK_A));
+        let sent = world.dial(browser, "4711");
+        let asked = world.request_at(trunk, Method::Invite);
+        let mut dialog = world.answer(trunk, asked, "gw", sdp);
+        world.ack_at(trunk);
+        let ok = world.response_at(browser, Status::OK);
+        world.confirm(browser, &sent, &ok, "");
+        world.connect_media(browser, body(&ok.body));
+        assert_eq!(world.media.format(Side::B).unwrap().receive_tones, listens);
+        assert!(!world.media.format(Side::A).unwrap().receive_tones, "a browser has events");
+        world.hang_up(trunk, &mut dialog);
+        world.take_bye(browser);
+        world.assert_nothing_left();
+    }
+}

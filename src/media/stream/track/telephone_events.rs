@@ -20,15 +20,26 @@ impl Track {
         out: &mut Outlet<'_>,
     ) -> Result<(), Discard> {
         let event = TelephoneEvent::parse(packet.payload)?;
-        self.events.set_clocks(clock_hz, out);
-        let audio_clock_hz = self.voice.clock_hz().ok_or(Discard::NoDestination)?;
         let (sequence_number, timestamp) = (packet.header.sequence_number, packet.header.timestamp);
         let heard = HeardEvent { sequence_number, timestamp, event };
+        // The event begins where its timestamp says, if that is on the audio's clock.
+        let onset = (self.voice.clock_hz() == Some(clock_hz)).then_some(timestamp);
+        self.relay_event(clock_hz, heard, onset, out)
+    }
+
+    /// An event that came, or was heard, leaves by the other leg. Without an `onset` it begins now.
+    pub(super) fn relay_event(
+        &mut self,
+        clock_hz: u32,
+        heard: HeardEvent,
+        onset: Option<RtpTimestamp>,
+        out: &mut Outlet<'_>,
+    ) -> Result<(), Discard> {
+        self.events.set_clocks(clock_hz, out);
+        self.voice.clock_hz().ok_or(Discard::NoDestination)?;
         let mut outputs = Outputs::default();
         let push = |output| outputs.push(output);
         self.events.relay.handle_event(heard, out.events_outlet(), out.now, push);
-        // The event begins where its timestamp says, if that is on the audio's clock.
-        let onset = (clock_hz == audio_clock_hz).then_some(timestamp);
         self.send_events(&outputs, onset, out)
     }
 
