@@ -77,6 +77,8 @@ pub struct Signal {
     /// `records`: call records, one JSON object a line. Default: `calls.jsonl` beside the control
     /// socket.
     pub records: PathBuf,
+    /// `hold_music`: what is heard on hold, a WAV file as the media process reads them. Default: silence.
+    pub hold_music: Option<PathBuf>,
 }
 
 /// Where the HTTPS certificate comes from.

@@ -127,6 +127,7 @@ pub(super) fn signal_section(table: Table, media: &Media, mistakes: &mut Vec<Mis
         records: section
             .text("records", "the absolute path of a file, e.g. \"/var/log/linecard/calls.jsonl\"", absolute)
             .unwrap_or_else(|| media.control.with_file_name("calls.jsonl")),
+        hold_music: section.text("hold_music", "the absolute path of a WAV file, e.g. \"/etc/linecard/hold.wav\"", absolute),
     };
     section.finish();
     signal

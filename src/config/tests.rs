@@ -66,6 +66,7 @@ fn the_shipped_example_shows_every_key() {
     assert!(matches!(config.signal.certificate, Certificate::Files { .. }));
     assert_eq!(config.signal.allowed_origins[0].as_str(), "https://phone.example.com");
     assert_eq!(config.signal.records, Path::new("/var/log/linecard/calls.jsonl"));
+    assert_eq!(config.signal.hold_music.as_deref(), Some(Path::new("/etc/linecard/hold.wav")));
     assert_eq!(config.users.len(), 2);
     assert_eq!(config.users[0].numbers, ["+442079460018"]);
     assert!(matches!(config.users[0].credential, Credential::Password(_)));

@@ -18,7 +18,7 @@ use crate::control::codec::{FromMedia, read_from_media, write_request};
 use crate::control::message::{
     CallCreated, CallList, CallName, CallStatistics, Command, ControlError, CreateCall, DeleteCall,
     ErrorCode, Event, ExchangeLegs, Greeting, LegChange, LegsExchanged, ListCalls, ListedCall,
-    PROTOCOL, SendDigit, Side, TakeControl,
+    LoadAudio, PROTOCOL, SendDigit, Side, TakeControl,
 };
 use crate::sip::transaction::ServerTransactionId;
 use crate::wire::sip::Response;
@@ -40,6 +40,8 @@ pub enum Report {
     },
     /// Calls that media holds.
     Listed(Vec<ListedCall>),
+    /// What `load_audio` was asked for is there, or why it is not.
+    Loaded(Result<(), ControlError>),
     /// Every call has been listed; commands are taken from now on.
     Ready,
     /// The connection is gone; its unanswered requests were reported as refused before.
@@ -134,6 +136,7 @@ enum Purpose {
     Create(CallName),
     Change(CallName, Side, Box<LegChange>),
     Exchange(Box<ExchangeLegs>),
+    Load,
     Delete(CallName),
     Digit(ServerTransactionId, Box<Response>),
     /// Nobody waits for the outcome; a refusal is logged.
@@ -200,6 +203,8 @@ impl ControlClient {
                 Purpose::Digit(transaction, ok) => {
                     self.reports.push_back(Report::Pressed { transaction, ok, is_sent: false });
                 }
+                // The next connection asks for it again.
+                Purpose::Load => {}
                 Purpose::TakeControl | Purpose::ListCalls | Purpose::Unattended(_) => {}
             }
         }
@@ -304,6 +309,7 @@ impl ControlClient {
                 let is_sent = result.is_ok();
                 self.reports.push_back(Report::Pressed { transaction, ok, is_sent });
             }
+            Purpose::Load => self.reports.push_back(Report::Loaded(result.map(|_| ()))),
             Purpose::Delete(call) => {
                 let statistics = result.ok().and_then(|value| serde_json::from_value(value).ok());
                 self.reports.push_back(Report::Deleted { call, statistics });
@@ -341,6 +347,11 @@ impl ControlClient {
     pub fn exchange_legs(&mut self, exchange: ExchangeLegs) -> Result<(), Away> {
         let command = exchange.clone().into();
         self.command(&command, Purpose::Exchange(Box::new(exchange)))
+    }
+
+    /// Has audio read, to be played later; [`Report::Loaded`] follows unless this fails.
+    pub fn load_audio(&mut self, audio: LoadAudio) -> Result<(), Away> {
+        self.command(&audio.into(), Purpose::Load)
     }
 
     /// Ends a call; [`Report::Deleted`] follows unless this fails.

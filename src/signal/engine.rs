@@ -342,7 +342,13 @@ impl Engine {
                 }
             }
             Report::Listed(calls) => self.listed.extend(calls),
-            Report::Ready => self.reconcile(),
+            Report::Ready => {
+                if let Some(music) = self.exchange.hold_music.to_load() {
+                    let _ = self.exchange.media.load_audio(music);
+                }
+                self.reconcile();
+            }
+            Report::Loaded(result) => self.exchange.hold_music.loaded(result),
             Report::Lost => {
                 warn!("the media process cannot be reached");
                 self.media_given_up = Some(self.exchange.now + MEDIA_ABSENCE_MAX);

@@ -18,6 +18,7 @@ use crate::dtls::Certificate;
 use crate::signal::control_client::ControlClient;
 use crate::signal::directory::{Directory, Key, Part};
 use crate::signal::errand::Errand;
+use crate::signal::music::Music;
 use crate::signal::output::Output;
 use crate::signal::records::WallTime;
 use crate::signal::registrar::Registrar;
@@ -95,6 +96,8 @@ pub struct Exchange {
     /// When the input that is being handled came. The engine sets it, so that whatever one input
     /// sets off happens at one moment.
     pub now: Instant,
+    /// What is heard on hold, if the operator wants something to be.
+    pub hold_music: Music,
     /// For wall times in records.
     pub wall: WallAnchor,
     /// INVITEs whose call was lost in a restart, by Call-ID, with the tag and the reason of the
@@ -134,6 +137,7 @@ impl Exchange {
             directory: Directory::default(),
             certificate,
             random,
+            hold_music: Music::of(config.signal.hold_music.as_deref()),
             now,
             wall,
             interrupted: HashMap::new(),

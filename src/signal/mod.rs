@@ -45,6 +45,7 @@ mod lasting;
 pub mod leg;
 pub mod media_leg;
 pub mod media_log;
+pub mod music;
 pub mod negotiation;
 pub mod output;
 pub mod peer;

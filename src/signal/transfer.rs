@@ -310,7 +310,7 @@ impl Call {
                 let ringback = exchange.routes.ringback(&self.leg(toward).peer);
                 Some(Sound::Ringback(ringback.unwrap_or(Ringback { country: None })))
             }
-            _ if self.leg(toward.other()).is_holding => Some(Sound::Silence),
+            _ if self.leg(toward.other()).is_holding => Some(exchange.hold_music.sound()),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::steps::*;
 use super::world::*;
+use crate::audio::g711::{self, Law};
 use crate::control::message::{Codec, Direction, Side};
 use crate::wire::sip::{HeaderName, Method, Response, Status};
 
@@ -213,6 +214,49 @@ fn a_hold_and_its_end_reach_a_media_process_that_was_away() {
         assert_eq!(packets > 20, is_sent, "{direction}: {packets} packets");
     }
     hang_up(world, call);
+}
+
+/// A WAV file of a second of A-law whose every sample is the same.
+fn wav(code: u8) -> Vec<u8> {
+    let chunk =
+        |name: &[u8], bytes: &[u8]| [name, &(bytes.len() as u32).to_le_bytes(), bytes].concat();
+    let format = [6, 0, 1, 0, 0x40, 0x1f, 0, 0, 0x40, 0x1f, 0, 0, 1, 0, 8, 0];
+    let chunks = [chunk(b"fmt ", &format), chunk(b"data", &[code; 8_000])].concat();
+    [b"RIFF", &(chunks.len() as u32 + 4).to_le_bytes()[..], b"WAVE", &chunks].concat()
+}
+
+#[test]
+fn who_is_held_hears_the_operators_music_and_silence_where_it_cannot_be_read() {
+    const QUIET: u8 = 0xff;
+    const LOUD: u8 = 0x2a;
+    let config = CONFIG.replace("[signal]", "[signal]\n    hold_music = \"/hold.wav\"");
+    let mut music = [0];
+    g711::transcode(Law::A, Law::Mu, &[LOUD], &mut music);
+    for (file, heard) in [(Some(wav(LOUD)), music[0]), (None, QUIET), (Some(vec![1; 100]), QUIET)] {
+        let mut world = World::new(&config);
+        let mut call = world.outgoing_call();
+        // The file is there when media is in signaling's hands anew.
+        world.lose_control();
+        world.media.process.files.extend(file.map(|file| ("/hold.wav".to_owned(), file)));
+        world.media.refused.clear();
+        world.connect_control();
+        let is_refused = !std::mem::take(&mut world.media.refused).is_empty();
+        assert_eq!(is_refused, heard == QUIET);
+        let trunk = call.callee;
+        let hears = |world: &mut World| -> Vec<u8> {
+            world.peers[trunk].media.clear();
+            world.advance(std::time::Duration::from_millis(500));
+            world.peers[trunk].take_rtp().into_iter().flat_map(|(.., payload)| payload).collect()
+        };
+        assert_eq!(hears(&mut world).len(), 0, "the browser says nothing");
+        world.change(&mut call, Side::A, |sdp| sdp.replace("sendrecv", "sendonly"));
+        let held = hears(&mut world);
+        assert!(held.len() >= 20 * 160, "{} samples", held.len());
+        assert!(held.iter().all(|code| *code == heard), "{heard}: {:?}", &held[..160]);
+        world.change(&mut call, Side::A, |sdp| sdp);
+        assert!(hears(&mut world).len() <= 160);
+        hang_up(world, call);
+    }
 }
 
 #[test]
