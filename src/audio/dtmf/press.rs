@@ -20,6 +20,7 @@ use std::time::Duration;
 use std::time::Instant;
 
 use super::{SEGMENT_UNITS, scale};
+use crate::audio::repair::HOLD_MAX;
 use crate::wire::rtp::{RtpTimestamp, SequenceNumber};
 use crate::wire::telephone_event::TelephoneEvent;
 
@@ -396,9 +397,12 @@ impl Step {
         self.growth > 0 && apart <= ms_units(CLOCKS_APART_MS, clock_hz)
     }
 
-    /// Whether the duration counted through most of the time that passed.
+    /// Whether the duration counted through most of the time that passed, but for what the packet may have
+    /// waited for those before it.
     fn counted_through(&self, clock_hz: u32) -> bool {
-        let passed = u32::try_from(self.since.as_millis()).unwrap_or(u32::MAX);
+        let held = if self.packets > 1 { HOLD_MAX } else { Duration::ZERO };
+        let passed = self.since.saturating_sub(held).as_millis();
+        let passed = u32::try_from(passed).unwrap_or(u32::MAX);
         let passed = ms_units(passed, clock_hz).min(self.ahead_max);
         u32::try_from(self.growth).is_ok_and(|growth| growth > 0 && growth >= passed / 3 * 2)
     }

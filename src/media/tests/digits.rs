@@ -2,6 +2,8 @@
 //! digit, told once and sent once.
 
 use super::*;
+use crate::base::random;
+use rand::RngExt;
 
 /// A trunk that dials beside its audio.
 struct Dialler {
@@ -19,15 +21,32 @@ impl Dialler {
     }
 
     fn speak(&mut self, packets: usize) {
+        self.speak_through(packets, || false);
+    }
+
+    fn speak_through(&mut self, packets: usize, mut is_lost: impl FnMut() -> bool) {
         for _ in 0..packets {
             let packet = self.speaker.packet(160);
-            self.sent.extend(self.line.hear(self.from, &packet).unwrap());
+            if !is_lost() {
+                // Audio beside an event that lasts because its end was lost is discarded.
+                self.sent.extend(self.line.hear(self.from, &packet).unwrap_or_default());
+            }
             self.sent.extend(self.line.pass(MS_20));
         }
     }
 
     /// A press of 120 ms in six packets of 20 ms, then two ends more; `timestamp` is that of the nth.
     fn press(&mut self, digit: char, timestamp: impl Fn(u32) -> u32) {
+        self.press_through(digit, timestamp, || false);
+    }
+
+    /// The same through a network that loses packets.
+    fn press_through(
+        &mut self,
+        digit: char,
+        timestamp: impl Fn(u32) -> u32,
+        mut is_lost: impl FnMut() -> bool,
+    ) {
         let audio = self.speaker.header;
         let events = if self.from == Side::A { 110 } else { 101 };
         self.speaker.header.payload_type = PayloadType::new(events).unwrap();
@@ -36,7 +55,9 @@ impl Dialler {
             self.speaker.header.timestamp = RtpTimestamp(timestamp(n));
             self.speaker.header.marker = n == 0;
             let packet = self.speaker.raw(&event(digit, n >= 5, duration));
-            self.sent.extend(self.line.hear(self.from, &packet).unwrap());
+            if !is_lost() {
+                self.sent.extend(self.line.hear(self.from, &packet).unwrap());
+            }
             self.speaker.pass(0);
             if n < 6 {
                 self.sent.extend(self.line.pass(MS_20));
@@ -154,4 +175,55 @@ fn an_event_that_cannot_be_read_is_counted_and_no_digit() {
     let discards = dialler.line.statistics(Side::B).discards;
     assert_eq!(discards.of(Discard::BadTelephoneEvent), 1);
     assert_eq!(dialler.dialled(), both(""));
+}
+
+#[test]
+fn one_packet_lost_of_five_loses_doubles_and_stretches_no_digit() {
+    let mut random = random::from_seed(20);
+    for from in Side::BOTH {
+        for _ in 0..40 {
+            let mut is_lost = || random.random_range(0..5) == 0;
+            let mut dialler = Dialler::new(from);
+            let digits = "1123A456B789C*0#D0055";
+            dialler.speak(10);
+            for digit in digits.chars() {
+                let onset = dialler.speaker.header.timestamp.0;
+                dialler.press_through(digit, |_| onset, &mut is_lost);
+                dialler.speak_through(8, &mut is_lost);
+            }
+            let told: Vec<u32> = dialler
+                .line
+                .events
+                .iter()
+                .filter_map(|told| match told {
+                    Event::TelephoneEvent { duration_ms, .. } => Some(*duration_ms),
+                    _ => None,
+                })
+                .collect();
+            assert!(told.iter().all(|ms| (40..=120).contains(ms)), "{told:?}");
+            let out_hz = if from == Side::A { 8_000 } else { 48_000 };
+            let to = if from == Side::A { 101 } else { 110 };
+            let sent = events(&dialler.sent, to);
+            let longest = sent.iter().map(|(_, _, duration, ..)| *duration).max().unwrap();
+            assert!(u32::from(longest) * 1_000 / out_hz <= 120, "{longest} of {out_hz} Hz");
+            assert_eq!(dialler.dialled(), both(digits));
+        }
+    }
+}
+
+#[test]
+fn whichever_packets_of_a_press_are_lost_it_is_one_digit() {
+    for from in Side::BOTH {
+        for lost in 0..255_u32 {
+            let mut dialler = Dialler::new(from);
+            dialler.speak(10);
+            for digit in ['5', '5', '6'] {
+                let onset = dialler.speaker.header.timestamp.0;
+                let mut packets = (0..).map(|n| lost & 1 << n != 0);
+                dialler.press_through(digit, |_| onset, || packets.next().unwrap());
+                dialler.speak(4);
+            }
+            assert_eq!(dialler.dialled(), both("556"), "{from} {lost:08b}");
+        }
+    }
 }
