@@ -333,7 +333,7 @@ impl Call {
         let (LegMedia::Trunk(media), Some(sdp)) = (&mut self.callee.media, sdp) else {
             return false;
         };
-        match media.answered(sdp) {
+        match media.answered_early(sdp) {
             Ok(change) => {
                 self.change_leg(Side::B, change, exchange);
                 true
@@ -455,7 +455,7 @@ impl Call {
 
     fn take_answer(&mut self, response: &Response) -> Result<LegChange, Release> {
         match response.sdp()? {
-            Some(sdp) => Ok(self.callee.media.answered(sdp)?),
+            Some(sdp) => Ok(self.callee.media.answered_finally(sdp)?),
             // It was in the 183 already.
             None if self.callee.media.codec().is_some() => Ok(LegChange::default()),
             None => Err(Release::of_status(Status::NOT_ACCEPTABLE_HERE, "a 200 without SDP")),

@@ -349,6 +349,14 @@ impl LegMedia {
         }
     }
 
+    /// The same in the 200 to our INVITE.
+    pub fn answered_finally(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
+        match self {
+            LegMedia::Browser(media) => media.answered(sdp),
+            LegMedia::Trunk(media) => media.answered_finally(sdp),
+        }
+    }
+
     /// The trunk's side of it, to be changed.
     pub fn trunk_mut(&mut self) -> Option<&mut TrunkMedia> {
         match self {

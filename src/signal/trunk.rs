@@ -48,6 +48,9 @@ pub struct TrunkMedia {
     #[serde(default)]
     is_held: bool,
     description: Option<String>,
+    /// What it answered before it took the call, the last of it.
+    #[serde(skip)]
+    early_answer: Option<String>,
     /// The trunk's offer, until it is answered.
     #[serde(skip)]
     offer: Option<TrunkOffer>,
@@ -82,6 +85,7 @@ impl TrunkMedia {
             direction: Direction::default(),
             is_held: false,
             description: None,
+            early_answer: None,
             offer: None,
         }
     }
@@ -236,6 +240,22 @@ impl TrunkMedia {
         }
         *self = next;
         Ok(change)
+    }
+
+    /// The same before the trunk has taken the call: it may be said again in the 200.
+    pub fn answered_early(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
+        let change = self.answered(sdp)?;
+        self.early_answer = Some(sdp.to_owned());
+        Ok(change)
+    }
+
+    /// In the 200: what was said before already has been done, and what the trunk has changed since by an
+    /// UPDATE stays (RFC 3264 §8: the same `o=` is the same description, said late).
+    pub fn answered_finally(&mut self, sdp: &str) -> Result<LegChange, Refusal> {
+        match self.early_answer.take() {
+            Some(early) if early == sdp => Ok(LegChange::default()),
+            _ => self.answered(sdp),
+        }
     }
 
     /// Where its RTP comes from by its SDP.

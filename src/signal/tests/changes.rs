@@ -364,9 +364,10 @@ fn whoever_is_asked_is_answered_in_its_early_dialog() {
     let bye = early.request(Method::Bye);
     world.send(trunk, bye);
     world.response_at(trunk, Status::OK);
-    // Its INVITE is still to be answered, and is.
+    // Its INVITE is still to be answered, and is: by what it said before it moved, once more.
     let dialog = world.answer(trunk, asked, "gw", TRUNK_SDP);
     assert_eq!(dialog.id, early.id);
+    assert_eq!(world.media.remote(Side::B).unwrap().port(), 30_000);
     let ok = world.response_at(browser, Status::OK);
     let mut dialog = world.confirm(browser, &sent, &ok, "");
     world.connect_media(browser, body(&ok.body));
