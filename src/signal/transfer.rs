@@ -58,8 +58,7 @@ impl Call {
         let (errand, subscription) = match self.errand_of(side, request, exchange) {
             Ok(errand) => errand,
             Err(release) => {
-                let (status, text) = (release.status, &release.text);
-                info!(call = &*self.name, leg = ?side, %status, text, "a transfer is refused");
+                self.complain(side, "a transfer is refused", &release.text);
                 let refusal = release.response(request);
                 return exchange.transactions.respond(transaction, refusal, exchange.now);
             }
@@ -72,7 +71,7 @@ impl Call {
         exchange.transactions.respond(transaction, accepted, exchange.now);
         self.leg_mut(side).subscription = subscription;
         self.leg_mut(side).tell_transfer(Status::TRYING, exchange);
-        info!(call = &*self.name, leg = ?side, "a transfer is asked for");
+        debug!(call = &*self.name, leg = ?side, "a transfer is asked for");
         if let Errand::Ask(asking) = &errand {
             self.transfer = Some(Transfer::Asked { by: side, second: asking.second.clone() });
             self.play_background(side.other(), exchange);
@@ -262,7 +261,7 @@ impl Call {
             status if status.is_failure() => status,
             _ => Status::TEMPORARILY_UNAVAILABLE,
         };
-        info!(call = &*self.name, %status, text = release.text, "the transfer failed");
+        self.complain(by, "a transfer failed", &release.text);
         self.transfer = None;
         self.leg_mut(by).tell_transfer(status, exchange);
         if self.leg(by).dialog.is_none() {
