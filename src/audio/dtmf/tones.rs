@@ -16,6 +16,8 @@ use crate::wire::telephone_event::Digit;
 /// Samples that are looked at together: 20 ms, of which the middle counts most (Hann's window), so that
 /// neither tone is mistaken for a part of the other.
 const WINDOW: usize = 160;
+/// Of these, at either end, what a tone need not fill to be seen.
+const EDGE: u64 = 48;
 /// Between two looks: 5 ms.
 const HOP: usize = 40;
 /// The frequencies in Hz: rows, then columns (ITU-T Q.23).
@@ -108,6 +110,13 @@ static WAVES: LazyLock<Box<Waves>> = LazyLock::new(|| {
     }
     waves
 });
+
+impl Sounding {
+    /// How long it has been heard, in samples.
+    pub fn samples(&self) -> u64 {
+        self.last - self.since
+    }
+}
 
 impl Default for ToneDetector {
     fn default() -> Self {
@@ -210,7 +219,7 @@ impl ToneDetector {
         if let Some(sounding) = &mut self.sounding {
             if shown == Some(sounding.digit) {
                 sounding.misses = 0;
-                sounding.last = self.heard;
+                sounding.last = self.heard - EDGE;
             } else if self.is_whole || shown.is_some() {
                 sounding.misses += 1;
             }
@@ -232,14 +241,15 @@ impl ToneDetector {
         if hits >= enough && self.sounding.is_none_or(|sounding| sounding.digit != digit) {
             self.end(&mut *ended);
             let seen = u64::from(hits - 1) * HOP as u64 + WINDOW as u64;
-            let since = self.heard.saturating_sub(seen);
-            self.sounding = Some(Sounding { digit, since, last: self.heard, misses: 0 });
+            let since = (self.heard + EDGE).saturating_sub(seen);
+            self.sounding = Some(Sounding { digit, since, last: self.heard - EDGE, misses: 0 });
         }
     }
 
     fn end(&mut self, mut ended: impl FnMut(Sounded)) {
-        if let Some(Sounding { digit, since, last, .. }) = self.sounding.take() {
-            ended(Sounded { digit, since, samples: last - since });
+        if let Some(sounding) = self.sounding.take() {
+            let (digit, since) = (sounding.digit, sounding.since);
+            ended(Sounded { digit, since, samples: sounding.samples() });
         }
     }
 }
@@ -319,11 +329,11 @@ mod tests {
         found.extend(detector.sounding().map(|it| Sounded {
             digit: it.digit,
             since: it.since,
-            samples: it.last - it.since,
+            samples: it.samples(),
         }));
         for sounded in &found {
             let off = sounded.samples.abs_diff(way.on_ms as u64 * 8);
-            assert!(off <= 160, "{way:?}: {sounded:?}");
+            assert!(off <= 80, "{way:?}: {sounded:?}");
         }
         found.len()
     }
@@ -396,7 +406,7 @@ mod tests {
         hear(&mut detector, vec![0; 800]);
         let [only] = ended[..] else { panic!("{ended:?}") };
         assert_eq!(only.digit.to_char(), '5');
-        assert!(only.samples.abs_diff(800 + 80 + 800 + 160 + 800) <= 160, "{only:?}");
-        assert!(only.since <= 80, "{only:?}");
+        assert!(only.samples.abs_diff(800 + 80 + 800 + 160 + 800) <= 100, "{only:?}");
+        assert!(only.since <= 100, "{only:?}");
     }
 }

@@ -162,3 +162,33 @@ fn they_are_listened_for_in_g711_only_and_from_any_moment_on() {
     let refused = line.set_format(Side::A, &opus).unwrap_err();
     assert!(refused.message.contains("receive_tones: in pcmu and pcma only"), "{refused:?}");
 }
+
+#[test]
+fn an_event_begins_where_its_tone_did_and_lasts_as_long() {
+    let mut line = Line::new(OPUS, TONES);
+    let mut speaker = Speaker::new(&line.arena, 0);
+    let audio = dialled("159#*0D", 80, 80);
+    speaker.speech = Some(audio.clone());
+    let mut sent = Vec::new();
+    for _ in 0..audio.len() / 160 {
+        let packet = speaker.packet(160);
+        sent.extend(line.hear(Side::B, &packet).unwrap_or_default());
+        sent.extend(line.pass(MS_20));
+    }
+    let began = sent[0].header.timestamp;
+    let mut ends: Vec<_> =
+        events(&sent, 110).into_iter().filter(|(_, is_end, ..)| *is_end).collect();
+    ends.dedup();
+    assert_eq!(ends.len(), 7);
+    for (n, (_, _, duration, _, timestamp)) in ends.into_iter().enumerate() {
+        // In ms; each packet is of 20.
+        let at = timestamp.distance(began) / 48 - 500 - 160 * n as i32;
+        assert!((-1..=20).contains(&at), "digit {n} begins {at} ms late");
+        let lasted = duration / 48;
+        assert!((70..=90).contains(&lasted), "digit {n} lasts {lasted} ms");
+    }
+    // None lasts into the audio after it.
+    let audio = sent.iter().filter(|packet| packet.header.payload_type.value() == 111);
+    let all: Vec<_> = audio.map(|packet| packet.header.timestamp.distance(began) / 48).collect();
+    assert!(all.windows(2).all(|pair| pair[1] > pair[0]));
+}

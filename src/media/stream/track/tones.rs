@@ -77,7 +77,7 @@ impl Track {
             tones.detector.hear(audio.iter().copied(), &mut keep);
         }
         tones.next = Some(timestamp + packet.payload.len().narrow());
-        let (heard, sounding) = (tones.detector.heard(), tones.detector.sounding());
+        let sounding = tones.detector.sounding();
 
         let event = |digit: Digit, since: u64, samples: u64, end| HeardEvent {
             sequence_number: packet.header.sequence_number,
@@ -91,9 +91,9 @@ impl Track {
         };
         let over = ended.into_iter().flatten();
         let over = over.map(|Sounded { digit, since, samples }| event(digit, since, samples, true));
-        let lasting = sounding.map(|it| event(it.digit, it.since, heard - it.since, false));
+        let lasting = sounding.map(|it| event(it.digit, it.since, it.samples(), false));
         for heard in over.chain(lasting) {
-            let sent = self.relay_event(CLOCK_HZ, heard, None, out);
+            let sent = self.relay_event(CLOCK_HZ, heard, Some(heard.timestamp), out);
             self.count(sent);
         }
     }
