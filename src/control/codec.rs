@@ -81,7 +81,7 @@ pub fn read_request(line: &str) -> Result<RequestLine, BadRequest> {
     if !arguments.is_object() {
         return Err(bad_request("arguments: must be an object".to_owned()));
     }
-    let Some(command) = Command::read(&name, arguments.clone()) else {
+    let Some(command) = Command::read(&name, &arguments) else {
         return Err(refuse(ErrorCode::UnknownCommand, format!("no command is called `{name}`")));
     };
     let bad_arguments = |misfit: Misfit| refuse(ErrorCode::BadArguments, said(&misfit));

@@ -82,7 +82,7 @@ macro_rules! commands {
             }
 
             /// The command of this name with these arguments; `None` when no command is called so.
-            pub(super) fn read(name: &str, arguments: Value) -> Option<Result<Self, Misfit>> {
+            pub(super) fn read(name: &str, arguments: &Value) -> Option<Result<Self, Misfit>> {
                 match name {
                     $($name => Some(located::<$arguments>(arguments).map(Command::from)),)+
                     _ => None,

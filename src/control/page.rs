@@ -53,13 +53,13 @@ fn assert_on_page(heading: &str, rows: Vec<String>) {
 /// A command's arguments, `?` behind those that may be absent.
 fn arguments_of(name: &str) -> String {
     let (_, arguments) = samples::requests().into_iter().find(|(of, _)| *of == name).unwrap();
-    let command = Command::read(name, arguments.clone()).unwrap().unwrap();
+    let command = Command::read(name, &arguments).unwrap().unwrap();
     let one = |argument: &String| {
         let mut without: Value = arguments.clone();
         without.as_object_mut().unwrap().remove(argument);
         // A snapshot is of one call, statistics need none.
         without.as_object_mut().unwrap().remove("of");
-        let optional = Command::read(name, without).unwrap().is_ok();
+        let optional = Command::read(name, &without).unwrap().is_ok();
         format!("`{argument}`{}", if optional { "?" } else { "" })
     };
     members(&command).iter().map(one).collect::<Vec<_>>().join(", ")

@@ -40,8 +40,14 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// Reads a value; the error names the place inside it.
-pub(super) fn located<T: DeserializeOwned>(value: Value) -> Result<T, Misfit> {
+/// Reads a value; the error names the place inside it. What reads, which is nearly everything, is not
+/// asked for its places.
+pub(super) fn located<T: DeserializeOwned>(value: &Value) -> Result<T, Misfit> {
+    T::deserialize(value).or_else(|_| read_by_place(value))
+}
+
+#[cold]
+fn read_by_place<T: DeserializeOwned>(value: &Value) -> Result<T, Misfit> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let mut place = String::new();
         for segment in error.path() {
@@ -72,7 +78,7 @@ where
 {
     let mut rest: Map<String, Value> = de::Deserialize::deserialize(from)?;
     let own: Map<_, _> = names.iter().filter_map(|name| rest.remove_entry(*name)).collect();
-    let read = || Ok((located(Value::Object(own))?, located(Value::Object(rest))?));
+    let read = || Ok((located(&Value::Object(own))?, located(&Value::Object(rest))?));
     read().map_err(|misfit: Misfit| de::Error::custom(misfit))
 }
 
@@ -121,7 +127,7 @@ macro_rules! kinds {
         }
     };
     (@read $from:ident $name:ident $variant:ident ($members:ty)) => {
-        $crate::control::reading::located::<$members>($from).map($name::$variant)
+        $crate::control::reading::located::<$members>(&$from).map($name::$variant)
     };
     (@read $from:ident $name:ident $variant:ident) => {{
         let _ = $from;

@@ -118,7 +118,7 @@ pub fn requests() -> Vec<(&'static str, Value)> {
 
 /// The samples as commands.
 pub fn commands() -> Vec<Command> {
-    let read = |(name, arguments)| Command::read(name, arguments).unwrap().unwrap();
+    let read = |(name, arguments): (&str, Value)| Command::read(name, &arguments).unwrap().unwrap();
     requests().into_iter().map(read).collect()
 }
 
