@@ -609,7 +609,7 @@ impl Call {
     pub fn consent_expired(&mut self, side: Side, exchange: &mut Exchange) {
         let (status, cause) = (Status::REQUEST_TIMEOUT, Cause::DESTINATION_OUT_OF_ORDER);
         let release = Release::new(status, cause, "the browser is gone: no consent");
-        if self.gives_away(side, &release, exchange) {
+        if self.may_be_gone(side) {
             return;
         }
         self.end(side.into(), release, None, exchange);

@@ -173,11 +173,16 @@ impl Call {
         }
     }
 
+    /// Tells media what it was not told of a leg.
+    pub(super) fn tell_untold(&mut self, side: Side, exchange: &mut Exchange) {
+        let untold = std::mem::take(&mut self.leg_mut(side).untold);
+        self.change_leg(side, untold, exchange);
+    }
+
     /// Media was away and still holds the call: it hears what it may have missed.
     pub fn media_back(&mut self, exchange: &mut Exchange) {
         for side in Side::BOTH {
-            let untold = std::mem::take(&mut self.leg_mut(side).untold);
-            self.change_leg(side, untold, exchange);
+            self.tell_untold(side, exchange);
             // What it was to play, or not to play any more, it may have missed as well.
             if self.stage == Stage::Talking {
                 self.play_background(side.other(), exchange);

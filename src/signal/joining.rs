@@ -1,7 +1,7 @@
 //! Errands: what calls want done with one another, a transfer so far. The engine alone has two calls at a
 //! time in its hands.
 
-use tracing::warn;
+use tracing::debug;
 
 use crate::control::message::{CallName, ControlError, ExchangeLegs, LegsExchanged, Side};
 use crate::signal::call::Call;
@@ -125,8 +125,9 @@ impl Engine {
         self.with_call(second, |call, exchange| {
             let is_left = match call.transfer {
                 Some(Transfer::Asks { .. }) => true,
-                Some(Transfer::Joining { transferor, .. }) => {
+                Some(Transfer::Joining { goes, transferor }) => {
                     call.transfer = None;
+                    call.tell_untold(goes, exchange);
                     call.leg(transferor).dialog.is_none()
                 }
                 Some(Transfer::Asked { .. }) | None => false,
@@ -147,7 +148,7 @@ impl Engine {
         let until_then = match result {
             Some(Ok(until_then)) => until_then,
             Some(Err(error)) => {
-                warn!(call = &**first, error.message, "the legs were not exchanged");
+                debug!(call = &**first, error.message, "the legs were not exchanged");
                 return self.not_exchanged((first, *by), second, &error.into());
             }
             // Who is with whom now nobody knows, and nobody is to hear a stranger.

@@ -219,9 +219,15 @@ impl Call {
     /// When the call has lasted as long as its user and its trunk may: from the answer on, whoever
     /// carried it meanwhile.
     pub(super) fn longest(&self, exchange: &Exchange) -> Option<Instant> {
-        let longest = [&self.caller, &self.callee].map(|leg| exchange.routes.longest(&leg.peer));
-        let longest = longest.into_iter().flatten().min()?;
-        let since_ms = self.record.answered.map_or(0, |at| exchange.wall_time().since(at));
+        let joined = self.joined.as_ref().map(|joined| &joined.record);
+        let records = || [&self.record].into_iter().chain(joined);
+        // Who transferred is charged, and has its limit, though it is not there any more.
+        let charged = records().flat_map(|record| &record.transfers);
+        let charged = charged.flat_map(|transfer| exchange.routes.longest_of(&transfer.by));
+        let there = [&self.caller, &self.callee].map(|leg| exchange.routes.longest(&leg.peer));
+        let longest = there.into_iter().flatten().chain(charged).min()?;
+        let since = records().filter_map(|record| record.answered);
+        let since_ms = since.map(|at| exchange.wall_time().since(at)).max().unwrap_or(0);
         Some(exchange.now + longest.saturating_sub(Duration::from_millis(since_ms)))
     }
 

@@ -108,6 +108,12 @@ impl Routes {
         }
     }
 
+    /// The longest that a call of who has this name may last, be it a user or a trunk.
+    pub fn longest_of(&self, name: &str) -> Option<Duration> {
+        let both = [Peer::User(name.to_owned()), Peer::Trunk(name.to_owned())];
+        both.iter().filter_map(|peer| self.longest(peer)).min()
+    }
+
     /// Whether a browser's hold is passed on to this peer.
     pub fn passes_hold(&self, peer: &Peer) -> bool {
         let Peer::Trunk(name) = peer else { return false };

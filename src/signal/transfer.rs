@@ -73,7 +73,8 @@ impl Call {
         self.leg_mut(side).tell_transfer(Status::TRYING, exchange);
         debug!(call = &*self.name, leg = ?side, "a transfer is asked for");
         if let Errand::Ask(asking) = &errand {
-            self.transfer = Some(Transfer::Asked { by: side, second: asking.second.clone() });
+            let second = asking.second.clone();
+            self.transfer = Some(Transfer::Asked { by: side, second, is_gone: false });
             self.play_background(side.other(), exchange);
             self.park(exchange);
         }
@@ -215,7 +216,7 @@ impl Call {
                 let release = release.clone();
                 exchange.errands.push_back(Errand::Failed { first, second: name, release });
             }
-            Some(Transfer::Asked { by, second }) => {
+            Some(Transfer::Asked { by, second, .. }) => {
                 self.leg_mut(by).tell_transfer(Status::REQUEST_TERMINATED, exchange);
                 // Whoever is asked there has not answered, as if the caller had given up.
                 let (status, text) = (Status::REQUEST_TERMINATED, release.text.as_str());
@@ -262,13 +263,15 @@ impl Call {
             _ => Status::TEMPORARILY_UNAVAILABLE,
         };
         self.complain(by, "a transfer failed", &release.text);
-        self.transfer = None;
+        let asked = self.transfer.take();
+        let is_gone = matches!(asked, Some(Transfer::Asked { is_gone: true, .. }));
         self.leg_mut(by).tell_transfer(status, exchange);
-        if self.leg(by).dialog.is_none() {
+        if is_gone || self.leg(by).dialog.is_none() {
             let text = format!("the transfer failed: {}", release.text);
             let release = Release::new(status, release.cause, text);
             return self.end(Party::Linecard, release, None, exchange);
         }
+        self.tell_untold(by, exchange);
         self.play_background(by.other(), exchange);
         self.park(exchange);
     }
@@ -286,19 +289,16 @@ impl Call {
         true
     }
 
-    /// The same when it is not heard of any more: it is told.
-    pub(super) fn gives_away(
-        &mut self,
-        side: Side,
-        release: &Release,
-        exchange: &mut Exchange,
-    ) -> bool {
+    /// The same when it is not heard of any more. It gets its BYE when it is known who stays: it may be back
+    /// for it by then.
+    pub(super) fn may_be_gone(&mut self, side: Side) -> bool {
         if self.transferor() != Some(side) {
             return false;
         }
-        let name = self.name.clone();
-        self.leg_mut(side).say_bye(&name, side, release, exchange);
-        self.lets_go(side, exchange)
+        if let Some(Transfer::Asked { is_gone, .. }) = &mut self.transfer {
+            *is_gone = true;
+        }
+        true
     }
 
     /// What a leg hears while nobody speaks to it: ring-back tone while it waits for somebody, silence
@@ -370,8 +370,7 @@ impl Call {
         info!(call = &*self.name, second = &*other.name, "transferred");
 
         // Of what media was not told while it was at it.
-        let untold = std::mem::take(&mut self.leg_mut(by).untold);
-        self.change_leg(by, untold, exchange);
+        self.tell_untold(by, exchange);
         for side in Side::BOTH {
             self.play_background(side, exchange);
             self.tell_hold(side, exchange);

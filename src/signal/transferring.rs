@@ -15,6 +15,8 @@ pub enum Transfer {
         by: Side,
         /// The call that asks.
         second: CallName,
+        /// Whether who transfers is not heard of any more: its BYE is still owed.
+        is_gone: bool,
     },
     /// It asks somebody for the one who waits in `first`: in the place of its caller is nobody.
     Asks {

@@ -275,16 +275,77 @@ fn a_browser_that_is_gone_while_it_transfers_leaves_nobody_behind() {
     let asked = world.request_at(trunk, Method::Invite);
     world.ring(trunk, &asked);
     world.web(browser).is_gone = true;
-    world.disconnect(browser);
     // Without consent for 30 s.
     world.advance(Duration::from_secs(40));
     assert!(!world.heard_request(trunk, Method::Bye), "who waits waits");
     let mut target = world.answer(trunk, asked, "target", &sdp_at(TARGET));
     world.ack_at(trunk);
+    world.take_bye(browser);
     world.assert_they_talk(trunk);
     world.hang_up(trunk, &mut target);
     world.take_bye(trunk);
     world.records_by_number(["4711", "4712"]);
+}
+
+#[test]
+fn nobody_waits_for_ever_for_one_who_is_gone_and_transferred_in_vain() {
+    let mut world = World::default();
+    let mut call = world.outgoing_call();
+    let (browser, trunk) = (call.caller, call.callee);
+    world.refer(browser, &mut call.caller_dialog, "<sip:4712@example.com>");
+    let asked = world.request_at(trunk, Method::Invite);
+    world.ring(trunk, &asked);
+    world.web(browser).is_gone = true;
+    world.advance(Duration::from_secs(40));
+    assert!(!world.heard_request(trunk, Method::Bye) && !world.heard_request(browser, Method::Bye));
+    world.refuse(trunk, asked, Status::BUSY_HERE);
+    world.take_bye(trunk);
+    world.take_bye(browser);
+    world.records_by_number(["4711", "4712"]);
+}
+
+#[test]
+fn a_transfer_does_not_outlast_who_is_charged_for_it() {
+    for restarts in [false, true] {
+        let limit = "password = \"one\"\n    call_max_s = 60";
+        let mut world = World::new(&CONFIG.replace("password = \"one\"", limit));
+        let mut call = world.outgoing_call();
+        let (browser, trunk) = (call.caller, call.callee);
+        world.advance(Duration::from_secs(10));
+        world.refer(browser, &mut call.caller_dialog, "<sip:4712@example.com>");
+        let asked = world.request_at(trunk, Method::Invite);
+        world.answer(trunk, asked, "target", &sdp_at(TARGET));
+        world.ack_at(trunk);
+        world.take_bye(browser);
+        if restarts {
+            world.restart_signaling();
+        }
+        world.advance(Duration::from_secs(45));
+        assert!(!world.heard_request(trunk, Method::Bye), "not yet");
+        world.advance(Duration::from_secs(6));
+        world.take_bye(trunk);
+        world.take_bye(trunk);
+        let [first, second] = world.records_by_number(["4711", "4712"]);
+        assert!(first.reason.contains("call_max_s") && second.reason.contains("call_max_s"));
+    }
+}
+
+#[test]
+fn a_process_that_is_told_to_end_tells_all_three() {
+    let mut world = World::default();
+    let mut call = world.outgoing_call();
+    let (browser, trunk) = (call.caller, call.callee);
+    let transfer = world.refer(browser, &mut call.caller_dialog, "<sip:4712@example.com>");
+    let asked = world.request_at(trunk, Method::Invite);
+    world.ring(trunk, &asked);
+    world.stop_signaling();
+    let news = [("100 Trying", false), ("180 Ringing", false), ("487 Request Terminated", true)];
+    world.assert_news(browser, &transfer, &news);
+    world.terminate(trunk, &asked);
+    world.take_bye(browser);
+    world.take_bye(trunk);
+    let [first, second] = world.records_by_number(["4711", "4712"]);
+    assert_eq!([first.q850_cause, second.q850_cause], [41, 41]);
 }
 
 #[test]
