@@ -25,6 +25,13 @@ struct Asked {
 }
 
 impl World {
+    /// A browser of user 1002.
+    fn registered_other(&mut self) -> usize {
+        let other = self.browser();
+        self.register(other, "1002", "sip:two@y.invalid;transport=ws");
+        other
+    }
+
     fn refer(&mut self, peer: usize, dialog: &mut Dialog, to: &str) -> Asked {
         self.refer_with(peer, dialog, to, |_| {})
     }
@@ -187,8 +194,7 @@ fn a_caller_from_a_trunk_is_transferred_to_another_user_who_sees_who_it_is() {
     let mut world = World::default();
     let mut call = world.incoming_call();
     let (trunk, browser) = (call.caller, call.callee);
-    let other = world.browser();
-    world.register(other, "1002", "sip:two@y.invalid;transport=ws");
+    let other = world.registered_other();
     let transfer = world.refer(browser, &mut call.callee_dialog, "<sip:1002@example.com>");
     world.assert_news(browser, &transfer, &[("100 Trying", false)]);
     // Clients hang up as soon as it is accepted.
@@ -448,8 +454,7 @@ fn a_trunk_that_may_transfers_to_users_only() {
     let mut world = World::new(&CONFIG.replace("address = \"198.51.100.7:5060\"", terms));
     let mut call = world.outgoing_call();
     let (browser, trunk) = (call.caller, call.callee);
-    let other = world.browser();
-    world.register(other, "1002", "sip:two@y.invalid;transport=ws");
+    let other = world.registered_other();
     let mut refer = call.callee_dialog.request(Method::Refer);
     refer.headers.push(HeaderName::ReferTo, "<sip:+4930123@192.0.2.10>");
     world.send(trunk, refer);
@@ -490,16 +495,21 @@ fn who_wants_no_news_gets_none() {
     world.records_by_number(["4711", "4712"]);
 }
 
-/// Another call of user 1001 to the trunk, from another tab.
-fn consultation(world: &mut World, trunk: usize) -> (usize, Dialog, Dialog) {
+/// A user's call to the trunk's other number, from a tab of its own.
+fn consultation(
+    world: &mut World,
+    trunk: usize,
+    user: &str,
+    password: &str,
+) -> (usize, Dialog, Dialog) {
     let contact = "sip:tab@z.invalid;transport=ws";
     let tab = world.browser();
-    world.register(tab, "1001", contact);
+    world.register(tab, user, contact);
     let offer = world.web(tab).sdp("actpass");
-    let invite =
-        request(Method::Invite, "sip:4712@example.com", "sip:1001@example.com", contact, "tab")
-            .with_body("application/sdp", offer);
-    let sent = world.send_with_credentials(tab, invite, "1001", "one");
+    let from = format!("sip:{user}@example.com");
+    let invite = request(Method::Invite, "sip:4712@example.com", &from, contact, "tab")
+        .with_body("application/sdp", offer);
+    let sent = world.send_with_credentials(tab, invite, user, password);
     let asked = world.request_at(trunk, Method::Invite);
     let target = world.answer(trunk, asked, "target", &sdp_at(TARGET));
     world.ack_at(trunk);
@@ -522,7 +532,7 @@ fn two_calls_of_one_user_are_joined_whichever_is_transferred_into_which() {
         let mut world = World::default();
         let mut call = world.outgoing_call();
         let (browser, trunk) = (call.caller, call.callee);
-        let (tab, mut consulting, mut target) = consultation(&mut world, trunk);
+        let (tab, mut consulting, mut target) = consultation(&mut world, trunk, "1001", "one");
         let (peer, transfer) = if from_the_first {
             let to = replacing(&consulting, is_turned);
             (browser, world.refer(browser, &mut call.caller_dialog, &to))
@@ -548,20 +558,7 @@ fn a_call_of_somebody_else_is_not_taken() {
     let mut world = World::default();
     let mut call = world.outgoing_call();
     let (browser, trunk) = (call.caller, call.callee);
-    let other = world.browser();
-    let contact = "sip:two@y.invalid;transport=ws";
-    world.register(other, "1002", contact);
-    let offer = world.web(other).sdp("actpass");
-    let invite =
-        request(Method::Invite, "sip:4712@example.com", "sip:1002@example.com", contact, "two")
-            .with_body("application/sdp", offer);
-    let sent = world.send_with_credentials(other, invite, "1002", "two");
-    let asked = world.request_at(trunk, Method::Invite);
-    let mut target = world.answer(trunk, asked, "target", &sdp_at(TARGET));
-    world.ack_at(trunk);
-    let ok = world.response_at(other, Status::OK);
-    let theirs = world.confirm(other, &sent, &ok, "");
-    world.connect_media(other, body(&ok.body));
+    let (other, theirs, mut target) = consultation(&mut world, trunk, "1002", "two");
     // Also its far end's dialog, one of nobody, and its own.
     for to in [
         replacing(&theirs, false),
@@ -588,8 +585,7 @@ fn one_who_was_transferred_is_transferred_again_and_each_record_ends_with_its_le
     let mut world = World::default();
     let mut call = world.incoming_call();
     let (trunk, browser) = (call.caller, call.callee);
-    let other = world.browser();
-    world.register(other, "1002", "sip:two@y.invalid;transport=ws");
+    let other = world.registered_other();
     world.refer(browser, &mut call.callee_dialog, "<sip:1002@example.com>");
     let asked = world.request_at(other, Method::Invite);
     let our_sdp = body(&asked.1.body).to_owned();
@@ -686,7 +682,7 @@ fn a_users_calls_are_beside_one_another_whoever_calls_and_one_with_many_is_sprea
     let mut world = World::default();
     let mut call = world.incoming_call();
     let (trunk, browser) = (call.caller, call.callee);
-    let (tab, mut consulting, _target) = consultation(&mut world, trunk);
+    let (tab, mut consulting, _target) = consultation(&mut world, trunk, "1001", "one");
     let threads = |world: &mut World| -> Vec<usize> {
         world.media.listed().iter().map(|listed| listed.created.thread).collect()
     };
